@@ -1,0 +1,59 @@
+# polyswe: every target sets up what it needs; run `make` for the list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CONFIG ?= sample
+ARGS   ?=
+# what `make replay` reads: the SWE-bench site's own record, or a path of yours
+OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
+TASKS    ?= SWE-bench/SWE-bench_Verified
+POOL     ?= opus 4.5 medium,gemini 3 pro,claude 4.5 sonnet (20250929)
+comma    := ,
+
+.PHONY: help setup engine evaluate replay test bench lint doctor clean distclean
+
+help: ## list the targets
+	@echo "polyswe: does routing beat your best single model? Targets:"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo "Variables: CONFIG=sample|file.yaml  ARGS='--fresh …'  OUTCOMES=path|url  TASKS=path|dataset  POOL='name,name'"
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("polyswe needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
+	@echo "polyswe: setting up $(VENV) (a few minutes the first time) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "polyswe: 'python3 -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 3; }
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	@touch $@
+
+setup: $(BIN)/.installed ## virtual environment with pinned packages
+
+engine: ## a Docker Engine that answers (installs one as root on Debian-like systems)
+	@bash harness/setup/engine.sh
+
+evaluate: setup engine ## run a benchmark end to end (the embedded sample, or CONFIG=file.yaml)
+	@$(BIN)/polyswe evaluate $(CONFIG) $(ARGS)
+
+replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, POOL; no Docker)
+	@$(BIN)/polyswe replay "$(OUTCOMES)" --tasks "$(TASKS)" --pool "$(subst $(comma)," --pool ",$(POOL))" $(ARGS)
+
+test: setup engine ## the whole test suite, on a real engine
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup engine ## speed figures as ratios side by side
+	@$(BIN)/python tests/bench/grading.py $(ARGS)
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+doctor: setup ## what is on this machine and what a missing thing costs you
+	@$(BIN)/polyswe doctor $(ARGS)
+
+clean: ## remove caches and build leftovers (results/ stays)
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## also remove the virtual environment
+	@rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""The run: configuration, instances, agents, official grading, store, results."""
