@@ -1,0 +1,126 @@
+"""A fitted router as one file: safetensors arrays and a JSON header. No pickle, so a foreign file can run no code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from router.policies import UnknownPolicyError, make_policy
+from router.policies.base import FittedArrays, Policy, PolicyParameterError
+
+if TYPE_CHECKING:
+    from router.embedding import TextEmbedder
+
+SCHEMA = 1
+_KEY = "polyswe.router"
+
+
+class CheckpointError(ValueError):
+    """The file is no router checkpoint, or not one this installation can use; the message names file and mend."""
+
+
+class RoutedModel(BaseModel):
+    """A model of the pool as the checkpoint remembers it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """unique name in the pool"""
+    mean_cost_usd: float | None = None
+    """mean USD per training instance, None when unknown"""
+    input_cost_per_token: float | None = None
+    """price in USD"""
+    output_cost_per_token: float | None = None
+    """price in USD"""
+
+
+class Header(BaseModel):
+    """Everything of a checkpoint that is not an array."""
+
+    # an infinite λ is a parameter like any other
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    schema_: int = SCHEMA
+    """version of this layout"""
+    policy: str
+    """short name of the policy"""
+    params: dict[str, Any]
+    """the policy's parameters"""
+    models: tuple[RoutedModel, ...]
+    """the pool, in the order of the arrays' columns"""
+    embedder: str
+    """name or path the embedder was loaded by"""
+    fingerprint: str
+    """the embedder's fingerprint: another embedder's vectors mean nothing to the arrays"""
+    provenance: dict[str, Any] = {}
+    """where the training data come from, versions, seed, date: as the fitter wrote it"""
+    figures: dict[str, Any] = {}
+    """held-out figures of this policy, as the fitter measured them"""
+
+
+def write_checkpoint(path: Path | str, header: Header, arrays: FittedArrays) -> None:
+    """Write the file in one step: a reader sees the old file or the new one, never a part of one."""
+    from safetensors.numpy import save
+
+    path = Path(path)
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = save(tensors, metadata={_KEY: header.model_dump_json(), "schema": str(header.schema_)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path | str) -> tuple[Header, FittedArrays]:
+    """Header and arrays of a checkpoint, without touching the embedder. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; write one with `polyswe fit`")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a router checkpoint ({error}); write one with `polyswe fit`") from error
+    if _KEY not in metadata or not metadata.get("schema", "").isdecimal():
+        raise CheckpointError(f"{path}: a safetensors file, but not a router checkpoint; write one with `polyswe fit`")
+    if int(metadata["schema"]) > SCHEMA:
+        raise CheckpointError(
+            f"{path}: written by a newer polyswe (schema {metadata['schema']}, this one reads up to {SCHEMA}); upgrade"
+        )
+    try:
+        return Header.model_validate_json(metadata[_KEY]), arrays
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{path}: damaged header ({place}: {first['msg']}); fit it again") from error
+
+
+def restore_policy(path: Path | str, header: Header, arrays: FittedArrays) -> Policy:
+    """The fitted policy of a checkpoint. Raises CheckpointError."""
+    try:
+        policy = make_policy(header.policy, **header.params)
+        return policy.restore(tuple(model.name for model in header.models), arrays)
+    except (UnknownPolicyError, PolicyParameterError) as error:
+        raise CheckpointError(f"{path}: {error}; upgrade polyswe or fit it again") from error
+
+
+def check_embedder(path: Path | str, header: Header, embedder: TextEmbedder) -> None:
+    """CheckpointError unless `embedder` is the one the checkpoint was fitted with."""
+    if embedder.fingerprint != header.fingerprint:
+        raise CheckpointError(
+            f"{path}: fitted on embeddings of {header.embedder!r} ({header.fingerprint[:12]}…), but {embedder.name!r} "
+            f"is another model ({embedder.fingerprint[:12]}…); use that embedder or fit the router again"
+        )

@@ -1,0 +1,117 @@
+"""What to do next on an instance: run a model, or accept a finished attempt. Live runs and replay ask the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeGuard
+
+import numpy as np
+
+from router.arrays import FloatArray
+from router.policies.base import Policy
+
+if TYPE_CHECKING:
+    from router.outcomes import OutcomeMatrix
+
+
+@dataclass(frozen=True)
+class Run:
+    """Let this model attempt the instance next."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Hand in the patch of this model's finished attempt."""
+
+    model: str
+
+
+Decision = Run | Accept
+
+
+@dataclass(frozen=True)
+class FinishedAttempt:
+    """What may be known of an attempt before it is graded. None means unknown (recorded outcomes keep no patches)."""
+
+    model: str
+    cost_usd: float | None = None
+    exit_status: str | None = None
+    patch: str | None = None
+    calls: float | None = None
+    seconds: float | None = None
+
+
+class SequentialPolicy(Policy, Protocol):
+    """A policy that looks at finished attempts (a cascade). It must accept one of them within m attempts."""
+
+    def next_step(
+        self, x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
+    ) -> Decision:
+        """Decide for one embedding x (d,) and the instance's attempts so far, oldest first."""
+
+
+def is_sequential(policy: Policy) -> TypeGuard[SequentialPolicy]:
+    """Whether the policy looks at finished attempts; one without `next_step` is one-shot."""
+    return hasattr(policy, "next_step")
+
+
+class DecisionError(RuntimeError):
+    """A policy asked for something that cannot be done: an attempt twice, or a patch that does not exist."""
+
+
+def next_step(
+    policy: Policy, x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
+) -> Decision:
+    """The policy's next decision on the instance with embedding x (d,). One-shot policies run once, then accept."""
+    if is_sequential(policy):
+        return policy.next_step(x, attempts, cost_weight)
+    if attempts:
+        return Accept(attempts[-1].model)
+    return Run(policy.models_[int(policy.predict(np.asarray(x)[None, :], cost_weight)[0])])
+
+
+@dataclass(frozen=True)
+class ActedOut:
+    """One instance decided to the end on recorded outcomes: what was accepted and what all attempts cost together."""
+
+    model: int
+    resolved: float
+    cost: float
+    seconds: float
+
+
+def act_out(
+    policy: Policy, x: FloatArray, outcomes: OutcomeMatrix, row: int, cost_weight: float | None = None
+) -> ActedOut:
+    """Ask `policy` until it accepts, paying for every attempt it asks for. The verdict is read only at the end."""
+    attempts: list[FinishedAttempt] = []
+    cells: list[int] = []
+    while isinstance(decision := next_step(policy, x, attempts, cost_weight), Run):
+        cell = outcomes.models.index(decision.model)
+        if cell in cells:
+            raise DecisionError(f"policy asks for {decision.model!r} twice on {outcomes.instances[row]!r}")
+        cells.append(cell)
+        attempts.append(
+            FinishedAttempt(
+                decision.model,
+                cost_usd=_known(outcomes.cost[row, cell]),
+                calls=_known(outcomes.calls[row, cell]),
+                seconds=_known(outcomes.seconds[row, cell]),
+            )
+        )
+    if decision.model not in (attempt.model for attempt in attempts):
+        raise DecisionError(f"policy accepts {decision.model!r}, which made no attempt on {outcomes.instances[row]!r}")
+    accepted = outcomes.models.index(decision.model)
+    return ActedOut(
+        model=accepted,
+        resolved=float(outcomes.resolved[row, accepted]),
+        cost=float(outcomes.cost[row, cells].sum()),
+        seconds=float(outcomes.seconds[row, cells].sum()),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

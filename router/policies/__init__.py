@@ -1,0 +1,31 @@
+"""Routing policies by short name. One idea a file; a new policy is a new file and a line in POLICIES."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from router.policies.base import Policy, PolicyNotFittedError, PolicyParameterError
+
+__all__ = ["POLICIES", "Policy", "PolicyNotFittedError", "PolicyParameterError", "UnknownPolicyError", "make_policy"]
+
+POLICIES = {
+    "best-fixed": "router.policies.fixed.BestFixedPolicy",
+    "cluster": "router.policies.cluster.ClusterPolicy",
+}
+
+
+class UnknownPolicyError(ValueError):
+    """There is no policy of that name; the message lists the names there are."""
+
+
+def make_policy(name: str, **params: Any) -> Policy:
+    """An unfitted policy by short name. Raises UnknownPolicyError, or PolicyParameterError for a parameter it lacks."""
+    if name not in POLICIES:
+        near = get_close_matches(name, POLICIES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UnknownPolicyError(f"unknown policy {name!r}{hint}; valid policies: {', '.join(sorted(POLICIES))}")
+    module, _, attribute = POLICIES[name].rpartition(".")
+    policy: Policy = getattr(import_module(module), attribute)()
+    return policy.set_params(**params)

@@ -1,0 +1,48 @@
+"""The policy to beat: the model that was best in training, for every instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from router.arrays import Features, FloatArray, IntArray
+from router.outcomes import OutcomeMatrix
+from router.policies.base import Explanation, OneShotPolicy, fill_costs, known_rates
+
+
+@dataclass(eq=False)
+class BestFixedPolicy(OneShotPolicy):
+    """Always the model with the best training rate minus λ times its mean cost.
+
+    Cross-fitted, this is the honest "best single model": the choice of the best is made on training folds as well.
+    """
+
+    name: ClassVar[str] = "best-fixed"
+    fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m"}
+
+    cost_weight: float = 0.0
+    """λ, resolved instances per USD"""
+
+    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
+        return self
+
+    def fit_outcomes(self, outcomes: OutcomeMatrix) -> Self:
+        self.models_ = outcomes.models
+        self.overall_: FloatArray = known_rates(outcomes)
+        self.cost_: FloatArray = outcomes.mean_cost()
+        return self
+
+    def scores(self, X: Features) -> FloatArray:
+        self.check_fitted()
+        return np.broadcast_to(self.overall_, (len(X), len(self.overall_)))
+
+    def costs(self, X: Features) -> FloatArray:
+        self.check_fitted()
+        return np.broadcast_to(fill_costs(self.cost_), (len(X), len(self.cost_)))
+
+    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+        return [
+            Explanation(None, f"resolved {self.overall_[choice]:.1%} of the training instances") for choice in choices
+        ]

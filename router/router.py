@@ -1,0 +1,160 @@
+"""The router in use: texts in, decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from router.arrays import Features, FloatArray, as_features
+from router.checkpoint import (
+    CheckpointError,
+    Header,
+    RoutedModel,
+    check_embedder,
+    read_checkpoint,
+    restore_policy,
+    write_checkpoint,
+)
+from router.decision import Decision, FinishedAttempt, next_step
+from router.embedding import Embedder, TextEmbedder
+from router.policies.base import Policy
+
+__all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
+
+
+@dataclass(frozen=True)
+class ModelEstimate:
+    """What the policy expects of one model on one instance."""
+
+    model: str
+    score: float
+    """estimated P(resolved)"""
+    cost_usd: float | None
+    """expected cost, None when no cost of this model is known"""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A decision for one text, with what it rests on."""
+
+    model: str
+    """the chosen model"""
+    score: float
+    """its estimated P(resolved)"""
+    cost_usd: float | None
+    """its expected cost, None when unknown"""
+    scores: tuple[ModelEstimate, ...]
+    """every model, best first; the first is the chosen one"""
+    cluster: int | None
+    """the text's cluster, None for policies without clusters"""
+    reason: str
+    """a sentence to show a user"""
+
+
+class Router:
+    """A fitted policy with the embedder its features come from.
+
+    `models` describes the pool in the policy's order, as names or RoutedModels; ValueError when they differ from the
+    models the policy was fitted on. `provenance` and `figures` travel in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        models: Sequence[RoutedModel | str],
+        embedder: TextEmbedder,
+        provenance: dict[str, Any] | None = None,
+        figures: dict[str, Any] | None = None,
+    ) -> None:
+        arrays = policy.fitted_arrays()
+        mean_cost = arrays.get("cost_", np.full(len(models), np.nan))
+        self.policy = policy
+        self.embedder = embedder
+        self.provenance = provenance or {}
+        self.figures = figures or {}
+        names = [model if isinstance(model, str) else model.name for model in models]
+        if tuple(names) != policy.models_:
+            raise ValueError(
+                f"the policy was fitted on {list(policy.models_)}, not on {names}: same models, same order"
+            )
+        self.models = tuple(
+            RoutedModel(name=model, mean_cost_usd=None if np.isnan(cost) else float(cost))
+            if isinstance(model, str)
+            else model
+            for model, cost in zip(models, mean_cost, strict=True)
+        )
+
+    @overload
+    def route(self, texts: str, cost_weight: float | None = None) -> Route: ...  # type: ignore[overload-overlap]
+    @overload
+    def route(self, texts: Sequence[str], cost_weight: float | None = None) -> list[Route]: ...
+    def route(self, texts: str | Sequence[str], cost_weight: float | None = None) -> Route | list[Route]:
+        """The route of one text, or of each of several. λ `cost_weight` (per USD) overrides the policy's own.
+
+        Raises ValueError for an empty text and EmbedderUnavailableError.
+        """
+        if isinstance(texts, str):
+            return self.route([texts], cost_weight)[0]
+        return self.route_embeddings(self.embedder.encode(texts), cost_weight) if len(texts) else []
+
+    def route_embeddings(self, X: Features, cost_weight: float | None = None) -> list[Route]:
+        """Routes of n texts by their embeddings (n, d)."""
+        X = as_features(X)
+        weight = self.policy.get_params()["cost_weight"] if cost_weight is None else cost_weight
+        choices = self.policy.predict(X, weight)
+        explanations = self.policy.explain(X, choices)
+        rows = zip(choices, self.policy.scores(X), self.policy.costs(X), explanations, strict=True)
+        routes = []
+        for choice, scores, costs, why in rows:
+            order = _ranking(int(choice), scores, costs, weight)
+            ranked = tuple(self._estimate(model, scores[model], costs[model]) for model in order)
+            best = ranked[0]
+            routes.append(
+                Route(best.model, best.score, best.cost_usd, ranked, why.cluster, f"{best.model}: {why.reason}")
+            )
+        return routes
+
+    def next_step(self, x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
+        """The next decision on one instance with embedding x (d,) and the attempts made so far, oldest first."""
+        return next_step(self.policy, x, attempts)
+
+    def save(self, path: Path | str) -> None:
+        """Write the checkpoint in one step, replacing an older one."""
+        header = Header(
+            policy=self.policy.name,
+            params=self.policy.get_params(),
+            models=self.models,
+            embedder=self.embedder.name,
+            fingerprint=self.embedder.fingerprint,
+            provenance=self.provenance,
+            figures=self.figures,
+        )
+        write_checkpoint(path, header, self.policy.fitted_arrays())
+
+    @classmethod
+    def load(cls, path: Path | str, embedder: TextEmbedder | None = None) -> Router:
+        """Read a checkpoint. Without `embedder`, the one it names is loaded.
+
+        Raises CheckpointError when the file is no checkpoint, is newer than this installation, or was fitted with
+        another embedder; EmbedderUnavailableError when its embedder is not to be had.
+        """
+        header, arrays = read_checkpoint(path)
+        policy = restore_policy(path, header, arrays)
+        embedder = embedder or Embedder(header.embedder)
+        check_embedder(path, header, embedder)
+        return cls(policy, header.models, embedder, header.provenance, header.figures)
+
+    def _estimate(self, model: int, score: float, cost: float) -> ModelEstimate:
+        known = self.models[model].mean_cost_usd is not None
+        return ModelEstimate(self.models[model].name, float(score), float(cost) if known else None)
+
+
+def _ranking(choice: int, scores: FloatArray, costs: FloatArray, cost_weight: float) -> list[int]:
+    """All models by scores − λ·costs, ties to the cheaper; the chosen one leads."""
+    value = -costs if np.isinf(cost_weight) else scores - cost_weight * costs
+    order = np.lexsort((costs, -value)).tolist()
+    return [choice, *(model for model in order if model != choice)]

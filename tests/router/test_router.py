@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from router import OutcomeMatrix, Router
+from router.decision import Accept, FinishedAttempt, Run
+from router.policies import PolicyNotFittedError, make_policy
+
+TEXTS = ["the parser fails on tabs", "socket timeout is ignored"] * 6
+
+
+@pytest.fixture
+def router(word_embedder) -> Router:
+    outcomes = OutcomeMatrix.build(
+        [str(i) for i in range(12)],
+        ["writer", "diver", "novice"],
+        [[1, 0, 0], [0, 1, 0]] * 6,
+        cost=[[1.0, 0.5, np.nan]] * 12,
+    )
+    policy = make_policy("cluster", n_clusters=2).fit(word_embedder.encode(TEXTS), outcomes)
+    return Router(policy, outcomes.models, word_embedder)
+
+
+def test_a_route_says_what_it_rests_on(router: Router) -> None:
+    route = router.route("parser crash in the parser")
+    assert (route.model, route.score, route.cost_usd) == ("writer", 1.0, 1.0)
+    assert route.reason == f"writer: resolved 6 of 6 training instances in cluster {route.cluster}"
+    assert [estimate.model for estimate in route.scores] == ["writer", "diver", "novice"]
+    assert route.scores[-1].cost_usd is None
+
+
+def test_a_batch_keeps_its_order_and_agrees_with_single_texts(router: Router) -> None:
+    batch = router.route(TEXTS)
+    assert [route.model for route in batch] == ["writer", "diver"] * 6
+    assert batch == [router.route(text) for text in TEXTS]
+    assert router.route([]) == []
+
+
+def test_the_chosen_model_leads_the_ranking_at_any_weight(router: Router) -> None:
+    for weight in (0.0, 0.7, 3.0, float("inf")):
+        for route in router.route(TEXTS[:2], cost_weight=weight):
+            assert route.scores[0].model == route.model
+            assert len(route.scores) == 3
+    assert router.route(TEXTS[0], cost_weight=3.0).model == "diver"
+
+
+def test_the_router_answers_the_pipelines_question(router: Router, word_embedder) -> None:
+    x = word_embedder.encode(["a socket"])[0]
+    assert router.next_step(x, []) == Run("diver")
+    assert router.next_step(x, [FinishedAttempt("diver", 0.4, "Submitted", "diff")]) == Accept("diver")
+
+
+def test_a_pool_in_another_order_is_refused(router: Router, word_embedder) -> None:
+    with pytest.raises(ValueError, match="same models, same order"):
+        Router(router.policy, ["diver", "writer", "novice"], word_embedder)
+
+
+def test_an_unfitted_policy_is_refused(word_embedder) -> None:
+    with pytest.raises(PolicyNotFittedError, match="'cluster' is not fitted"):
+        Router(make_policy("cluster"), ["a"], word_embedder)
