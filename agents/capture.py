@@ -1,0 +1,93 @@
+"""Run a program and keep a bounded part of what it prints."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agents.watch import StopRequestedError
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a program left."""
+
+    output: bytes
+    """Standard output and error as they came, or their head and tail."""
+    complete: bool
+    """Whether all of the output was kept."""
+    returncode: int | None
+    """None when it was still running at the timeout (and was killed)."""
+
+    @property
+    def text(self) -> str:
+        return self.output.decode("utf-8", "replace")
+
+
+def run_captured(
+    command: list[str], *, timeout: float, max_bytes: int, should_stop: Callable[[], bool] = lambda: False
+) -> Captured:
+    """Run `command` without input. Raises OSError or ValueError as subprocess does, StopRequestedError when stopped."""
+    # stdin is closed: a program that waits for input would otherwise read the user's terminal
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    )
+    kept = Bounded(max_bytes)
+    # joining a thread returns the moment it ends, where Popen.wait(timeout) polls with pauses of up to 50 ms
+    reader = threading.Thread(target=_read_all, args=(process, kept), daemon=True)
+    reader.start()
+    deadline = time.monotonic() + timeout
+    try:
+        while reader.is_alive():
+            reader.join(min(0.5, max(0.01, deadline - time.monotonic())))
+            if reader.is_alive() and time.monotonic() >= deadline:
+                return Captured(kept.value(), kept.complete, None)
+            if reader.is_alive() and should_stop():
+                raise StopRequestedError
+        return Captured(kept.value(), kept.complete, process.wait())
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _read_all(process: subprocess.Popen[bytes], kept: Bounded) -> None:
+    assert process.stdout is not None
+    with process.stdout as stream:
+        while chunk := stream.read(65536):
+            kept.add(chunk)
+
+
+class Bounded:
+    """The head and the tail of a stream, so that a command that prints without end does not fill the memory."""
+
+    def __init__(self, limit: int) -> None:
+        """Keeps everything up to about `limit` bytes; beyond that the first and the last half of it."""
+        self.half = max(1, limit // 2)
+        self.head = bytearray()
+        self.tail: deque[bytes] = deque()
+        self.tail_size = 0
+        self.dropped = 0
+
+    @property
+    def complete(self) -> bool:
+        return not self.dropped
+
+    def add(self, chunk: bytes) -> None:
+        if room := self.half - len(self.head):
+            self.head += chunk[:room]
+            chunk = chunk[room:]
+        if chunk:
+            self.tail.append(chunk)
+            self.tail_size += len(chunk)
+        while self.tail and self.tail_size - len(self.tail[0]) >= self.half:
+            self.dropped += len(self.tail[0])
+            self.tail_size -= len(self.tail.popleft())
+
+    def value(self) -> bytes:
+        note = f"\n[{self.dropped} bytes of output dropped]\n".encode() if self.dropped else b""
+        return bytes(self.head) + note + b"".join(list(self.tail))

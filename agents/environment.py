@@ -1,0 +1,281 @@
+"""The container an agent works in: offline, labelled, bounded, with commands that really end and no leftovers."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import shlex
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.capture import Captured, run_captured
+from agents.errors import ContainerError
+from agents.watch import Watch
+
+logger = logging.getLogger("polyswe.agents")
+
+SUBMIT_MARKER = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+
+_GRACE_SECONDS = 15
+"""How much longer than the command's own timeout the docker client may take."""
+
+_ENGINE_TROUBLE = re.compile(
+    r"No such container|is not running|is paused|Cannot connect to the Docker daemon|error during connect"
+)
+
+_DIFF = r"""
+set -e
+cd "$1"
+index=$(mktemp -u)
+cp "$(git rev-parse --git-path index)" "$index" 2>/dev/null || true
+export GIT_INDEX_FILE="$index"
+git add -A -- . 2>/dev/null || { rm -f "$index"; git read-tree "$2"; git add -A -- .; }
+git ls-tree --name-only "$2" -- patch.txt | grep -q . || git rm -q --cached --ignore-unmatch -- patch.txt
+git diff --cached --binary --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/ "$2" \
+    -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/.pytest_cache/**'
+"""
+"""Patch of everything since the base commit, new files included. `patch.txt` is where the agent is told to write its
+submission and no part of the work; `$1` is the repository, `$2` the base commit."""
+
+_SAFE_DIRECTORY = [
+    part
+    for setting in ("GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+    for part in ("-e", setting)
+]
+"""The repository may belong to another user than the one who runs git."""
+
+_KILL_BY_TAG = r"""
+for process in /proc/[0-9]*; do
+    if tr '\0' '\n' < "$process/environ" 2>/dev/null | grep -qx "$1"; then kill -9 "${process#/proc/}"; fi
+done 2>/dev/null
+"""
+
+
+class ContainerConfig(BaseModel):
+    """How the agent's container is started and how its commands run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str
+    """Image whose `cwd` is the instance's git repository."""
+    labels: dict[str, str] = {}
+    """Docker labels, by which leftovers of a killed run are found."""
+    cwd: str = "/testbed"
+    """Working directory of every command."""
+    env: dict[str, str] = {}
+    """Environment variables of every command. Nothing of the host's environment is passed on."""
+    interpreter: list[str] = ["bash", "-c"]
+    """What runs a command; the command is appended."""
+    timeout: float = Field(default=60, gt=0)
+    """Seconds after which a command is killed."""
+    network: str = "none"
+    """Docker network. `none`: the fix of a public issue is only a download away."""
+    memory: str | None = None
+    """Memory limit, such as `8g`. None means no limit."""
+    cpus: float | None = Field(default=None, gt=0)
+    """CPU limit. None means no limit."""
+    pids_limit: int | None = Field(default=4096, gt=0)
+    """Limit of processes and threads, against fork bombs. None means no limit."""
+    pull: Literal["missing", "never"] = "missing"
+    """Whether an image that is not on this machine is fetched."""
+    start_timeout: float = Field(default=600, gt=0)
+    """Seconds until the container must run, fetching the image included."""
+    lifetime: str = "24h"
+    """The container ends itself after this long (sleep's format), should nobody remove it."""
+    max_output_bytes: int = Field(default=10_000_000, gt=0)
+    """Bytes of one command's output that are kept, half from its head and half from its tail."""
+    executable: str = "docker"
+    """Docker's client program."""
+
+
+class Container:
+    """An environment of mini-swe-agent (its Environment protocol), also a context manager.
+
+    Differences from upstream's DockerEnvironment: a command that times out is killed inside the container; output is
+    bounded and keeps its line ends (a patch of a CRLF file stays applicable); the engine's failures raise
+    ContainerError and are not shown to the model as its command's output; clean-up is synchronous and certain.
+    """
+
+    def __init__(self, config: ContainerConfig, watch: Watch | None = None) -> None:
+        self.config = config
+        self.watch = watch or Watch()
+        self.name = f"polyswe-{uuid.uuid4().hex[:12]}"
+        self.base_commit = "HEAD"
+        self._commands = 0
+
+    def __enter__(self) -> Container:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.cleanup()
+
+    def start(self) -> None:
+        """Start the container and note the base commit. Raises ContainerError; nothing is left behind then."""
+        try:
+            self._run_container()
+            done = self._exec(["git", "-C", self.config.cwd, "rev-parse", "HEAD"], timeout=60, options=_SAFE_DIRECTORY)
+            if done.returncode == 0:
+                self.base_commit = done.text.strip()
+            else:  # no repository, which is the image's affair, or no container, which is ours
+                self._check_running()
+        except BaseException:
+            self.cleanup()
+            raise
+
+    def _run_container(self) -> None:
+        config = self.config
+        limits = {"--memory": config.memory, "--cpus": config.cpus, "--pids-limit": config.pids_limit}
+        command = [config.executable, "run", "-d", "--rm", "--init", "--name", self.name]
+        command += ["--network", config.network, "--pull", config.pull, "-w", config.cwd]
+        command += [part for flag, value in limits.items() if value is not None for part in (flag, str(value))]
+        command += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
+        command += ["--entrypoint", "sleep", config.image, config.lifetime]
+        logger.debug("starting container: %s", shlex.join(command))
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=config.start_timeout)
+        except FileNotFoundError:
+            raise ContainerError(f"{config.executable} is not installed: install Docker's client") from None
+        except subprocess.TimeoutExpired:
+            raise ContainerError(
+                f"container of image {config.image} did not start within {config.start_timeout:g} s: "
+                "pull the image beforehand or raise start_timeout"
+            ) from None
+        if done.returncode:
+            raise ContainerError(_explain(done.stderr, config.image))
+
+    def execute(self, action: dict[str, Any], cwd: str = "", *, timeout: float | None = None) -> dict[str, Any]:
+        """Run `action["command"]`; returns output, returncode and exception_info.
+
+        Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone,
+        StopRequestedError when the caller wants to stop.
+        """
+        limit = max(0.1, min(timeout or self.config.timeout, self.watch.remaining()))
+        self._commands += 1
+        tag = f"POLYSWE_COMMAND={self._commands}"
+        env = [part for key, value in self.config.env.items() for part in ("-e", f"{key}={value}")]
+        started = time.monotonic()
+        try:
+            done = self._exec(
+                ["timeout", "-s", "KILL", f"{limit:.1f}", *self.config.interpreter, action["command"]],
+                timeout=limit + _GRACE_SECONDS,
+                options=["-w", cwd or self.config.cwd, "-e", tag, *env],
+                stoppable=True,
+            )
+        except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
+            return _failed("", f"The command could not be run: {error}", type(error).__name__)
+        if done.returncode != 0:
+            self._check_engine(done)
+        if done.returncode is None or (done.returncode in (124, 137) and time.monotonic() - started >= limit):
+            # `timeout` kills its process group; what has left the group still carries the tag in its environment.
+            self._exec(["sh", "-c", _KILL_BY_TAG, "sh", tag], timeout=30)
+            return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
+        if not done.complete and done.text.lstrip().startswith(SUBMIT_MARKER):
+            return _failed(done.text, "The submission was refused because it is too large.", "ValueError")
+        output = {"output": done.text, "returncode": done.returncode, "exception_info": ""}
+        self._check_finished(output)
+        return output
+
+    def diff(self) -> str:
+        """The working tree against the base commit as a patch, new files included. Empty when it cannot be taken."""
+        done = self._exec(
+            ["sh", "-c", _DIFF, "sh", self.config.cwd, self.base_commit], timeout=120, options=_SAFE_DIRECTORY
+        )
+        if done.returncode != 0 or not done.complete:
+            logger.warning("%s: the working tree could not be read: git ended with %s", self.name, done.returncode)
+            return ""
+        return done.text
+
+    def cleanup(self) -> None:
+        """Remove the container, at once and certainly. Safe to call again and when it was never started."""
+        command = [self.config.executable, "rm", "-f", "-v", self.name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
+            return
+        if done.returncode and "No such container" not in done.stderr and "already in progress" not in done.stderr:
+            logger.warning("container %s may be left behind: %s", self.name, done.stderr.strip())
+
+    def get_template_vars(self, **kwargs: Any) -> dict[str, Any]:
+        return self.config.model_dump() | platform.uname()._asdict() | kwargs
+
+    def serialize(self) -> dict[str, Any]:
+        config = {
+            "environment": self.config.model_dump(mode="json"),
+            "environment_type": f"{type(self).__module__}.{type(self).__name__}",
+        }
+        return {"info": {"config": config}}
+
+    def _check_finished(self, output: dict[str, Any]) -> None:
+        """As upstream: a successful command whose first line is the marker submits the rest of its output."""
+        from minisweagent.exceptions import Submitted
+
+        lines = output["output"].lstrip().splitlines(keepends=True)
+        if lines and lines[0].strip() == SUBMIT_MARKER and output["returncode"] == 0:
+            submission = "".join(lines[1:])
+            extra = {"exit_status": "Submitted", "submission": submission}
+            raise Submitted({"role": "exit", "content": submission, "extra": extra})
+
+    def _check_engine(self, done: Captured) -> None:
+        """Raise ContainerError if a failed command failed because its container is gone."""
+        if done.returncode in (None, 125, 137) or _ENGINE_TROUBLE.search(done.text[-2000:]):
+            self._check_running()
+
+    def _check_running(self) -> None:
+        inspect = [self.config.executable, "inspect", "-f", "{{.State.Running}}", self.name]
+        state = run_captured(inspect, timeout=60, max_bytes=10_000)
+        if state.returncode or state.text.strip() != "true":
+            raise ContainerError(
+                f"container {self.name} of image {self.config.image} is gone: "
+                "it was removed, ran out of memory, or the Docker engine stopped"
+            )
+
+    def _exec(
+        self, argv: list[str], *, timeout: float, options: Sequence[str] = (), stoppable: bool = False
+    ) -> Captured:
+        """Run a program in the container."""
+        return run_captured(
+            [self.config.executable, "exec", *options, self.name, *argv],
+            timeout=timeout,
+            max_bytes=self.config.max_output_bytes,
+            should_stop=self.watch.should_stop if stoppable else lambda: False,
+        )
+
+
+def _failed(output: str, info: str, kind: str) -> dict[str, Any]:
+    """A command without a result of its own, in upstream's words."""
+    return {"output": output, "returncode": -1, "exception_info": info, "extra": {"exception_type": kind}}
+
+
+def _explain(stderr: str, image: str) -> str:
+    """One line for what `docker run` said."""
+    if "Cannot connect to the Docker daemon" in stderr or "error during connect" in stderr:
+        return "the Docker engine does not answer: start it and check `docker info`"
+    words = " ".join(line for line in stderr.splitlines() if line.strip() and "docker run --help" not in line)
+    if re.search(r"No such image|Unable to find image|pull access denied|manifest unknown", stderr):
+        return f"image {image} is not on this machine and could not be fetched: build or pull it ({words[-200:]})"
+    return f"container of image {image} could not be started: {words[-300:]}"
+
+
+def sweep(labels: Mapping[str, str], executable: str = "docker") -> list[str]:
+    """Remove every container that carries all of `labels`; returns their ids. Raises ContainerError without engine."""
+    if not labels:
+        raise ValueError("sweep needs at least one label: it would remove every container of the machine")
+    filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
+    try:
+        listed = subprocess.run([executable, "ps", "-aq", *filters], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        raise ContainerError(f"{executable} is not installed: install Docker's client") from None
+    if listed.returncode:
+        raise ContainerError(_explain(listed.stderr, ""))
+    containers = listed.stdout.split()
+    if containers:
+        subprocess.run([executable, "rm", "-f", "-v", *containers], capture_output=True, timeout=300)
+    return containers

@@ -1,0 +1,65 @@
+"""mini-swe-agent's DefaultAgent with our clock, exit statuses and atomic trajectory. Importing it loads LiteLLM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.environment import Container
+from agents.errors import ProviderError
+from agents.model import PoolModel
+from agents.pool import redact, secrets
+from agents.quiet import load_minisweagent
+from agents.watch import OutOfTimeError, StopRequestedError
+
+load_minisweagent()
+
+from minisweagent.agents.default import DefaultAgent  # noqa: E402
+from minisweagent.exceptions import InterruptAgentFlow  # noqa: E402
+
+MODEL_FAILURES = {"context-window": "ContextWindowExceededError", "content-policy": "ContentPolicyViolationError"}
+"""Refusals of the provider that are the model's failure on this instance → exit status (upstream's names)."""
+
+
+class PoolAgent(DefaultAgent):  # type: ignore[misc]
+    def __init__(self, model: PoolModel, container: Container, *, stamp: dict[str, Any], **config: Any) -> None:
+        """`stamp` is merged into every saved trajectory; `config` are fields of upstream's AgentConfig."""
+        # The wall clock is the watch's business: upstream's would count a provider's outage against the model.
+        super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
+        self.stamp = stamp
+
+    def step(self) -> list[dict[str, Any]]:
+        watch = self.model.watch
+        try:
+            watch.check()
+            messages: list[dict[str, Any]] = super().step()
+            return messages
+        except StopRequestedError:
+            raise _exit("Stopped") from None
+        except OutOfTimeError:
+            raise _exit("TimeExceeded") from None
+        except ProviderError as error:
+            if error.kind not in MODEL_FAILURES:
+                raise
+            raise _exit(MODEL_FAILURES[error.kind], str(error)) from None
+
+    def serialize(self, *extra_dicts: dict[str, Any]) -> dict[str, Any]:
+        limit = {"info": {"config": {"agent": {"wall_time_limit_seconds": self.model.watch.limit_seconds}}}}
+        data: dict[str, Any] = super().serialize(self.stamp, limit, *extra_dicts)
+        return data
+
+    def save(self, path: Path | None, *extra_dicts: dict[str, Any]) -> dict[str, Any]:
+        """As upstream, but all or nothing: a reader (or a crash) never meets half a trajectory."""
+        data = self.serialize(*extra_dicts)
+        if path:
+            text = redact(json.dumps(data, indent=2), secrets(self.model.pool))
+            partial = path.with_suffix(".tmp")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        return data
+
+
+def _exit(status: str, content: str = "") -> InterruptAgentFlow:
+    extra = {"exit_status": status, "submission": ""}
+    return InterruptAgentFlow({"role": "exit", "content": content or status, "extra": extra})

@@ -1,0 +1,146 @@
+"""A pool's model as mini-swe-agent sees it: LiteLLM with our retries, exact costs, and keys that are never kept.
+
+Importing this module loads LiteLLM (two to three seconds): do so inside functions.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agents.errors import ProviderError
+from agents.pool import ModelConfig, api_key, prices, redact, secrets
+from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
+from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
+from agents.watch import OutOfTimeError, Watch
+
+litellm = load_litellm()
+load_minisweagent()
+
+import openai  # noqa: E402
+from minisweagent.exceptions import FormatError  # noqa: E402
+from minisweagent.models.litellm_model import LitellmModel  # noqa: E402
+from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
+
+
+@dataclass
+class Usage:
+    """What a model's calls have used so far."""
+
+    calls: int = 0
+    """Answered calls, also those whose answer was malformed for the agent."""
+    failed_calls: int = 0
+    """Requests that failed, each try counted."""
+    prompt_tokens: int = 0
+    """Prompt tokens, those read from the cache included."""
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens read from the provider's cache."""
+    estimated_calls: int = 0
+    """Calls whose reply stated no usage, so that tokens were estimated from the texts' lengths."""
+    cost_usd: float = 0.0
+
+
+class PoolModel(LitellmModel):  # type: ignore[misc]
+    """Upstream's LitellmModel with our retries, prices and redaction; parsing and formats stay upstream's."""
+
+    def __init__(self, pool: ModelConfig, retry: RetryConfig, watch: Watch, **upstream: Any) -> None:
+        """`upstream`: arguments of LitellmModelConfig other than the model's name and registry."""
+        super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
+        self.pool = pool
+        self.retry = retry
+        self.watch = watch
+        self.usage = Usage()
+        self.prices = prices(pool)
+        if is_loopback(pool.api_base):
+            bypass_proxy_for_loopback()
+
+    def query(self, messages: list[dict[str, Any]], **kwargs: Any) -> dict[str, Any]:
+        """One answered call. Raises FormatError (billed), ProviderError, MissingKeyError, OutOfTimeError."""
+        prepared = self._prepare_messages_for_api(messages)
+        send = partial(self._send, prepared, kwargs)
+        response = call_with_retries(send, self.retry, pause=self.watch.pause)
+        bill = self._charge(response, prepared)
+        record = {"response": response.model_dump(mode="json"), **bill, "timestamp": time.time()}
+        try:
+            actions = self._parse_actions(response)
+        except FormatError as error:
+            error.messages[0]["extra"].update(record)  # the agent charges it from there
+            raise
+        message: dict[str, Any] = response.choices[0].message.model_dump(mode="json")
+        message["extra"] = {"actions": actions, **record}
+        return message
+
+    def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> Any:
+        """One request. Raises ProviderError with a redacted message, and counts it."""
+        patience = self.retry.call_timeout_seconds
+        remaining = self.watch.remaining()
+        # whole seconds: LiteLLM keeps one HTTP client for every timeout it has seen
+        timeout = min(patience, remaining if remaining == math.inf else max(1, math.ceil(remaining)))
+        key = api_key(self.pool)
+        address = {"api_base": self.pool.api_base} if self.pool.api_base else {}
+        started = time.monotonic()
+        try:
+            response = litellm.completion(
+                model=self.pool.model,
+                messages=messages,
+                tools=[BASH_TOOL],
+                **(self.config.model_kwargs | kwargs),
+                **address,
+                api_key=key,
+                timeout=timeout,
+                num_retries=0,
+                max_retries=0,
+            )
+            if not getattr(response, "choices", None):
+                raise self._failure("malformed", "the reply has no choices")
+            return response
+        except (openai.OpenAIError, ProviderError) as error:
+            self.usage.failed_calls += 1
+            if not isinstance(error, ProviderError):
+                # `from None`: the original's text and request may carry the key into tracebacks
+                error = self._failure(classify(error), str(error), retry_after(error))
+            if error.kind == "timeout" and timeout < patience:
+                raise OutOfTimeError from None
+            self.watch.excuse(time.monotonic() - started)
+            raise error from None
+
+    def _failure(self, kind: str, detail: str, wait: float | None = None) -> ProviderError:
+        return provider_error(kind, redact(detail, secrets(self.pool)), model=self.pool.name, retry_after=wait)
+
+    def _charge(self, response: Any, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """Count a reply's tokens and cost."""
+        usage: Any = getattr(response, "usage", None)
+        estimated = usage is None or not (usage.prompt_tokens or usage.completion_tokens)
+        if estimated:
+            prompt = sum(len(str(message.get("content") or "")) for message in messages)
+            reply = response.choices[0].message
+            completion = len(str(reply.content or "")) + len(str(reply.tool_calls or ""))
+            usage = litellm.Usage(prompt_tokens=math.ceil(prompt / 4), completion_tokens=math.ceil(completion / 4))
+            response.usage = usage
+        cost = self._cost(response)
+        self.usage.calls += 1
+        self.usage.estimated_calls += estimated
+        self.usage.prompt_tokens += usage.prompt_tokens or 0
+        self.usage.completion_tokens += usage.completion_tokens or 0
+        self.usage.cached_tokens += getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
+        self.usage.cost_usd += cost
+        return {"cost": cost, **({"usage_estimated": True} if estimated else {})}
+
+    def _cost(self, response: Any) -> float:
+        """USD of one reply. Prices of the entry go in per call: LiteLLM's registry is global and keyed by model id,
+        so that two entries of one id, or two runs, would overwrite each other's prices."""
+        if self.prices.source == "free":
+            return 0.0
+        if self.prices.source == "litellm":
+            return float(litellm.completion_cost(response, model=self.pool.model))
+        custom = {
+            "input_cost_per_token": self.prices.input,
+            "output_cost_per_token": self.prices.output,
+            "cache_read_input_token_cost": self.prices.cache_read,
+            "cache_creation_input_token_cost": self.prices.cache_write,
+        }
+        return float(litellm.completion_cost(response, model=self.pool.model, custom_cost_per_token=custom))

@@ -1,0 +1,254 @@
+"""Run one agent: one instance, one model, one container, one attempt."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from agents.environment import Container, ContainerConfig
+from agents.errors import AgentError
+from agents.pool import ModelConfig
+from agents.quiet import load_minisweagent
+from agents.retry import RetryConfig
+from agents.watch import Watch
+
+if TYPE_CHECKING:
+    from agents.loop import PoolAgent
+
+logger = logging.getLogger("polyswe.agents")
+
+_OVERRIDABLE = {
+    "agent": ("system_template", "instance_template", "max_consecutive_format_errors"),
+    "environment": ("env", "interpreter"),
+    "model": ("observation_template", "format_error_template", "model_kwargs", "set_cache_control", "multimodal_regex"),
+}
+"""Parts of mini-swe-agent's configuration that have no field of their own in AgentConfig or ModelConfig."""
+
+
+class AgentConfig(BaseModel):
+    """How every agent of a run works. Defaults are those of mini-swe-agent's own `swebench.yaml` where it has them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step_limit: int = Field(default=250, ge=0)
+    """Model calls until the agent is stopped. 0 means no limit."""
+    cost_limit: float = Field(default=3.0, ge=0)
+    """USD after which the agent is stopped (the call that passes it is still made). 0 means no limit."""
+    wall_time_limit_seconds: int = Field(default=0, ge=0)
+    """Seconds after which the agent is stopped; time lost to a failing provider does not count. 0 means no limit."""
+    command_timeout: float = Field(default=60, gt=0)
+    """Seconds after which a command is killed inside the container."""
+    cwd: str = "/testbed"
+    """The repository inside the container."""
+    network: str = "none"
+    """Docker network of the container."""
+    memory: str | None = None
+    """Memory limit of the container, such as `8g`. None means no limit."""
+    cpus: float | None = Field(default=None, gt=0)
+    """CPU limit of the container. None means no limit."""
+    pids_limit: int | None = Field(default=4096, gt=0)
+    """Limit of processes in the container. None means no limit."""
+    pull: Literal["missing", "never"] = "missing"
+    """Whether an image that is not on this machine is fetched."""
+    start_timeout: float = Field(default=600, gt=0)
+    """Seconds until the container must run, fetching the image included."""
+    max_output_bytes: int = Field(default=10_000_000, gt=0)
+    """Bytes of one command's output that are kept (the model sees at most 10,000 characters by the template)."""
+    retry: RetryConfig = RetryConfig()
+    """Patience with failing providers."""
+    overrides: dict[str, dict[str, Any]] = {}
+    """Merged recursively onto mini-swe-agent's `swebench.yaml`: parts `agent`, `environment` and `model`."""
+
+    @field_validator("overrides")
+    @classmethod
+    def _known_overrides(cls, overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for part, values in overrides.items():
+            if part not in _OVERRIDABLE:
+                raise ValueError(f"overrides.{part} does not exist: choose from {', '.join(_OVERRIDABLE)}")
+            for key in values:
+                if key in _OVERRIDABLE[part]:
+                    continue
+                own = ", a field of its own here" if key in cls.model_fields else ""
+                near = difflib.get_close_matches(key, _OVERRIDABLE[part], n=1)
+                hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_OVERRIDABLE[part])}"
+                raise ValueError(f"overrides.{part}.{key} cannot be overridden{own}: {hint}")
+            ModelConfig._no_owned_arguments(values.get("model_kwargs") or {})
+        ContainerConfig(image="checked-here", **overrides.get("environment", {}))
+        return overrides
+
+
+@dataclass(frozen=True)
+class AgentTask:
+    """What an agent is given."""
+
+    instance_id: str
+    problem_statement: str
+    """The issue's text, and nothing else of the instance."""
+    image: str
+    """Docker image with the repository at the base commit."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an agent has done."""
+
+    instance_id: str
+    model: str
+    """Short name of the pool's entry."""
+    patch: str
+    """The submission; empty unless `exit_status` is Submitted."""
+    exit_status: str
+    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError,
+    ContentPolicyViolationError, or Stopped (asked to by the caller: no outcome). Attempts attached to an error bear the
+    error's class name."""
+    cost_usd: float
+    api_calls: int
+    """Calls that were answered."""
+    prompt_tokens: int
+    """Prompt tokens, cached ones included."""
+    completion_tokens: int
+    cached_tokens: int
+    failed_calls: int
+    """Requests that failed and were tried again or given up."""
+    seconds: float
+    """Wall-clock time, the container's start and waits for the provider included."""
+    trajectory: Path
+    """mini-swe-agent's trajectory file; absent only when the container could not be started."""
+    unsubmitted_patch: str
+    """Work in the container that was never submitted (a limit struck first). Kept for the record, not a submission."""
+    scripted: bool
+    """Produced by a scripted stand-in, not by a language model."""
+
+
+def run_agent(
+    task: AgentTask,
+    model: ModelConfig,
+    config: AgentConfig,
+    *,
+    out_dir: Path,
+    labels: Mapping[str, str],
+    should_stop: Callable[[], bool] | None = None,
+) -> Attempt:
+    """Let `model` work on `task` until it submits or a limit ends it.
+
+    Writes `out_dir/trajectory.json` after every step. Thread-safe: run as many at once as the machine bears.
+    labels: Docker labels of the container, for `agents.environment.sweep`.
+    should_stop: asked before every step and during waits; when true the attempt ends with exit status Stopped.
+    Raises ProviderError, ContainerError or a PoolError (never the model's failure; `.attempt` tells what was paid).
+    """
+    from agents.loop import PoolAgent
+    from agents.model import PoolModel
+
+    started = time.monotonic()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    trajectory = out_dir / "trajectory.json"
+    trajectory.unlink(missing_ok=True)  # of an earlier try: it must not pass for this one's
+    wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
+    watch = Watch(wall_time_limit, should_stop)
+    parts = _merged(config.overrides)
+    llm = PoolModel(model, config.retry, watch, **_model_part(parts["model"], model))
+
+    def attempt(exit_status: str, *, patch: str = "", unsubmitted: str = "") -> Attempt:
+        usage = llm.usage
+        return Attempt(
+            instance_id=task.instance_id,
+            model=model.name,
+            patch=patch,
+            exit_status=exit_status,
+            cost_usd=usage.cost_usd,
+            api_calls=usage.calls,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            failed_calls=usage.failed_calls,
+            seconds=time.monotonic() - started,
+            trajectory=trajectory,
+            unsubmitted_patch=unsubmitted,
+            scripted=model.scripted,
+        )
+
+    container = Container(_container_config(task, config, labels, parts["environment"]), watch)
+    try:
+        with container:
+            agent = PoolAgent(
+                llm,
+                container,
+                stamp={"instance_id": task.instance_id, "model": model.name, "scripted": model.scripted},
+                **parts["agent"]
+                | {
+                    "step_limit": _first(model.step_limit, config.step_limit),
+                    "cost_limit": _first(model.cost_limit, config.cost_limit),
+                    "wall_time_limit_seconds": wall_time_limit,
+                    "output_path": trajectory,
+                },
+            )
+            return _act(agent, task, container, attempt)
+    except AgentError as error:
+        if error.attempt is None:
+            error.attempt = attempt(type(error).__name__)
+        raise
+
+
+def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Callable[..., Attempt]) -> Attempt:
+    """Run the agent in its started container and make the attempt of what comes out."""
+    try:
+        info = agent.run(task.problem_statement)
+    except AgentError as error:
+        error.attempt = attempt(type(error).__name__, unsubmitted=container.diff())
+        raise
+    status = info["exit_status"]
+    if status == "Submitted":
+        return attempt(status, patch=info["submission"])
+    return attempt(status, unsubmitted=container.diff())
+
+
+@cache
+def _swebench_yaml() -> dict[str, Any]:
+    """mini-swe-agent's own configuration for SWE-bench."""
+    import yaml
+
+    load_minisweagent()
+    from minisweagent.config import builtin_config_dir
+
+    parsed: dict[str, Any] = yaml.safe_load((builtin_config_dir / "benchmarks" / "swebench.yaml").read_text())
+    return parsed
+
+
+def _merged(overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    from minisweagent.utils.serialize import recursive_merge
+
+    merged: dict[str, dict[str, Any]] = recursive_merge(_swebench_yaml(), overrides)
+    return {
+        part: {key: merged[part][key] for key in merged[part] if key in keys} for part, keys in _OVERRIDABLE.items()
+    }
+
+
+def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+    if any(word in model.model.lower() for word in ("anthropic", "sonnet", "opus", "claude")):
+        part = {"set_cache_control": "default_end"} | part  # as upstream's get_model: ten times cheaper with caching
+    return part | {"model_kwargs": part.get("model_kwargs", {}) | model.model_kwargs}
+
+
+def _container_config(
+    task: AgentTask, config: AgentConfig, labels: Mapping[str, str], part: dict[str, Any]
+) -> ContainerConfig:
+    shared = ("cwd", "network", "memory", "cpus", "pids_limit", "pull", "start_timeout", "max_output_bytes")
+    return ContainerConfig(
+        image=task.image,
+        labels=dict(labels),
+        timeout=config.command_timeout,
+        **{field: getattr(config, field) for field in shared},
+        **part,
+    )
+
+
+def _first(own: Any, default: Any) -> Any:
+    return default if own is None else own

@@ -1,0 +1,227 @@
+"""An OpenAI-compatible server on 127.0.0.1 whose models are the scripted stand-ins of a folder of playbooks."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from agents.environment import SUBMIT_MARKER
+from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
+
+LABEL = "[scripted stand-in]"
+"""Every reply's text begins so: nobody shall take it for a language model's."""
+
+_UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
+_OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
+
+
+@dataclass
+class ModelStats:
+    """What the server has counted for one model."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class ScriptedServer:
+    """The server in a daemon thread, while the context lasts. `url` is what a model's `api_base` needs."""
+
+    def __init__(self, playbook_dir: Path, delay: float = 0.0, port: int = 0) -> None:
+        """delay: seconds each call takes. port: 0 takes any free one. Raises PlaybookError, OSError (port taken)."""
+        self.playbooks = load_playbooks(playbook_dir)
+        self.delay = delay
+        self.models = (*MODELS, *sorted({name for book in self.playbooks for name in book.attempts} - set(MODELS)))
+        self._stats = {name: ModelStats() for name in self.models}
+        self._lock = threading.Lock()
+        self._http = _Server(self, port)
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def __enter__(self) -> ScriptedServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._http.close_connections()
+        self._thread.join()
+
+    def stats(self) -> dict[str, ModelStats]:
+        """Calls and tokens per model so far."""
+        with self._lock:
+            return {name: ModelStats(**asdict(stats)) for name, stats in self._stats.items()}
+
+    def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """The chat completion for a conversation, counted."""
+        step = self.next_step(model, messages)
+        text = f"{LABEL} {step.say}"
+        number = _turn(messages)
+        calls = [
+            {
+                "id": f"call_{number}_{index}",
+                "type": "function",
+                "function": {"name": "bash", "arguments": json.dumps({"command": command})},
+            }
+            for index, command in enumerate(step.run)
+        ]
+        prompt_tokens = _tokens(json.dumps(messages, ensure_ascii=False))
+        completion_tokens = _tokens(text + "".join(step.run))
+        with self._lock:
+            stats = self._stats[model]
+            stats.calls += 1
+            stats.prompt_tokens += prompt_tokens
+            stats.completion_tokens += completion_tokens
+        message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
+        return {
+            "id": f"scripted-{number}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": model,
+            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+            },
+        }
+
+    def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
+        """Which step of which script answers a conversation."""
+        first = next((_text(message) for message in messages if message.get("role") == "user"), "")
+        playbook: Playbook | None = recognise(first, self.playbooks)
+        if playbook is None or model not in playbook.attempts:
+            return _UNKNOWN
+        return playbook.attempts[model].step(_turn(messages)) or _OVER
+
+
+def _turn(messages: list[dict[str, Any]]) -> int:
+    """How many replies the conversation has had.
+
+    mini-swe-agent drops a reply without tool call from the conversation and only adds a user message that complains,
+    so that every user message after the first stands for a reply as well.
+    """
+    roles = [message.get("role") for message in messages]
+    return roles.count("assistant") + max(0, roles.count("user") - 1)
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.get("text", "") for part in content if isinstance(part, dict))
+
+
+def _tokens(text: str) -> int:
+    return max(1, math.ceil(len(text) / 4))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # kept-alive connections would hold server_close for ever
+    request_queue_size = 128
+
+    def __init__(self, owner: ScriptedServer, port: int) -> None:
+        self.owner = owner
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_bind(self) -> None:
+        # not HTTPServer's, which asks the DNS for the machine's name
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """End kept-alive connections, whose threads would go on answering after the shutdown."""
+        with self._connections_lock:
+            for connection in self._connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the client was faster
+                    continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # buffered: headers and body leave in one packet
+    server: _Server
+
+    def do_GET(self) -> None:
+        owner = self.server.owner
+        if self.path == "/v1/models":
+            self._send(200, {"object": "list", "data": [_card(name) for name in owner.models]})
+        elif self.path in ("/stats", "/v1/stats"):
+            self._send(200, {name: asdict(stats) for name, stats in owner.stats().items()})
+        else:
+            self._refuse(404, f"no such path: {self.path}", "not_found")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        owner = self.server.owner
+        if self.path != "/v1/chat/completions":
+            self._refuse(404, f"no such path: {self.path}", "not_found")
+            return
+        try:
+            request = json.loads(body)
+            model, messages = request["model"], request["messages"]
+            well_formed = isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
+        except (ValueError, KeyError, TypeError):
+            well_formed = False
+        if not well_formed:
+            self._refuse(400, "expected a JSON object with model and messages", "invalid_request")
+        elif model not in owner.models:
+            known = ", ".join(owner.models)
+            self._refuse(404, f"The model `{model}` does not exist, choose from {known}", "model_not_found")
+        elif request.get("stream"):
+            self._refuse(400, "the scripted stand-ins do not stream", "unsupported")
+        else:
+            if owner.delay:
+                time.sleep(owner.delay)
+            self._send(200, owner.reply(model, messages))
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        self._send(status, {"error": error})
+
+    def _send(self, status: int, payload: dict[str, Any]) -> None:
+        body = json.dumps(payload).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the caller counts."""
+
+
+def _card(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "scripted"}

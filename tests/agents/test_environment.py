@@ -1,0 +1,284 @@
+"""The container: offline, bounded, killable, and gone afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from minisweagent.exceptions import Submitted
+
+from agents.capture import Bounded, run_captured
+from agents.environment import Container, ContainerConfig, sweep
+from agents.errors import ContainerError
+from agents.watch import StopRequestedError, Watch
+
+pytestmark = pytest.mark.docker
+
+Listing = Callable[[dict[str, str]], list[str]]
+
+
+@pytest.fixture
+def container(image: str, labels: dict[str, str]) -> Iterator[Container]:
+    with Container(ContainerConfig(image=image, labels=labels, timeout=20)) as container:
+        yield container
+
+
+def run(container: Container, command: str, **options: Any) -> dict[str, Any]:
+    return container.execute({"command": command}, **options)
+
+
+def processes(container: Container) -> str:
+    return run(container, "ps -eo args")["output"]
+
+
+def test_commands_run_in_the_repository_without_the_hosts_environment(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    assert run(container, "pwd; git status --short; false") == {
+        "output": "/testbed\n",
+        "returncode": 1,
+        "exception_info": "",
+    }
+    assert "canary" not in run(container, "env")["output"]
+    assert "canary" not in str(container.serialize())
+
+
+def test_no_network_inside(container: Container) -> None:
+    assert run(container, "ls /sys/class/net")["output"].split() == ["lo"]
+    reach = "import socket; socket.create_connection(('1.1.1.1', 53), 3)"
+    assert "unreachable" in run(container, f'python3 -c "{reach}"')["output"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo before; sleep 4321",
+        "echo before; sleep 4321 & sleep 4321",
+        "echo before; (trap '' TERM INT HUP; sleep 4321)",
+        "echo before; setsid sleep 4321 >/dev/null 2>&1 & sleep 4321",
+    ],
+)
+def test_a_command_that_times_out_is_dead(container: Container, command: str) -> None:
+    started = time.monotonic()
+    output = run(container, command, timeout=1)
+    assert time.monotonic() - started < 6
+    assert output["returncode"] == -1
+    assert "killed after 1 seconds" in output["exception_info"]
+    assert output["output"].startswith("before")
+    assert "sleep 4321" not in processes(container)
+
+
+def test_only_the_command_that_times_out_is_killed(container: Container) -> None:
+    run(container, "setsid sleep 8765 >/dev/null 2>&1 &")
+    run(container, "sleep 4321", timeout=1)
+    assert "sleep 8765" in processes(container)
+
+
+def test_a_quick_kill_is_no_timeout(container: Container) -> None:
+    output = run(container, "kill -9 $$")
+    assert (output["returncode"], output["exception_info"]) == (137, "")
+
+
+def test_the_wall_clock_shortens_commands(image: str, labels: dict[str, str]) -> None:
+    watch = Watch(limit_seconds=0)
+    with Container(ContainerConfig(image=image, labels=labels), watch) as container:
+        watch.limit_seconds = time.monotonic() - watch.started + 1
+        started = time.monotonic()
+        run(container, "sleep 4321")
+        assert time.monotonic() - started < 5
+
+
+def test_stopping_interrupts_a_command(image: str, labels: dict[str, str]) -> None:
+    stop_at = [float("inf")]
+    watch = Watch(should_stop=lambda: time.monotonic() > stop_at[0])
+    with Container(ContainerConfig(image=image, labels=labels), watch) as container:
+        run(container, "sed -i s/-/+/ calc.py")
+        stop_at[0] = time.monotonic() + 0.3
+        with pytest.raises(StopRequestedError):
+            run(container, "sleep 4321")
+        assert "+    return a + b" in container.diff()
+
+
+def test_endless_output_is_bounded(image: str, labels: dict[str, str]) -> None:
+    with Container(ContainerConfig(image=image, labels=labels, max_output_bytes=100_000)) as container:
+        output = run(container, "echo first; yes | head -c 20000000; echo last")
+        assert len(output["output"]) < 300_000
+        assert output["output"].startswith("first")
+        assert output["output"].endswith("last\n")
+        refused = run(container, "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; yes | head -c 20000000")
+        assert "too large" in refused["exception_info"]
+
+
+@pytest.mark.parametrize("command", ["true " + "x" * 200_000, "echo \0", ["ls"], None])
+def test_a_command_that_cannot_be_run_is_told_to_the_model(container: Container, command: Any) -> None:
+    output = container.execute({"command": command})
+    assert output["returncode"] == -1
+    assert "could not be run" in output["exception_info"]
+
+
+def test_submitting_keeps_every_byte_of_the_patch(container: Container) -> None:
+    run(container, "sed -i 's/two/2/' crlf.txt && git diff > patch.txt")
+    with pytest.raises(Submitted) as caught:
+        run(container, "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt")
+    submission = caught.value.messages[0]["extra"]["submission"]
+    assert "-two\r\n+2\r\n" in submission
+    assert submission == container.diff()
+
+
+def test_the_diff_is_the_whole_work_and_nothing_else(container: Container) -> None:
+    assert container.diff() == ""
+    run(
+        container,
+        "sed -i 's/a - b/a + b/' calc.py; git rm -q crlf.txt; mkdir sub && printf '\\0\\1' > sub/data.bin; "
+        "echo x > 'né w.txt'; git diff > patch.txt; mkdir __pycache__; touch __pycache__/calc.pyc",
+    )
+    index = run(container, "git status --porcelain")["output"]
+    patch = container.diff()
+    assert run(container, "git status --porcelain")["output"] == index
+    assert "patch.txt" not in patch
+    assert "__pycache__" not in patch
+    # the patch rebuilds the tree on a clean clone
+    run(container, "git stash -q -u -- . ; git clone -q /testbed /tmp/clone")
+    done = subprocess.run(
+        ["docker", "exec", "-i", container.name, "git", "-C", "/tmp/clone", "apply", "-"], input=patch.encode()
+    )
+    assert done.returncode == 0
+    assert set(run(container, "ls -A /tmp/clone /tmp/clone/sub")["output"].split("\n")) >= {
+        "calc.py",
+        "né w.txt",
+        "data.bin",
+    }
+    assert "a + b" in run(container, "cat /tmp/clone/calc.py")["output"]
+    assert run(container, "ls /tmp/clone/crlf.txt")["returncode"] != 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "git commit -qam done",
+        "git add -A",
+        "echo broken > .git/index",
+        "rm .git/index",
+        "git config diff.external false; git config diff.noprefix true; git config color.ui always",
+        "chown -R 1234 .",
+        "git checkout -q --orphan other",
+    ],
+)
+def test_the_diff_survives_what_agents_do_to_git(container: Container, spoil: str) -> None:
+    run(container, f"sed -i 's/a - b/a + b/' calc.py; {spoil}")
+    patch = container.diff()
+    assert patch.startswith("diff --git a/calc.py b/calc.py\n")
+    assert "+    return a + b" in patch
+
+
+def test_the_diff_of_a_ruined_repository_is_empty(container: Container) -> None:
+    run(container, "rm -rf .git")
+    assert container.diff() == ""
+    container.cleanup()
+    assert container.diff() == ""
+
+
+def test_a_vanished_container_is_not_the_commands_failure(container: Container) -> None:
+    subprocess.run(["docker", "rm", "-f", container.name], capture_output=True)
+    with pytest.raises(ContainerError, match="is gone"):
+        run(container, "true")
+
+
+def test_a_container_ends_itself_when_nobody_does(image: str, labels: dict[str, str]) -> None:
+    with Container(ContainerConfig(image=image, labels=labels, lifetime="1")) as container:
+        time.sleep(2)
+        with pytest.raises(ContainerError, match="is gone"):
+            run(container, "true")
+
+
+def test_words_of_the_engine_in_a_commands_output_are_no_engine_failure(container: Container) -> None:
+    assert run(container, "echo 'Error: No such container: x'; exit 1")["returncode"] == 1
+
+
+def test_a_command_may_exhaust_memory_without_ending_the_container(image: str, labels: dict[str, str]) -> None:
+    with Container(ContainerConfig(image=image, labels=labels, memory="64m")) as container:
+        eat = 'python3 -c "x = bytearray(500_000_000)\nfor i in range(0, len(x), 4096): x[i] = 1"'
+        assert run(container, eat)["returncode"] == 137
+        assert run(container, "echo alive")["output"] == "alive\n"
+
+
+def test_limits_reach_the_engine(image: str, labels: dict[str, str]) -> None:
+    with Container(ContainerConfig(image=image, labels=labels, cpus=0.5, pids_limit=64)) as container:
+        format_ = "{{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.Init}} {{.HostConfig.NetworkMode}}"
+        shown = subprocess.run(["docker", "inspect", "-f", format_, container.name], capture_output=True, text=True)
+        assert shown.stdout.split() == ["500000000", "64", "true", "none"]
+
+
+def test_nothing_is_left_behind(image: str, labels: dict[str, str], list_containers: Listing) -> None:
+    def work_and_fail() -> None:
+        with Container(ContainerConfig(image=image, labels=labels)):
+            assert len(list_containers(labels)) == 1
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work_and_fail()
+    assert list_containers(labels) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"image": "polyswe-no-such-image:none", "pull": "never"}, "polyswe-no-such-image:none is not on this machine"),
+        ({"network": "polyswe-no-such-network"}, "could not be started"),
+        ({"executable": "no-such-docker"}, "no-such-docker is not installed"),
+        ({"start_timeout": 0.001}, "did not start within"),
+    ],
+)
+def test_a_failed_start_says_why_and_leaves_nothing(
+    image: str, labels: dict[str, str], list_containers: Listing, fields: dict[str, Any], complaint: str
+) -> None:
+    container = Container(ContainerConfig(**{"image": image, "labels": labels} | fields))
+    with pytest.raises(ContainerError, match=complaint) as caught:
+        container.start()
+    assert "\n" not in str(caught.value)
+    time.sleep(0.5)
+    assert list_containers(labels) == []
+
+
+def test_an_engine_that_does_not_answer(labels: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    with pytest.raises(ContainerError, match="engine does not answer"):
+        Container(ContainerConfig(image="x", labels=labels)).start()
+    with pytest.raises(ContainerError, match="engine does not answer"):
+        sweep(labels)
+    monkeypatch.undo()
+
+
+def test_sweep_removes_what_a_killed_run_left(image: str, labels: dict[str, str], list_containers: Listing) -> None:
+    mine, other = labels | {"part": "mine"}, labels | {"part": "other"}
+    for owned in (mine, mine, other):
+        Container(ContainerConfig(image=image, labels=owned)).start()
+    assert len(sweep(mine)) == 2
+    assert len(list_containers(labels)) == 1
+    assert len(sweep(labels)) == 1
+    with pytest.raises(ValueError, match="label"):
+        sweep({})
+
+
+def test_bounded_keeps_head_and_tail() -> None:
+    kept = Bounded(1000)
+    for number in range(1000):
+        kept.add(f"{number:04d}\n".encode())
+    assert not kept.complete
+    assert kept.value().startswith(b"0000\n")
+    assert kept.value().endswith(b"0999\n")
+    assert len(kept.value()) < 1100
+    small = Bounded(1000)
+    small.add(b"x" * 1000)
+    assert small.complete
+    assert small.value() == b"x" * 1000
+
+
+def test_capture_kills_what_is_overdue(tmp_path: Path) -> None:
+    done = run_captured(["sh", "-c", "echo out; exec sleep 60"], timeout=0.3, max_bytes=100)
+    assert (done.output, done.returncode) == (b"out\n", None)

@@ -1,0 +1,277 @@
+"""A provider that fails in every way seen in the wild, over real HTTP: what is tried again, and how often."""
+
+from __future__ import annotations
+
+import email.utils
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents.errors import MissingKeyError, ProviderError
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.retry import KINDS, RetryConfig
+from agents.watch import OutOfTimeError, StopRequestedError, Watch
+
+CANARY = "sk-canary-0123456789"
+ASK = [{"role": "user", "content": "hello"}]
+FAST = RetryConfig(max_attempts=4, initial_wait_seconds=0.01, call_timeout_seconds=5)
+
+Fault = Callable[[Any], None]
+
+
+def status(code: int, error: dict[str, Any] | None = None, **headers: str) -> Fault:
+    return lambda handler: handler.answer(code, {"error": error or {"message": f"no {code}"}}, headers)
+
+
+def body(raw: bytes, **headers: str) -> Fault:
+    return lambda handler: handler.answer(200, raw, headers)
+
+
+def drop(handler: Any) -> None:
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def truncate(handler: Any) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "5000")
+    handler.end_headers()
+    handler.wfile.write(b'{"id": ')
+    handler.close_connection = True
+
+
+def echo_key(handler: Any) -> None:
+    handler.answer(401, {"error": {"message": f"bad key {handler.headers['Authorization']}"}})
+
+
+PROVIDERS = ["anthropic/m", "gemini/m", "openrouter/m", "hosted_vllm/m", "azure/m"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_faults_are_told_apart_behind_every_providers_client(
+    faulty: Any, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYSWE_TEST_KEY", CANARY)
+    faults = {
+        "rate-limit": (status(429), 2),
+        "server": (status(500), 2),
+        "connection": (drop, 2),
+        "malformed": (body(b"<html>"), 2),
+        "auth": (status(401), 1),
+        "not-found": (status(404), 1),
+        "bad-request": (status(400), 1),
+    }
+    azure = {"api_version": "2024-01-01"} if provider.startswith("azure") else {}
+    model = make(
+        faulty.url,
+        FAST.model_copy(update={"max_attempts": 2}),
+        model=provider,
+        api_key_env="POLYSWE_TEST_KEY",
+    )
+    model.config.model_kwargs |= azure
+    seen = {}
+    for kind, (fault, _) in faults.items():
+        faulty.faults = [fault] * 4
+        faulty.requests.clear()
+        with pytest.raises(ProviderError) as caught:
+            model.query(ASK)
+        seen[kind] = (caught.value.kind, len(faulty.requests))
+    assert seen == {kind: (kind, tries) for kind, (_, tries) in faults.items()}
+
+
+def make(url: str, retry: RetryConfig = FAST, watch: Watch | None = None, **fields: Any) -> PoolModel:
+    prices = {} if fields.get("free") else {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
+    entry = ModelConfig(**{"name": "m", "model": "openai/m", "api_base": url} | prices | fields)
+    return PoolModel(entry, retry, watch or Watch())
+
+
+CONTEXT = {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"}
+POLICY = {"message": "rejected by our safety system", "code": "content_policy_violation"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("rate-limit", status(429)),
+        ("server", status(500)),
+        ("server", status(502)),
+        ("server", status(503)),
+        ("server", status(529)),
+        ("timeout", status(504)),
+        ("connection", drop),
+        ("connection", truncate),
+        ("malformed", body(b"<html>bad gateway</html>", **{"Content-Type": "text/html"})),
+        ("malformed", body(b'{"id": "x", "cho')),
+        ("malformed", body(b"")),
+        ("malformed", body(b'{"id": "x", "object": "chat.completion", "choices": []}')),
+        ("server", body(b'{"error": {"message": "upstream failed", "code": 502}}')),
+    ],
+)
+def test_passing_faults_are_tried_again(faulty: Any, kind: str, fault: Fault) -> None:
+    faulty.faults = [fault, fault]
+    model = make(faulty.url)
+    reply = model.query(ASK)
+    assert reply["extra"]["actions"][0]["command"].startswith("echo COMPLETE")
+    assert len(faulty.requests) == 3
+    assert (model.usage.calls, model.usage.failed_calls) == (1, 2)
+    faulty.faults = [fault] * 9
+    with pytest.raises(ProviderError, match="after 4 tries") as caught:
+        model.query(ASK)
+    assert caught.value.kind == kind
+    assert len(faulty.requests) == 7
+    assert model.usage.failed_calls == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("auth", status(401)),
+        ("auth", status(403)),
+        ("quota", status(402)),
+        ("quota", status(429, {"message": "over quota", "type": "insufficient_quota", "code": "insufficient_quota"})),
+        ("not-found", status(404, {"message": "The model `m` does not exist", "code": "model_not_found"})),
+        ("bad-request", status(400)),
+        ("bad-request", status(422)),
+        ("context-window", status(400, CONTEXT)),
+        ("content-policy", status(400, POLICY)),
+    ],
+)
+def test_final_faults_cost_exactly_one_request(faulty: Any, kind: str, fault: Fault) -> None:
+    faulty.faults = [fault] * 3
+    model = make(faulty.url)
+    with pytest.raises(ProviderError) as caught:
+        model.query(ASK)
+    assert (caught.value.kind, len(faulty.requests), model.usage.failed_calls) == (kind, 1, 1)
+    message = str(caught.value)
+    assert message.startswith(f"m: {kind}: ")
+    assert message.endswith(KINDS[kind][1])
+    assert "\n" not in message
+
+
+def test_retry_after_is_honoured_in_both_forms(faulty: Any) -> None:
+    # a date has no fractions of a second: three seconds ahead are more than two
+    date = email.utils.formatdate(time.time() + 3, usegmt=True)
+    faulty.faults = [status(429, **{"Retry-After": "1"}), status(503, **{"Retry-After": date})]
+    started = time.monotonic()
+    make(faulty.url).query(ASK)
+    assert time.monotonic() - started >= 1.9
+    assert len(faulty.requests) == 3
+
+
+def test_a_wait_beyond_patience_ends_the_call_at_once(faulty: Any) -> None:
+    faulty.faults = [status(429, **{"Retry-After": "3600"})] * 2
+    started = time.monotonic()
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url, RetryConfig(max_seconds=60)).query(ASK)
+    assert time.monotonic() - started < 5
+    assert caught.value.retry_after == 3600
+    assert len(faulty.requests) == 1
+
+
+def test_a_silent_server_times_out_once_per_try(faulty: Any) -> None:
+    faulty.faults = [lambda handler: time.sleep(1.5)] * 2
+    model = make(faulty.url, FAST.model_copy(update={"call_timeout_seconds": 0.3, "max_attempts": 2}))
+    with pytest.raises(ProviderError) as caught:
+        model.query(ASK)
+    assert (caught.value.kind, len(faulty.requests)) == ("timeout", 2)
+
+
+def test_nobody_listening_is_a_connection_fault() -> None:
+    with pytest.raises(ProviderError) as caught:
+        make("http://127.0.0.1:9/v1").query(ASK)
+    assert caught.value.kind == "connection"
+
+
+def test_provider_time_is_excused_and_stopping_ends_the_wait(faulty: Any) -> None:
+    watch = Watch(limit_seconds=0.5)
+    faulty.faults = [status(503, **{"Retry-After": "1"})]
+    make(faulty.url, watch=watch).query(ASK)
+    watch.check()
+    faulty.faults = [status(503, **{"Retry-After": "30"})]
+    stop_at = time.monotonic() + 0.3
+    with pytest.raises(StopRequestedError):
+        make(faulty.url, watch=Watch(should_stop=lambda: time.monotonic() > stop_at)).query(ASK)
+
+
+def test_a_call_ends_with_the_wall_clock(faulty: Any) -> None:
+    faulty.faults = [lambda handler: time.sleep(2)]
+    started = time.monotonic()
+    with pytest.raises(OutOfTimeError):
+        make(faulty.url, watch=Watch(limit_seconds=0.4)).query(ASK)
+    assert time.monotonic() - started < 1.5
+
+
+def test_costs_follow_the_entry_cache_included(faulty: Any) -> None:
+    plain = make(faulty.url)
+    assert plain.query(ASK)["extra"]["cost"] == pytest.approx(100 * 1e-3 + 10 * 1e-2)
+    cached = make(faulty.url, cache_read_cost_per_token=1e-4)
+    assert cached.query(ASK)["extra"]["cost"] == pytest.approx(60 * 1e-3 + 40 * 1e-4 + 10 * 1e-2)
+    assert (cached.usage.prompt_tokens, cached.usage.completion_tokens, cached.usage.cached_tokens) == (100, 10, 40)
+    free = make(faulty.url, free=True)
+    assert free.query(ASK)["extra"]["cost"] == 0
+    assert free.usage.prompt_tokens == 100
+
+
+def test_table_prices_apply_without_own_ones(faulty: Any) -> None:
+    entry = ModelConfig(name="m", model="openai/gpt-5", api_base=faulty.url)
+    reply = PoolModel(entry, FAST, Watch()).query(ASK)
+    assert reply["extra"]["cost"] == pytest.approx(60 * 1.25e-6 + 40 * 1.25e-7 + 10 * 1e-5)
+
+
+def test_a_reply_without_usage_is_still_charged(faulty: Any) -> None:
+    faulty.usage = None
+    model = make(faulty.url)
+    reply = model.query([{"role": "user", "content": "x" * 4000}])
+    assert reply["extra"]["usage_estimated"] is True
+    assert model.usage.prompt_tokens == 1000
+    assert model.usage.estimated_calls == 1
+    assert reply["extra"]["cost"] >= 1.0
+
+
+def test_the_key_is_sent_but_never_told(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSWE_TEST_KEY", CANARY)
+    faulty.faults = [echo_key]
+    model = make(faulty.url, api_key_env="POLYSWE_TEST_KEY")
+    with pytest.raises(ProviderError) as caught:
+        model.query(ASK)
+    assert faulty.keys == [f"Bearer {CANARY}"]
+    assert CANARY not in str(caught.value) + repr(caught.value) + str(model.serialize())
+    assert caught.value.__suppress_context__
+    monkeypatch.delenv("POLYSWE_TEST_KEY")
+    with pytest.raises(MissingKeyError, match="POLYSWE_TEST_KEY"):
+        model.query(ASK)
+
+
+def test_no_key_of_the_environment_reaches_another_address(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    make(faulty.url).query(ASK)
+    assert CANARY not in faulty.keys[0]
+
+
+def test_a_proxy_does_not_stand_between_us_and_loopback(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    make(faulty.url).query(ASK)
+    assert len(faulty.requests) == 1
+
+
+def test_arguments_reach_the_provider_and_nothing_is_added(faulty: Any) -> None:
+    make(faulty.url, model_kwargs={"temperature": 0.25}).query(ASK)
+    request = faulty.requests[0]
+    assert {key for key in request} <= {"model", "messages", "tools", "temperature"}
+    assert make(faulty.url).query(ASK)
+    assert "temperature" not in request | faulty.requests[1] or "temperature" not in faulty.requests[1]
+
+
+def test_the_error_survives_pickling(faulty: Any) -> None:
+    faulty.faults = [status(401)]
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url).query(ASK)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.kind, copy.transient) == (str(caught.value), "auth", False)

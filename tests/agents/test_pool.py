@@ -1,0 +1,130 @@
+"""The pool is checked before anything is paid, and keys stay out of sight."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agents.errors import MissingKeyError, PoolError, PriceUnknownError
+from agents.pool import ModelConfig, api_key, check_pool, prices, redact, secrets
+
+PRICED = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+LOCAL: dict[str, Any] = {"api_base": "http://127.0.0.1:1/v1"}
+
+
+def entry(name: str = "m", model: str = "openai/house-model", **fields: Any) -> ModelConfig:
+    return ModelConfig(name=name, model=model, **fields)
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "POLYSWE_TEST_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_prices_come_from_the_entry_the_table_or_the_declaration() -> None:
+    own = prices(entry(**PRICED))
+    assert (own.input, own.output, own.cache_read, own.source) == (1e-6, 2e-6, 1e-6, "entry")
+    assert prices(entry(**PRICED, cache_read_cost_per_token=1e-7)).cache_read == 1e-7
+    table = prices(entry(model="openai/gpt-5"))
+    assert (table.input, table.output, table.cache_read, table.source) == (1.25e-6, 1e-5, 1.25e-7, "litellm")
+    assert prices(entry(model="openai/gpt-5", **PRICED)).input == 1e-6
+    assert prices(entry(free=True)).source == "free"
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"input_cost_per_token": 0, "output_cost_per_token": 0}, {"model": "ollama/llama3"}]
+)
+def test_an_unknown_or_zero_price_is_refused_unless_declared_free(fields: dict[str, Any]) -> None:
+    with pytest.raises(PriceUnknownError, match="free: true"):
+        prices(entry(**fields))
+    prices(entry(**{key: value for key, value in fields.items() if key == "model"}, free=True))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input_cost_per_token": 1e-6},
+        {"cache_read_cost_per_token": 1e-6},
+        {"free": True, **PRICED},
+        {"input_cost_per_token": -1.0, "output_cost_per_token": 1.0},
+        {"input_cost_per_token": float("nan"), "output_cost_per_token": 1.0},
+        {"model_kwargs": {"api_key": "sk"}},
+        {"model_kwargs": {"num_retries": 3}},
+        {"model_kwargs": {"extra_headers": {"Authorization": "Bearer x"}}},
+        {"api_key_env": "sk-proj-123"},
+        {"name": "../up"},
+        {"pirce": 1},
+    ],
+)
+def test_a_contradictory_entry_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ModelConfig.model_validate({"name": "m", "model": "openai/x"} | fields)
+
+
+def test_check_lists_every_culprit_at_once() -> None:
+    pool = [
+        entry("a", **LOCAL, **PRICED),
+        entry("A", **LOCAL, **PRICED),
+        entry("b", **LOCAL),
+        entry("c", api_key_env="POLYSWE_TEST_KEY", **PRICED),
+        entry("d", model="anthropic/claude-sonnet-4-5-20250929"),
+    ]
+    with pytest.raises(PoolError) as caught:
+        check_pool(pool)
+    message = str(caught.value)
+    for culprit in ("name A is used twice", "model b", "POLYSWE_TEST_KEY", "ANTHROPIC_API_KEY"):
+        assert culprit in message
+    assert "\n" not in message
+
+
+def test_check_names_the_one_kind_of_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingKeyError, match="POLYSWE_TEST_KEY"):
+        check_pool([entry(api_key_env="POLYSWE_TEST_KEY", **PRICED)])
+    with pytest.raises(PriceUnknownError, match=r"model b .*model c "):
+        check_pool([entry("b", **LOCAL), entry("c", **LOCAL)])
+    with pytest.raises(PoolError, match="empty"):
+        check_pool([])
+    monkeypatch.setenv("POLYSWE_TEST_KEY", "sk-1234567890")
+    check_pool([entry(api_key_env="POLYSWE_TEST_KEY", **PRICED), entry("local", **LOCAL, free=True)])
+
+
+def test_a_key_never_travels_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+    assert api_key(entry()) is None  # LiteLLM finds the usual variable
+    for base in ("http://127.0.0.1:1/v1", "https://models.example.org/v1"):
+        assert "sk-of-openai" not in str(api_key(entry(api_base=base)))
+    monkeypatch.setenv("POLYSWE_TEST_KEY", " sk-mine-1234\n")
+    assert api_key(entry(api_key_env="POLYSWE_TEST_KEY")) == "sk-mine-1234"
+
+
+@given(secret=st.text(min_size=8), before=st.text(), after=st.text())
+def test_redaction_leaves_no_secret_in_text_or_json(secret: str, before: str, after: str) -> None:
+    text = redact(before + secret + after, [secret])
+    assert secret not in text or secret in "[redacted]" * 2 or secret in before + "[redacted]" + after
+    loaded = json.loads(redact(json.dumps({"x": before + "|" + secret + "|" + after}), [secret]))
+    assert "[redacted]" in loaded["x"]
+
+
+def test_secrets_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_VARIABLE", "plain-but-secret")
+    monkeypatch.setenv("OTHER_API_KEY", "another-secret")
+    found = secrets(entry(api_key_env="HOUSE_VARIABLE"))
+    assert {"plain-but-secret", "another-secret"} <= set(found)
+
+
+def test_importing_is_light_and_loading_is_silent() -> None:
+    code = (
+        "import sys, agents.runner, agents.scripted.server\n"
+        "assert not {'litellm', 'minisweagent', 'docker'} & set(sys.modules)\n"
+        "import agents.loop\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,249 @@
+"""Whole attempts: a real agent loop, a real container, a real HTTP model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from agents.errors import ContainerError, ProviderError
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+from agents.runner import AgentConfig, AgentTask, Attempt, run_agent
+from agents.scripted.server import LABEL, ScriptedServer
+
+CONFIG = AgentConfig(retry=RetryConfig(max_attempts=3, initial_wait_seconds=0.01))
+ISSUE = "add() subtracts\n\nIt should add. {{ not_a_template }}"
+PATCH = """\
+--- a/calc.py
++++ b/calc.py
+@@ -1,2 +1,2 @@
+ def add(a, b):
+-    return a - b
++    return a + b
+"""
+
+
+def entry(url: str, stand_in: str = "scripted-small", **fields: Any) -> ModelConfig:
+    prices = {} if fields.get("free") else {"input_cost_per_token": 1e-5, "output_cost_per_token": 1e-4}
+    base = {"name": stand_in, "model": f"openai/{stand_in}", "api_base": url, "scripted": True}
+    return ModelConfig.model_validate(base | prices | fields)
+
+
+@pytest.fixture
+def run(image: str, labels: dict[str, str], tmp_path: Path) -> Callable[..., Attempt]:
+    def run(model: ModelConfig, config: AgentConfig = CONFIG, *, issue: str = ISSUE, **options: Any) -> Attempt:
+        task = AgentTask("demo__calc-1", issue, options.pop("image", image))
+        out_dir = options.pop("out_dir", tmp_path / "out")
+        return run_agent(task, model, config, out_dir=out_dir, labels=labels, **options)
+
+    return run
+
+
+def trajectory(attempt: Attempt) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(attempt.trajectory.read_text())
+    return loaded
+
+
+@pytest.mark.docker
+def test_a_submission_is_the_containers_diff_and_is_paid_for(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(entry(server.url))
+        counted = server.stats()["scripted-small"]
+    assert attempt.exit_status == "Submitted"
+    assert attempt.patch.split("\n", 2)[0] == "diff --git a/calc.py b/calc.py"
+    assert attempt.patch.split("\n", 2)[2] == PATCH
+    assert attempt.unsubmitted_patch == ""
+    assert (attempt.api_calls, attempt.failed_calls) == (4, 0)
+    assert (counted.calls, counted.prompt_tokens, counted.completion_tokens) == (
+        attempt.api_calls,
+        attempt.prompt_tokens,
+        attempt.completion_tokens,
+    )
+    assert attempt.cost_usd == pytest.approx(counted.prompt_tokens * 1e-5 + counted.completion_tokens * 1e-4)
+    saved = trajectory(attempt)
+    assert saved["info"]["model_stats"] == {"instance_cost": pytest.approx(attempt.cost_usd), "api_calls": 4}
+    assert saved["info"]["submission"] == attempt.patch
+    assert (saved["instance_id"], saved["scripted"], attempt.scripted) == ("demo__calc-1", True, True)
+    assert saved["trajectory_format"] == "mini-swe-agent-1.1"
+    assert "{{ not_a_template }}" in saved["messages"][1]["content"]
+    replies = [message["content"] for message in saved["messages"] if message["role"] == "assistant"]
+    assert len(replies) == 4
+    assert all(reply.startswith(LABEL) for reply in replies)
+    assert [path.name for path in attempt.trajectory.parent.iterdir()] == ["trajectory.json"]
+
+
+@pytest.mark.docker
+def test_a_limit_keeps_the_work_apart_from_submissions(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        steps = run(entry(server.url, "scripted-medium", step_limit=3))
+        cost = run(entry(server.url, "scripted-medium", cost_limit=1e-9))
+        wall = run(entry(server.url, "scripted-medium", wall_time_limit_seconds=1), CONFIG)
+    assert (steps.exit_status, steps.api_calls) == ("LimitsExceeded", 3)
+    assert (cost.exit_status, cost.api_calls) == ("LimitsExceeded", 1)
+    assert wall.exit_status == "TimeExceeded"
+    assert 1 <= wall.seconds < 6
+    for attempt in (steps, cost, wall):
+        assert attempt.patch == ""
+        assert "+    return a + b" in attempt.unsubmitted_patch
+        assert "new.txt" in attempt.unsubmitted_patch
+        assert trajectory(attempt)["info"]["exit_status"] == wall.exit_status  # one folder: the last attempt's
+    saved = trajectory(wall)["info"]["config"]["agent"]
+    assert (saved["wall_time_limit_seconds"], saved["step_limit"], saved["cost_limit"]) == (1, 250, 3.0)
+
+
+@pytest.mark.docker
+def test_format_errors_are_told_charged_and_survived(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(entry(server.url, "scripted-large"))
+        counted = server.stats()["scripted-large"]
+    assert (attempt.exit_status, attempt.api_calls, counted.calls) == ("Submitted", 6, 6)
+    assert attempt.cost_usd == pytest.approx(counted.prompt_tokens * 1e-5 + counted.completion_tokens * 1e-4)
+    assert trajectory(attempt)["info"]["model_stats"]["instance_cost"] == pytest.approx(attempt.cost_usd)
+
+
+@pytest.mark.docker
+def test_an_unknown_issue_submits_nothing(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(entry(server.url, free=True), issue="something else")
+    assert (attempt.exit_status, attempt.patch, attempt.cost_usd, attempt.api_calls) == ("Submitted", "", 0, 1)
+
+
+@pytest.mark.docker
+def test_a_provider_failure_is_an_error_that_tells_what_was_paid(
+    run: Callable[..., Attempt], faulty: Any, list_containers: Any, labels: dict[str, str]
+) -> None:
+    faulty.faults = [lambda handler: handler.answer(503, {"error": {"message": "down"}})] * 3
+    with pytest.raises(ProviderError, match="down") as caught:
+        run(entry(faulty.url))
+    attempt = caught.value.attempt
+    assert attempt is not None
+    assert (attempt.exit_status, attempt.failed_calls, attempt.api_calls, attempt.patch) == ("ProviderError", 3, 0, "")
+    assert trajectory(attempt)["info"]["exit_status"] == "ProviderError"
+    assert list_containers(labels) == []
+
+
+@pytest.mark.docker
+def test_outgrowing_the_context_is_the_models_failure(run: Callable[..., Attempt], faulty: Any) -> None:
+    error = {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"}
+    faulty.faults = [lambda handler: handler.answer(400, {"error": error})]
+    attempt = run(entry(faulty.url))
+    assert (attempt.exit_status, attempt.patch, attempt.failed_calls) == ("ContextWindowExceededError", "", 1)
+
+
+@pytest.mark.docker
+def test_an_attempt_stops_when_asked(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(
+            entry(server.url, "scripted-medium"),
+            should_stop=lambda: server.stats()["scripted-medium"].calls >= 3,
+        )
+    assert attempt.exit_status == "Stopped"
+    assert attempt.api_calls == 3
+    assert "+    return a + b" in attempt.unsubmitted_patch
+
+
+@pytest.mark.docker
+def test_a_missing_image_is_not_the_models_failure(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server, pytest.raises(ContainerError) as caught:
+        run(entry(server.url), CONFIG.model_copy(update={"pull": "never"}), image="polyswe-no-such-image:none")
+    assert caught.value.attempt is not None
+    assert caught.value.attempt.cost_usd == 0
+
+
+@pytest.mark.docker
+def test_no_file_holds_a_key(
+    run: Callable[..., Attempt], faulty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    canary = "sk-canary-0123456789"
+    monkeypatch.setenv("POLYSWE_TEST_KEY", canary)
+
+    def echo(handler: Any, status: int) -> None:
+        handler.answer(status, {"error": {"message": f"your key is {handler.headers['Authorization']}"}})
+
+    def reply(handler: Any) -> None:
+        """A model that repeats the key, say after reading a proxy's headers."""
+        message = {"role": "assistant", "content": f"I was called with {handler.headers['Authorization']}"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        handler.answer(200, {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
+
+    out_dir = tmp_path / "out"
+    faulty.faults = [reply]
+    run(entry(faulty.url, api_key_env="POLYSWE_TEST_KEY"), out_dir=out_dir / "fine")
+    faulty.faults = [lambda handler: echo(handler, 500), lambda handler: echo(handler, 401)]
+    with pytest.raises(ProviderError):
+        run(entry(faulty.url, api_key_env="POLYSWE_TEST_KEY"), out_dir=out_dir / "failed")
+    assert set(faulty.keys) == {f"Bearer {canary}"}
+    files = [path for path in out_dir.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert not [path for path in files if canary in path.read_text()]
+    assert canary not in caplog.text
+
+
+@pytest.mark.docker
+def test_eight_agents_at_once_each_pay_their_own_price(
+    run: Callable[..., Attempt], playbook_dir: Path, tmp_path: Path, list_containers: Any, labels: dict[str, str]
+) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        models = [
+            entry(server.url, name=f"m{k}", input_cost_per_token=k * 1e-6, output_cost_per_token=k * 1e-5)
+            for k in range(1, 9)
+        ]
+        with ThreadPoolExecutor(8) as threads:
+            attempts = list(threads.map(lambda model: run(model, out_dir=tmp_path / model.name), models))
+        assert server.stats()["scripted-small"].calls == 8 * 4
+    for k, attempt in enumerate(attempts, start=1):
+        assert attempt.model == f"m{k}"
+        assert attempt.patch.endswith(PATCH)
+        expected = k * (attempt.prompt_tokens * 1e-6 + attempt.completion_tokens * 1e-5)
+        assert attempt.cost_usd == pytest.approx(expected)
+        assert trajectory(attempt)["model"] == f"m{k}"
+    assert list_containers(labels) == []
+
+
+@pytest.mark.docker
+def test_overrides_change_prompts_and_arguments(run: Callable[..., Attempt], faulty: Any) -> None:
+    overrides = {
+        "agent": {"instance_template": "Please: {{task}}"},
+        "model": {"model_kwargs": {"temperature": 0.5, "top_p": 0.9}},
+        "environment": {"env": {"GREETING": "hi"}},
+    }
+    attempt = run(entry(faulty.url, model_kwargs={"temperature": 0.1}), AgentConfig(overrides=overrides), issue="x")
+    request = faulty.requests[0]
+    assert request["messages"][1]["content"] == "Please: x"
+    assert (request["temperature"], request["top_p"], request["parallel_tool_calls"]) == (0.1, 0.9, True)
+    environment = trajectory(attempt)["info"]["config"]["environment"]
+    assert environment["env"]["GREETING"] == "hi"
+    assert environment["env"]["PAGER"] == "cat"
+    assert environment["network"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        ({"agnet": {}}, "choose from agent, environment, model"),
+        ({"agent": {"step_limit": 3}}, "a field of its own"),
+        ({"agent": {"instance_templat": "x"}}, "did you mean instance_template"),
+        ({"environment": {"forward_env": ["OPENAI_API_KEY"]}}, "cannot be overridden"),
+        ({"environment": {"env": {"A": 1}}}, "valid string"),
+        ({"model": {"model_kwargs": {"api_key": "sk"}}}, "api_key_env"),
+    ],
+)
+def test_overrides_that_would_do_nothing_or_harm_are_refused(overrides: Any, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        AgentConfig(overrides=overrides)
+
+
+@pytest.mark.docker
+def test_starting_and_ending_is_quick(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        run(entry(server.url))
+        started = time.monotonic()
+        run(entry(server.url))
+    assert time.monotonic() - started < 8
