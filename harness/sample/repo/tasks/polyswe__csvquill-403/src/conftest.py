@@ -1,0 +1,1 @@
+"""Here so that pytest puts the checkout on the import path."""

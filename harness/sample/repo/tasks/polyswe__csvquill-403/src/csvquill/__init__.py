@@ -1,0 +1,3 @@
+"""Queries over CSV files."""
+
+__version__ = "1.0"

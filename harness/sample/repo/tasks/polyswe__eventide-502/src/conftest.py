@@ -1,0 +1,1 @@
+"""Puts the checkout on the import path of the tests."""
