@@ -1,0 +1,76 @@
+"""Work worth keeping between runs: embeddings of texts, downloaded files. Losing it costs time, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.files import write_atomic
+
+
+class TextEmbedder(Protocol):
+    """What the cache needs of `router.embedding.Embedder`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights: two embedders with one fingerprint give one text the same vector."""
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        """(n, d) unit vectors of n texts."""
+
+
+def cache_dir() -> Path:
+    """`$POLYSWE_CACHE`, or `~/.cache/polyswe`; not created here."""
+    return Path(os.environ.get("POLYSWE_CACHE") or Path.home() / ".cache" / "polyswe")
+
+
+def embed(
+    embedder: TextEmbedder, texts: Sequence[str], *, root: Path | None = None, progress: bool = False
+) -> NDArray[np.float32]:
+    """(n, d) embeddings of n texts; only texts this cache has not seen are encoded.
+
+    Args:
+        embedder: used for the texts that are missing; its fingerprint names the shelf.
+        root: of the cache (default `cache_dir()`).
+        progress: show a progress bar while encoding.
+
+    Each call that encodes something adds one file under the fingerprint's folder; files are never changed, so
+    processes may share the cache. A damaged file is as good as none.
+    """
+    shelf = (root or cache_dir()) / "embeddings" / re.sub(r"[^\w.-]+", "_", embedder.fingerprint)
+    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    known = _read_shelf(shelf)
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    if missing:
+        vectors = embedder.encode(list(missing.values()), progress=progress)
+        known.update(zip(missing, vectors, strict=True))
+        _add_to_shelf(shelf, list(missing), vectors)
+    return np.stack([known[key] for key in keys]).astype(np.float32) if keys else np.zeros((0, 0), np.float32)
+
+
+def _read_shelf(shelf: Path) -> dict[str, NDArray[np.float32]]:
+    known: dict[str, NDArray[np.float32]] = {}
+    for path in sorted(shelf.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                known.update(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError):
+            path.unlink(missing_ok=True)
+    return known
+
+
+def _add_to_shelf(shelf: Path, keys: list[str], vectors: NDArray[np.float32]) -> None:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    np.savez(buffer, keys=np.array(keys), vectors=np.asarray(vectors, dtype=np.float32))
+    name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+    write_atomic(shelf / f"{name}.npz", buffer.getvalue())

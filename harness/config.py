@@ -1,0 +1,191 @@
+"""One YAML file → one tree of pydantic models. Unknown keys are refused with the nearest valid name.
+
+The pool's and the agent's parts are the `agents` package's own models, so that a setting is described once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from agents.pool import ModelConfig
+from agents.runner import AgentConfig
+from harness.errors import ConfigError
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Configurations that come with the product; `polyswe evaluate sample` names one by its stem."""
+
+
+class Part(BaseModel):
+    """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class DatasetConfig(Part):
+    name: str
+    """`sample`, a dataset of the Hugging Face hub, a .json, .jsonl or .parquet file, or a task repo."""
+    split: str = "test"
+    """Split of the dataset."""
+    instances: list[str] | None = None
+    """Only these instance ids (all when absent)."""
+    limit: int | None = Field(default=None, gt=0)
+    """Only the first so many instances, in the dataset's order."""
+
+
+class RouterConfig(Part):
+    policy: str = "cluster"
+    """Short name of the routing policy."""
+    embedder: str = "all-MiniLM-L6-v2"
+    """Any sentence-transformers model: a hub name or a path."""
+    checkpoint: Path | None = None
+    """A fitted router to route with (mode `routed`)."""
+    params: dict[str, Any] = {}
+    """The policy's own parameters, e.g. `{n_clusters: 5}`."""
+    folds: int = Field(default=10, ge=2)
+    """Folds of the cross-fitted evaluation."""
+    repeats: int = Field(default=10, ge=1)
+    """How often the folds are drawn anew."""
+    seed: int = 0
+    """Seed of folds, clusters and resampling."""
+
+
+class RunConfig(Part):
+    mode: Literal["matrix", "routed"] = "matrix"
+    """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
+    agent_workers: int = Field(default=4, ge=1)
+    """Agents at work at the same time."""
+    grading_workers: int = Field(default=2, ge=1)
+    """Gradings at the same time."""
+    grading_timeout: int = Field(default=1800, ge=1)
+    """Seconds an instance's tests may take (the official default is 1800)."""
+    grading_attempts: int = Field(default=3, ge=1)
+    """How often a grading is tried when the failure was the infrastructure's."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Stop starting cells once the run has spent so many USD."""
+    engine: Literal["local"] = "local"
+    """Where the cells run."""
+
+
+class OutConfig(Part):
+    root: Path = Path("results")
+    """Folder that holds the run folders."""
+    run_id: str | None = None
+    """Name of the run folder (default: the configuration's name). The same name continues the same run."""
+
+    @field_validator("run_id")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+            raise ValueError("a run id is 1-64 letters, digits, '.', '_' or '-' and starts with a letter or digit")
+        return value
+
+
+class Config(Part):
+    dataset: DatasetConfig
+    """What is solved."""
+    pool: list[ModelConfig] = Field(min_length=1)
+    """The models, in the order the tables show them."""
+    router: RouterConfig = RouterConfig()
+    """How an instance's model is chosen."""
+    agent: AgentConfig = AgentConfig()
+    """How a model works on an instance."""
+    run: RunConfig = RunConfig()
+    """How the work is carried out."""
+    out: OutConfig = OutConfig()
+    """Where it is kept."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Config:
+        names = [model.name for model in self.pool]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"pool: the name {twice[0]!r} is used twice; give each entry a name of its own")
+        if self.run.mode == "routed" and self.router.checkpoint is None:
+            raise ValueError("run.mode 'routed' needs router.checkpoint; make one with 'polyswe fit'")
+        return self
+
+
+def find_config(name: str) -> Path:
+    """The file behind `polyswe evaluate NAME`: a path, or the stem of a configuration that comes with the product.
+
+    Raises:
+        ConfigError: when there is no such file, with the names that exist.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        if not path.is_file():
+            raise ConfigError(f"configuration {name}: no such file")
+        return path
+    built_in = CONFIGS / f"{name}.yaml"
+    if built_in.is_file():
+        return built_in
+    known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+    raise ConfigError(f"configuration {name!r} is neither a file nor one of: {known}")
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate one YAML file.
+
+    Raises:
+        ConfigError: unreadable file, unknown keys (with the nearest valid name), missing keys, impossible values;
+            all faults of the file in one message.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise ConfigError(f"configuration {path}{line}: {problem}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"configuration {path}: expected keys like 'dataset:' and 'pool:' at the top level")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"configuration {path}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """All faults of a validation error on one line, each with its place, unknown keys with the nearest valid name."""
+    faults = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            valid = _valid_keys(fault["loc"][:-1])
+            nearest = difflib.get_close_matches(str(fault["loc"][-1]), valid, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; valid keys: {', '.join(valid)}"
+            faults.append(f"unknown key '{place}'{hint}")
+        elif fault["type"] == "missing":
+            faults.append(f"'{place}' is missing")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            faults.append(f"'{place}': {message}" if place else message)
+    return " | ".join(faults)
+
+
+def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that are valid at a place of the tree, e.g. ('pool', 0) → ModelConfig's fields."""
+    model: type[BaseModel] | None = Config
+    for part in location:
+        if isinstance(part, int) or model is None:
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        model = _model_in(annotation)
+    return sorted(model.model_fields) if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic model inside an annotation such as `list[ModelConfig]` or `RetryConfig | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _model_in(inner)) is not None:
+            return found
+    return None

@@ -1,0 +1,50 @@
+"""What can go wrong, one type per cause a user can act on. Every message is one line: the culprit and the mend."""
+
+EXIT_OK = 0
+"""Everything asked for was done and every cell has a verdict."""
+EXIT_INPUT = 2
+"""A file, name or setting given by the user cannot be used."""
+EXIT_ENVIRONMENT = 3
+"""Something is missing on this machine: engine, image, embedder, key, disk."""
+EXIT_INCOMPLETE = 4
+"""The run ended, but some cells have no verdict because of failures that were not the models'."""
+EXIT_INTERRUPTED = 130
+"""Stopped by the user; what was finished is kept and the same command continues."""
+
+
+class PolysweError(Exception):
+    """Base of all errors that are shown as one line instead of a traceback."""
+
+    exit_code = EXIT_INPUT
+
+
+class InputError(PolysweError):
+    """A file, a name or a setting given by the user is unusable."""
+
+
+class ConfigError(InputError):
+    """The configuration has an unknown key, a missing key or an impossible value."""
+
+
+class RunMismatchError(InputError):
+    """The run folder holds outcomes obtained under another configuration."""
+
+
+class EnvironmentFault(PolysweError):
+    """Something this machine needs is missing."""
+
+    exit_code = EXIT_ENVIRONMENT
+
+
+class EngineUnavailableError(EnvironmentFault):
+    """No Docker Engine answers."""
+
+
+class ImageUnavailableError(EnvironmentFault):
+    """An instance's image is neither here nor can it be pulled or built."""
+
+
+class RunLockedError(PolysweError):
+    """Another process is working in the same run folder."""
+
+    exit_code = EXIT_ENVIRONMENT

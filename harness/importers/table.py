@@ -1,0 +1,110 @@
+"""Outcomes as plain CSV, in and out: one row per cell, blank means unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import InputError
+from harness.files import write_atomic
+from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
+from harness.importers.source import Source
+
+if TYPE_CHECKING:
+    from router.outcomes import OutcomeMatrix
+
+REQUIRED = ("instance_id", "model", "resolved")
+AMOUNTS = ("cost_usd", "api_calls", "seconds")
+TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": None}
+
+
+def read_csv(source: Source) -> RecordedOutcomes:
+    """One run per distinct `model`; columns beyond those of the contract are ignored.
+
+    Raises:
+        InputError: a required column is missing, a row is cut off, a value is not of its kind, or a cell comes twice.
+    """
+    reader = csv.DictReader(io.StringIO(source.text), skipinitialspace=True)
+    columns = [column.strip() for column in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    missing = [column for column in REQUIRED if column not in columns]
+    if missing:
+        raise InputError(
+            f"{source.label}: no column {' or '.join(map(repr, missing))} (it has: {', '.join(columns)[:200]}); "
+            f"a CSV of outcomes needs {', '.join(REQUIRED)}"
+        )
+    cells: dict[str, dict[str, RecordedCell]] = {}
+    lines: dict[tuple[str, str], int] = {}
+    about: dict[str, dict[str, str]] = {}
+    try:
+        for row in reader:
+            where = f"{source.label}: line {reader.line_num}"
+            if None in row or None in row.values():
+                raise InputError(f"{where}: not {len(columns)} columns; the row is cut off or has a stray comma")
+            row = {column: value.strip() for column, value in row.items()}
+            instance, model = row["instance_id"], row["model"]
+            if not instance or not model:
+                raise InputError(f"{where}: blank {'model' if instance else 'instance_id'}; fill it in")
+            first = lines.setdefault((instance, model), reader.line_num)
+            if first != reader.line_num:
+                raise InputError(
+                    f"{source.label}: lines {first} and {reader.line_num} are both {instance} with '{model}'; "
+                    "keep one row per cell, or give repeated runs names of their own"
+                )
+            cells.setdefault(model, {})[instance] = _read_cell(row, where)
+            about.setdefault(model, row)
+    except csv.Error as error:
+        raise InputError(f"{source.label}: line {reader.line_num}: {error}; the file is damaged") from None
+    if not cells:
+        raise InputError(f"{source.label}: a header and no rows; there are no outcomes in it")
+    runs = (
+        RecordedRun(
+            name=model,
+            source=source.label,
+            cells=by_instance,
+            agent=about[model].get("agent") or None,
+            date=about[model].get("date") or None,
+        )
+        for model, by_instance in cells.items()
+    )
+    return RecordedOutcomes(tuple(runs))
+
+
+def _read_cell(row: dict[str, str], where: str) -> RecordedCell:
+    if row["resolved"].casefold() not in TRUTH:
+        raise InputError(f"{where}: resolved is '{row['resolved']}', expected 0, 1 or blank")
+    cost, calls, seconds = (_amount(row.get(column, ""), column, where) for column in AMOUNTS)
+    return RecordedCell(TRUTH[row["resolved"].casefold()], cost, calls, seconds, row.get("exit_status") or None)
+
+
+def _amount(text: str, column: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise InputError(f"{where}: {column} is '{text}', expected a number of at least 0, or blank")
+    return value
+
+
+def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
+    """Write every cell of a matrix, instance by instance; `read_csv` gives the same numbers back."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*REQUIRED, *AMOUNTS])
+    for i, instance in enumerate(matrix.instances):
+        for j, model in enumerate(matrix.models):
+            amounts = (matrix.resolved[i, j], matrix.cost[i, j], matrix.calls[i, j], matrix.seconds[i, j])
+            writer.writerow([instance, model, *(_shown(float(amount)) for amount in amounts)])
+    write_atomic(path, buffer.getvalue())
+
+
+def _shown(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if value.is_integer() else repr(value)

@@ -1,0 +1,67 @@
+"""Finding the model somebody means from a part of its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from harness.errors import InputError
+
+SHOWN = 8
+"""At most this many candidates are listed in an error."""
+
+
+def match_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
+    """The one name in `available` that each of `wanted` stands for, in the order of `wanted`.
+
+    Upper and lower case are the same throughout. The whole name wins; otherwise the query has to be a unique part:
+    first as it stands ("4.5 sonnet" in "Claude 4.5 Sonnet (20250929)"), then with its words anywhere in the name
+    ("opus medium" in "Claude 4.5 Opus medium (20251101)").
+
+    Raises:
+        InputError: a query stands for no name, for several, or two queries stand for the same one.
+    """
+    asked_as: dict[str, str] = {}
+    for query in wanted:
+        name = _match(query, available)
+        if name in asked_as:
+            raise InputError(f"'{asked_as[name]}' and '{query}' both stand for '{name}': name each model once")
+        asked_as[name] = query
+    return list(asked_as)
+
+
+def _match(query: str, available: Sequence[str]) -> str:
+    words = query.casefold().split()
+    if not words:
+        raise InputError(f"an empty model name stands for nothing: choose from {_listed(available)}")
+    folded = {name: " ".join(name.casefold().split()) for name in available}
+    phrase = " ".join(words)
+    tiers = (
+        [name for name, text in folded.items() if text == phrase],
+        [name for name, text in folded.items() if phrase in text],
+        [name for name, text in folded.items() if all(word in text for word in words)],
+    )
+    candidates: list[str] = next((tier for tier in tiers if tier), [])
+    if len(candidates) == 1:
+        return candidates[0]
+    if query in candidates:  # names that differ in case only
+        return query
+    if candidates:
+        raise InputError(f"'{query}' stands for {len(candidates)} models: {_listed(candidates)}; say more of the name")
+    raise InputError(f"no model is called '{query}': {_listed(_nearest(phrase, folded))}")
+
+
+def _nearest(phrase: str, folded: dict[str, str]) -> list[str]:
+    """All names, the likeliest first: by words in common, then by difflib's ratio."""
+
+    def likeness(name: str) -> tuple[int, float]:
+        shared = sum(word in folded[name] for word in phrase.split())
+        return shared, difflib.SequenceMatcher(None, phrase, folded[name]).ratio()
+
+    return sorted(folded, key=likeness, reverse=True)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
+    more = len(names) - SHOWN
+    return (f"{shown} and {more} more" if more > 0 else shown) or "(there are none)"

@@ -1,0 +1,141 @@
+"""The two rows of a policy: held out, with its permutation null; and in-sample, beside random clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.report.rows import curve_figures, make_row
+from harness.report.schema import RandomClusters, Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from router.outcomes import OutcomeMatrix
+    from router.policies.base import Policy
+
+RANDOM_PARTITIONS = 1000
+
+Progress = Callable[[str], None]
+"""Told, in a few words, what is computed next."""
+
+
+def silent(message: str) -> None:
+    """Progress for nobody."""
+
+
+@dataclass(frozen=True)
+class EvaluatedPolicy:
+    """A policy's two rows, and what was changed to make it fit."""
+
+    cross_fitted: Row
+    in_sample: Row
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """One complete outcome matrix and one set of folds for all policies, so that they can be compared."""
+
+    embeddings: NDArray[np.floating[Any]]
+    """(n, d)"""
+    outcomes: OutcomeMatrix
+    """(n, m), every verdict known, n > 1"""
+    folds: int
+    repeats: int
+    seed: int
+    permutations: int
+    progress: Progress = silent
+
+    def evaluate(self, name: str, params: dict[str, Any]) -> EvaluatedPolicy:
+        """Both rows of a policy by short name.
+
+        Raises:
+            InputError: no such policy or parameter, or an impossible value.
+        """
+        from threadpoolctl import threadpool_limits
+
+        # thousands of small products: many threads are slower, and their sums come in another order on other machines
+        with threadpool_limits(limits=1):
+            try:
+                policy, notes = self._made(name, params)
+                return EvaluatedPolicy(self._held_out(policy, name), self._in_sample(policy, name), notes)
+            except ValueError as error:  # the router's errors for names, parameters and values
+                raise InputError(f"policy {name}: {error}") from error
+
+    def _made(self, name: str, params: dict[str, Any]) -> tuple[Policy, tuple[str, ...]]:
+        """Unfitted and seeded, with no more clusters than the smallest training fold has instances."""
+        from router.policies import make_policy
+
+        policy = make_policy(name, **params)
+        has = policy.get_params()
+        if "seed" in has and "seed" not in params:
+            policy.set_params(seed=self.seed)
+        n = len(self.outcomes)
+        smallest = n - -(-n // self.folds)
+        if has.get("n_clusters", 0) <= smallest:
+            return policy, ()
+        policy.set_params(n_clusters=smallest)
+        return policy, (f"{name}: {smallest} clusters, not {has['n_clusters']}: a training fold has no more rows",)
+
+    def _held_out(self, policy: Policy, name: str) -> Row:
+        from router.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds
+        from router.nulls import permutation_null
+        from router.outcomes import single
+
+        outcomes = self.outcomes
+        splits = folds(len(outcomes), self.folds, self.repeats, self.seed)
+        self.progress(f"{name}: {self.folds} folds × {self.repeats} repeats")
+        replay = crossfit(policy, self.embeddings, outcomes, splits, cost_weights=DEFAULT_COST_WEIGHTS)
+        p = 1.0  # with one model there is one choice, and no permutation changes anything
+        if len(outcomes.models) > 1:
+            self.progress(f"{name}: {self.permutations} permutations, each refitted in every fold")
+            p = permutation_null(policy, self.embeddings, outcomes, splits, self.permutations, seed=self.seed).p_value
+        return make_row(
+            name,
+            "policy",
+            "cross-fitted",
+            replay,
+            best=single(outcomes, outcomes.best_single()),
+            p_value=p,
+            models=outcomes.models,
+            figures=curve_figures(replay, outcomes),
+            seed=self.seed,
+        )
+
+    def _in_sample(self, policy: Policy, name: str) -> Row:
+        from router.crossfit import in_sample
+        from router.outcomes import single
+
+        self.progress(f"{name}: in-sample, and random clusters")
+        outcomes = self.outcomes
+        return make_row(
+            name,
+            "policy",
+            "in-sample",
+            in_sample(policy, self.embeddings, outcomes),
+            best=single(outcomes, outcomes.best_single()),
+            models=outcomes.models,
+            null=self._random_clusters(policy),
+            seed=self.seed,
+        )
+
+    def _random_clusters(self, policy: Policy) -> RandomClusters | None:
+        """What random clusters of the sizes of the policy's own reach in-sample; None for a policy without clusters."""
+        from sklearn.base import clone
+
+        from router.nulls import random_cluster_null
+
+        fitted = clone(policy).fit(self.embeddings, self.outcomes)
+        explained = fitted.explain(self.embeddings, fitted.predict(self.embeddings))
+        clusters = [explanation.cluster for explanation in explained if explanation.cluster is not None]
+        if len(clusters) < len(self.outcomes):
+            return None
+        min_count = int(policy.get_params().get("min_count", 1))
+        sizes = np.bincount(clusters).tolist()
+        null = random_cluster_null(self.outcomes, sizes, RANDOM_PARTITIONS, min_count, self.seed)
+        return RandomClusters(mean=null.mean, sd=null.sd)

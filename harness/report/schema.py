@@ -1,0 +1,150 @@
+"""results.json, schema 1: what a run or a replay found. Written by both, read by reports, comparison and scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import InputError
+
+SCHEMA: Literal[1] = 1
+
+Kind = Literal["single", "policy", "random", "oracle"]
+Evaluation = Literal["recorded", "cross-fitted", "in-sample", "live"]
+
+
+class Part(BaseModel):
+    """Frozen; written with exactly these fields. Unknown fields of a later writer are ignored when read."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), populate_by_name=True)
+
+
+class VsBestSingle(Part):
+    """Difference to the single model that resolved most (in hindsight), over the instances known for both."""
+
+    delta: float
+    """Resolved instances more (+) or fewer (−)."""
+    ci95: tuple[float, float]
+    """Paired bootstrap over instances, in resolved instances."""
+    p_value: float | None
+    """Singles: exact McNemar. Cross-fitted policies: permutation null with full refit, one-sided for a gain. None for
+    in-sample rows (fitted on what they are tested on, nearly every one would be "significant"), for the oracle (better
+    by construction) and for the random row (an expectation)."""
+
+
+class RandomClusters(Part):
+    """In-sample result of clusters drawn at random with the sizes of the real ones."""
+
+    mean: float
+    sd: float
+
+
+class Row(Part):
+    """One model, policy or bound."""
+
+    name: str
+    kind: Kind
+    evaluation: Evaluation
+    n: int
+    """Instances the row is computed on."""
+    resolved: float
+    """Fractional for means over repeats and for expectations."""
+    rate: float
+    rate_ci95: tuple[float, float]
+    """Wilson's interval."""
+    cost_per_instance: float | None = None
+    """USD, mean over the known costs; None when none is known."""
+    seconds_per_instance: float | None = None
+    vs_best_single: VsBestSingle | None = None
+    routing_share: dict[str, float] | None = None
+    """Share of instances given to each model; of policies and the oracle."""
+    area: float | None = None
+    """∫ quality d(cost/c_max) under the Pareto-clean curve of the cost-weight sweep (UniRoute). Cross-fitted rows."""
+    qnc: float | None = None
+    """Least cost matching the most accurate single model, over that model's cost (UniRoute); None if never matched."""
+    aiq: float | None = None
+    """Mean of the non-decreasing convex hull between the least and the greatest cost (RouterBench)."""
+    null: RandomClusters | None = None
+    """In-sample rows of policies with clusters: what random clusters reach on the same outcomes."""
+
+
+class Pair(Part):
+    """How two models' verdicts overlap, over the instances known for both."""
+
+    a: str
+    b: str
+    both: int
+    a_only: int
+    b_only: int
+    neither: int
+
+
+class RepeatableOracle(Part):
+    """The part of the oracle that running the models again would give again."""
+
+    resolved: float
+    method: str
+    repeatable_share: float
+
+
+class Complementarity(Part):
+    """What a perfect choice could gain."""
+
+    oracle: int
+    """Instances that at least one model of the pool resolved in this record."""
+    repeatable_oracle: RepeatableOracle | None = None
+    """None unless repeated runs were given."""
+    pairs: list[Pair] = []
+
+
+class Null(Part):
+    """The in-sample result is worth something only beside this."""
+
+    policy: str
+    in_sample_random_clusters: RandomClusters
+
+
+class Results(Part):
+    """The whole document."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    dataset: str
+    instances: int
+    pool: list[str]
+    seed: int
+    folds: int
+    repeats: int
+    scripted: bool = False
+    """The models are scripted stand-ins: the numbers say nothing of real models."""
+    rows: list[Row]
+    complementarity: Complementarity
+    null: Null | None = None
+    """Of the first policy that has clusters; each in-sample row carries its own."""
+    verdict: str
+    """One sentence a reader can quote."""
+    notes: list[str] = []
+    """What a reader of the numbers has to know: instances left out, costs unknown, faults of the record."""
+
+    def to_json(self) -> str:
+        """The file's text; numbers that do not exist are null."""
+        return json.dumps(self.model_dump(by_alias=True), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_results(path: Path) -> Results:
+    """A results.json, or the one in a run folder.
+
+    Raises:
+        InputError: missing, damaged, or of another schema.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        return Results.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; give a finished run's folder or its results.json") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"msg": "not text", "loc": ()}
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise InputError(f"{file}: not a results document of schema {SCHEMA} ({where}: {first['msg']})") from None

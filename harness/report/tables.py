@@ -1,0 +1,184 @@
+"""One table of results, as terminal text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+from pathlib import Path
+
+from harness.files import write_atomic
+from harness.report.schema import Results, Row
+
+WIDTH = 120
+HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
+SHARES_SHOWN = 4
+NONE = "–"
+
+CSV_COLUMNS = (
+    "name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high", "cost_per_instance",
+    "seconds_per_instance", "delta_vs_best", "delta_low", "delta_high", "p_value", "area", "qnc", "aiq",
+    "random_clusters_mean", "random_clusters_sd", "routing_share",
+)  # fmt: skip
+
+
+def render_terminal(results: Results, width: int = WIDTH) -> str:
+    """The table as plain aligned text of at most `width` columns; the verdict is its last paragraph."""
+    lines = _lines(results)
+    tails = [max(len(cells[column]) for cells in (HEADER, *lines)) for column in range(1, len(HEADER))]
+    name_width = max(24, min(max(len(cells[0]) for cells in lines), width - sum(tails) - 2 * len(tails)))
+    text = [_aligned(HEADER, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
+    text += [_aligned(cells, name_width, tails) for cells in lines]
+    title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
+    paragraphs = [_wrapped(title, width), "\n".join(text)]
+    if shares := _shares(results):
+        paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {line}", width) for line in shares)]))
+    paragraphs.append(_wrapped(_complementarity(results), width))
+    if results.notes:
+        paragraphs.append("\n".join(["Notes", *(_wrapped(f"  - {note}", width) for note in results.notes)]))
+    paragraphs.append(_wrapped(results.verdict, width))
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def render_markdown(results: Results) -> str:
+    """The same as a Markdown document with nothing shortened."""
+    table = ["| " + " | ".join(("model or policy", *HEADER[1:])) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
+    table += ["| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |" for cells in _lines(results)]
+    parts = [
+        f"# {results.dataset}",
+        f"{results.instances} instances, {len(results.pool)} models{_how(results)}.",
+        f"> {results.verdict}",
+        "\n".join(table),
+    ]
+    if shares := _shares(results):
+        parts.append("\n".join(["## Routing share", "", *(f"- {line}" for line in shares)]))
+    pairs = ["| a | b | both | only a | only b | neither |", "|---|---|---:|---:|---:|---:|"]
+    pairs += [
+        f"| {p.a} | {p.b} | {p.both} | {p.a_only} | {p.b_only} | {p.neither} |" for p in results.complementarity.pairs
+    ]
+    parts.append("\n".join(["## Complementarity", "", _complementarity(results, with_pairs=False)]))
+    if results.complementarity.pairs:
+        parts.append("\n".join(pairs))
+    if results.notes:
+        parts.append("\n".join(["## Notes", "", *(f"- {note}" for note in results.notes)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def render_csv(results: Results) -> str:
+    """One line per row, numbers unrounded, blank where there is none."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in results.rows:
+        vs, null = row.vs_best_single, row.null
+        share = "; ".join(f"{model}={part:.4f}" for model, part in (row.routing_share or {}).items())
+        against = (vs.delta, *vs.ci95, vs.p_value) if vs else (None,) * 4
+        random = (null.mean, null.sd) if null else (None, None)
+        head = (row.name, row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
+        money = (row.cost_per_instance, row.seconds_per_instance)
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share])
+    return buffer.getvalue()
+
+
+def write_results(results: Results, out_dir: Path) -> None:
+    """Write results.json, results.csv and results.md into a folder; each file is replaced whole."""
+    write_atomic(out_dir / "results.csv", render_csv(results))
+    write_atomic(out_dir / "results.md", render_markdown(results))
+    write_atomic(out_dir / "results.json", results.to_json())
+
+
+def _lines(results: Results) -> list[tuple[str, ...]]:
+    """The table's cells; every in-sample row is followed by its null."""
+    lines: list[tuple[str, ...]] = []
+    for row in results.rows:
+        vs = row.vs_best_single
+        is_best = vs is not None and row.kind == "single" and vs.delta == 0 and vs.ci95 == (0, 0)
+        delta = f"{_signed(vs.delta)} [{_signed(vs.ci95[0])}, {_signed(vs.ci95[1])}]" if vs else NONE
+        lines.append(
+            (
+                _label(row, results),
+                f"{_count(row.resolved)}/{row.n}",
+                f"{row.rate:.1%}",
+                f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
+                NONE if row.cost_per_instance is None else f"{row.cost_per_instance:.4f}",
+                "best single" if is_best else delta,
+                NONE if is_best or vs is None or vs.p_value is None else _p(vs.p_value),
+            )
+        )
+        if row.null is not None:
+            reached = f"{_count(row.null.mean)} ± {row.null.sd:.1f}"
+            lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 4))
+    return lines
+
+
+def _label(row: Row, results: Results) -> str:
+    if row.evaluation == "in-sample":
+        return f"{row.name} (in-sample, not held-out)"
+    if row.evaluation == "cross-fitted":
+        return f"{row.name} (cross-fitted)"
+    if row.kind == "single" and results.scripted and "scripted" not in row.name.casefold():
+        return f"{row.name} (scripted)"
+    return {"random": "random (expectation)", "oracle": "oracle (any model resolves)"}.get(row.kind, row.name)
+
+
+def _how(results: Results) -> str:
+    fitted = any(row.evaluation == "cross-fitted" for row in results.rows)
+    how = f", {results.folds} folds × {results.repeats} repeats, seed {results.seed}" if fitted else ""
+    return how + (", scripted stand-in models" if results.scripted else "")
+
+
+def _shares(results: Results) -> list[str]:
+    lines = []
+    for row in results.rows:
+        if row.kind == "single" or not row.routing_share:
+            continue
+        ordered = sorted(row.routing_share.items(), key=lambda item: -item[1])
+        shown = [f"{model} {share:.0%}" for model, share in ordered[:SHARES_SHOWN]]
+        rest = sum(share for _, share in ordered[SHARES_SHOWN:])
+        more = [f"{len(ordered) - SHARES_SHOWN} others {rest:.0%}"] if len(ordered) > SHARES_SHOWN else []
+        lines.append(f"{_label(row, results)}: {', '.join(shown + more)}")
+    return lines
+
+
+def _complementarity(results: Results, with_pairs: bool = True) -> str:
+    found = results.complementarity
+    text = f"{found.oracle} instances were resolved by at least one model."
+    if found.repeatable_oracle is not None:
+        repeatable = found.repeatable_oracle
+        text += f" Repeatable: {repeatable.resolved:.1f} ({repeatable.method})."
+    if with_pairs and 0 < len(found.pairs) <= 6:
+        overlaps = (f"{pair.a_only} {pair.a} but not {pair.b}, {pair.b_only} the reverse" for pair in found.pairs)
+        text += f" Resolved by {'; '.join(overlaps)}."
+    return text
+
+
+def _aligned(cells: tuple[str, ...], name_width: int, tails: list[int]) -> str:
+    name = cells[0] if len(cells[0]) <= name_width else _shortened(cells[0], name_width)
+    rest = "".join(f"  {cell:>{width}}" for cell, width in zip(cells[1:], tails, strict=True))
+    return f"{name:<{name_width}}{rest}".rstrip()
+
+
+def _shortened(name: str, width: int) -> str:
+    """Cut out of the middle: the end holds the label ("in-sample, not held-out") or the date."""
+    match = re.search(r" \((in-sample, not held-out|cross-fitted|scripted)\)$", name)
+    tail = match.group() if match else ""
+    return name[: width - len(tail) - 1].rstrip() + "…" + tail
+
+
+def _wrapped(text: str, width: int) -> str:
+    hanging = "    " if text.startswith("  ") else ""
+    return textwrap.fill(text, width, subsequent_indent=hanging, break_on_hyphens=False)
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    text = _count(abs(value))
+    return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

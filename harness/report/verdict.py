@@ -1,0 +1,101 @@
+"""The one sentence that people will quote, built from the numbers and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report.schema import Row
+
+FEW_INSTANCES = 50
+"""Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a wreck could be told apart."""
+SIGNIFICANT = 0.05
+BASELINES = frozenset({"best-fixed"})
+"""Policies that do not route; they are judged only when nothing else was tried."""
+
+SCRIPTED = "The models are scripted stand-ins, so this says nothing of real models' skill: "
+
+
+def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
+    """One honest sentence about the cross-fitted policy that resolved most.
+
+    A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 % and the
+    difference to the hindsight-best single model is positive; it *does harm* when the interval of that difference is
+    below zero. With several policies the most successful one is judged and its p multiplied by their number
+    (Bonferroni), since picking it is a choice made on the test results.
+    """
+    sentence = _sentence(rows)
+    if scripted:
+        return SCRIPTED + sentence[0].lower() + sentence[1:]
+    return sentence
+
+
+def _sentence(rows: Sequence[Row]) -> str:
+    singles = [row for row in rows if row.kind == "single"]
+    best = next((row for row in singles if row.vs_best_single and row.vs_best_single.ci95 == (0, 0)), None)
+    tried = [row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted"]
+    if best is None:
+        return "No instance has a verdict from every model of the pool, so nothing can be compared yet."
+    if len(singles) == 1:
+        return f"With one model there is nothing to route: {best.name} resolves {_count(best.resolved)} of {best.n}."
+    if not tried:
+        return f"No policy was evaluated: {best.name} is the best single model, {_count(best.resolved)} of {best.n}."
+    routing = [row for row in tried if row.name not in BASELINES] or tried
+    judged = max(routing, key=lambda row: row.resolved)
+    in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
+    return f"{_difference(judged, best, len(routing))}: {_judgement(judged, len(routing))}{_in_sample(in_sample)}."
+
+
+def _difference(judged: Row, best: Row, tried: int) -> str:
+    assert judged.vs_best_single is not None  # cross-fitted rows exist only where there is a best single model
+    vs = judged.vs_best_single
+    alone = judged.resolved - vs.delta  # the best single's count over the same instances
+    p = corrected_p(judged, tried)
+    tested = "" if p is None else f", p {_p(p)}" + (f" corrected for {tried} policies tried" if tried > 1 else "")
+    money = ""
+    if judged.cost_per_instance is not None and best.cost_per_instance is not None:
+        money = f", at ${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
+    return (
+        f"Held out, {judged.name} routing resolves {_count(judged.resolved)} of {judged.n} against {_count(alone)} for "
+        f"{best.name} (difference {_signed(vs.delta)}, 95 % interval {_signed(vs.ci95[0])} to {_signed(vs.ci95[1])}"
+        f"{tested}){money}"
+    )
+
+
+def corrected_p(judged: Row, tried: int) -> float | None:
+    """Bonferroni over the policies tried."""
+    vs = judged.vs_best_single
+    return None if vs is None or vs.p_value is None else min(1.0, vs.p_value * tried)
+
+
+def _judgement(judged: Row, tried: int) -> str:
+    assert judged.vs_best_single is not None
+    vs, p = judged.vs_best_single, corrected_p(judged, tried)
+    if judged.n < FEW_INSTANCES:
+        return f"{judged.n} instances are too few to tell"
+    if vs.delta > 0 and p is not None and p < SIGNIFICANT:
+        return "it beats the best single model"
+    if vs.ci95[1] < 0:
+        return "it does harm, the best single model alone resolves more"
+    return "no evidence that it beats the best single model"
+
+
+def _in_sample(row: Row | None) -> str:
+    if row is None or row.null is None:
+        return ""
+    low, high = row.null.mean - 2 * row.null.sd, row.null.mean + 2 * row.null.sd
+    place = "more than" if row.resolved > high else "less than" if row.resolved < low else "within what"
+    reached = f"{row.null.mean:.1f} ± {row.null.sd:.1f}"
+    return f"; the in-sample {_count(row.resolved)} is {place} random clusters reach ({reached})"
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    text = _count(abs(value))
+    return text if text == "0" else f"{'+' if value > 0 else '−'}{text}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

@@ -1,0 +1,92 @@
+"""A configuration that means something else than it says must not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config import CONFIGS, find_config, load_config
+from harness.errors import ConfigError
+from harness.overrides import apply_overrides
+
+MINIMAL = """
+dataset: {name: sample}
+pool:
+  - {name: a, model: openai/a, free: true}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_configuration_that_comes_with_the_product_is_valid(name: str) -> None:
+    assert load_config(find_config(name)).pool
+
+
+def test_the_verified_configuration_names_key_variables_and_never_keys() -> None:
+    pool = load_config(find_config("verified")).pool
+    assert all(model.api_key_env for model in pool)
+    assert "sk-" not in (CONFIGS / "verified.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("extra", "culprit", "mend"),
+    [
+        ("run: {agent_worker: 3}", "run.agent_worker", "'agent_workers'"),
+        ("runs: {}", "runs", "'run'"),
+        ("agent: {step_limits: 3}", "agent.step_limits", "'step_limit'"),
+        ("agent: {retry: {max_attempt: 3}}", "agent.retry.max_attempt", "'max_attempts'"),
+        ("out: {zzz: 1}", "out.zzz", "run_id"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(
+    tmp_path: Path, extra: str, culprit: str, mend: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(written(tmp_path, MINIMAL + extra))
+    assert f"'{culprit}'" in str(error.value)
+    assert mend in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
+    text = MINIMAL + "  - {name: b, model: openai/b, api_key: oops}\n"
+    with pytest.raises(ConfigError, match=r"pool\.1\.api_key.*did you mean 'api_key_env'") as error:
+        load_config(written(tmp_path, text))
+    assert "oops" not in str(error.value), "what may be a key is not printed"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("dataset: {name: sample}", "'pool' is missing"),
+        (MINIMAL + "  - {name: a, model: openai/b, free: true}\n", "'a' is used twice"),
+        (MINIMAL + "run: {mode: routed}", "needs router.checkpoint"),
+        (MINIMAL + "run: {agent_workers: 0}", "'run.agent_workers'"),
+        (MINIMAL + "out: {run_id: ../escape}", "'out.run_id'"),
+        ("dataset: [", "line 1"),
+        ("just text", "top level"),
+    ],
+)
+def test_impossible_configurations_are_refused_with_the_fault(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(written(tmp_path, text))
+    assert fault in str(error.value)
+
+
+def test_an_unknown_configuration_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="sample, verified"):
+        find_config("verifed")
+
+
+def test_command_line_options_are_validated_like_the_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, MINIMAL))
+    assert apply_overrides(config, limit=3, agent_workers=7).run.agent_workers == 7
+    assert apply_overrides(config, instances=["x"]).dataset.instances == ["x"]
+    with pytest.raises(ConfigError, match="checkpoint"):
+        apply_overrides(config, mode="routed")
