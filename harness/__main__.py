@@ -1,0 +1,5 @@
+"""`python -m harness` is `polyswe`."""
+
+from harness.cli import main
+
+main()

@@ -1,0 +1,229 @@
+"""The command line: parse, call, print. What is heavy is imported inside the commands: --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, PolysweError
+
+app = typer.Typer(
+    name="polyswe",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Does routing each SWE-bench instance to a different model beat your best single model? "
+    "Measured live or on recorded outcomes, held out, with intervals and a null test.",
+)
+
+
+class Mode(StrEnum):
+    matrix = "matrix"
+    routed = "routed"
+
+
+@app.command()
+def evaluate(
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
+    ] = "sample",
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put an earlier run of this name aside and start anew.")
+    ] = False,
+    instance: Annotated[list[str] | None, typer.Option(help="Only this instance (repeatable).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Start no cell once so many USD are spent.")] = None,
+    agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
+    grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+) -> None:
+    """Run a benchmark end to end: agents, official grading, results table. The same command continues a killed run.
+
+    Examples:
+
+        polyswe evaluate                      # the embedded sample, scripted stand-in models, no key
+
+        polyswe evaluate verified --limit 5   # SWE-bench Verified with your keys, a first look
+
+        polyswe evaluate my.yaml --run-id friday --max-cost 200
+
+    Exit code 0: every cell has a verdict; 2: bad input; 3: something is missing on this machine; 4: some cells have no
+    verdict (not the models' fault, or the cost limit); 130: interrupted.
+    """
+    _quiet_libraries()
+    from harness.config import find_config, load_config
+    from harness.overrides import apply_overrides
+    from harness.pipeline import evaluate as run
+    from harness.pipeline import run_folder
+    from harness.report.tables import render_terminal
+    from harness.signals import stop_on_signals
+
+    path = find_config(config)
+    settings = apply_overrides(
+        load_config(path),
+        instances=instance, limit=limit, mode=mode.value if mode else None, checkpoint=checkpoint,
+        max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers,
+    )  # fmt: skip
+    folder = run_folder(settings, path, run_id, out)
+    if fresh and (aside := folder.put_aside()):
+        _say(f"the earlier run is kept in {aside}")
+    with stop_on_signals(folder.label) as stop:
+        end = run(settings, folder, stop=stop)
+    if end.results is not None:
+        print(render_terminal(end.results))
+        _say(f"results: {folder.path}/results.md, results.json, results.csv, outcomes.csv")
+    if end.missing:
+        _say(
+            f"{len(end.missing)} of {len(end.rows)} cells have no verdict{f' ({end.stopped})' if end.stopped else ''}: "
+        )
+        for line in end.reasons():
+            _say(f"  {line}")
+        _say("the same command continues the run")
+        raise typer.Exit(EXIT_INTERRUPTED if end.stopped == "interrupted" else EXIT_INCOMPLETE)
+
+
+@app.command()
+def replay(
+    outcomes: Annotated[
+        list[str], typer.Argument(help="leaderboards.json of the SWE-bench site, or CSV; paths or URLs.")
+    ],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster).")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of folds, clusters and resampling.")] = 0,
+    embedder: Annotated[
+        str, typer.Option(help="Any sentence-transformers model, by name or path.")
+    ] = "all-MiniLM-L6-v2",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/replay-latest"),
+) -> None:
+    """What routing is worth on recorded outcomes: seconds, no Docker, no key.
+
+    Example:
+
+        polyswe replay leaderboards.json --tasks swebench_verified.jsonl
+        --pool "opus medium" --pool "gemini 3 pro" --pool "4.5 sonnet"
+    """
+    _quiet_libraries()
+    from harness.replay import replay as run
+    from harness.report.tables import render_terminal
+
+    results = run(
+        outcomes, tasks, pool=pool, policies=policy or ["cluster"], folds=folds, repeats=repeats, seed=seed,
+        embedder=embedder, out=out, show_bar=True, progress=_say,
+    )  # fmt: skip
+    print(render_terminal(results))
+    _say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
+
+
+@app.command()
+def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results/sample.")]) -> None:
+    """Compute a run's table again from its store, also while it is still running."""
+    _quiet_libraries()
+    from harness.report.tables import render_terminal
+    from harness.run_results import results_again
+
+    print(render_terminal(results_again(run)))
+
+
+@app.command()
+def fit(
+    outcomes: Annotated[list[str], typer.Argument(help="leaderboards.json, CSV, or a run's outcomes.csv.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write, e.g. router.safetensors.")],
+    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    policy: Annotated[str, typer.Option(help="The routing policy.")] = "cluster",
+    clusters: Annotated[int | None, typer.Option(min=1, help="Number of clusters.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
+    embedder: Annotated[
+        str, typer.Option(help="Any sentence-transformers model, by name or path.")
+    ] = "all-MiniLM-L6-v2",
+) -> None:
+    """Fit a router on recorded outcomes and write its checkpoint (one file, no pickle).
+
+    Example:
+
+        polyswe fit results/sample/outcomes.csv --tasks sample --out router.safetensors --clusters 5
+    """
+    _quiet_libraries()
+    from harness.routing import fit_router
+
+    print(fit_router(outcomes, tasks, out, pool=pool, policy=policy, clusters=clusters, seed=seed, embedder=embedder))
+
+
+@app.command()
+def route(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
+    text: Annotated[
+        list[str] | None, typer.Argument(help="Problem statements; standard input when none is given.")
+    ] = None,
+) -> None:
+    """Which model should take this problem, and why.
+
+    Example:
+
+        polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
+    """
+    _quiet_libraries()
+    from harness.routing import load_router, render_route
+
+    texts = text or [sys.stdin.read()]
+    if not all(t.strip() for t in texts):
+        raise InputError("nothing to route: give the problem statement as an argument or on standard input")
+    for found in load_router(checkpoint).route(texts):
+        print(render_route(found))
+
+
+@app.command()
+def doctor(
+    config: Annotated[str, typer.Argument(help="Check what this configuration needs.")] = "sample",
+) -> None:
+    """What is on this machine, and what each missing thing costs you. Exit code 3 when the configuration cannot run."""
+    _quiet_libraries()
+    from harness.doctor import examine, render
+
+    findings = examine(config)
+    print(render(findings))
+    if any(finding.blocking for finding in findings):
+        raise typer.Exit(3)
+
+
+def main() -> None:
+    """Entry point: known errors are one line on stderr and an exit code, never a traceback."""
+    try:
+        app()
+    except PolysweError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `polyswe … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _say(message: str) -> None:
+    print(f"polyswe: {message}", file=sys.stderr)
+
+
+def _quiet_libraries() -> None:
+    """Settings that libraries read when they are imported: no chatter, no look-ups nobody asked for."""
+    for name, value in {
+        "MSWEA_SILENT_STARTUP": "1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }.items():
+        os.environ.setdefault(name, value)

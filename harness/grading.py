@@ -1,0 +1,237 @@
+"""Verdicts, by the official harness only: `swebench.harness.run_evaluation.run_instance` on one prediction.
+
+What is ours is around it: worker processes, a run id per cell and patch, no 15 s wait for a container to stop, and
+telling apart why a run has no report (swebench 5.0.2 returns None for all of these).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
+
+from harness.docker_engine import CELL_LABEL, RUN_LABEL
+from harness.instances import Instance
+
+KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
+"""Files of the official log folder that are kept in the cell's folder."""
+
+
+class Verdict(StrEnum):
+    RESOLVED = "resolved"
+    UNRESOLVED = "unresolved"
+    PATCH_FAILED = "patch did not apply"
+    EMPTY_PATCH = "empty patch"
+    TEST_TIMEOUT = "test timeout"
+    INFRASTRUCTURE = "infrastructure"
+    """Ours, not the model's: never scored, tried again."""
+
+    @property
+    def final(self) -> bool:
+        return self is not Verdict.INFRASTRUCTURE
+
+
+@dataclass(frozen=True)
+class Grade:
+    verdict: Verdict
+    detail: str = ""
+    """Why, where the verdict alone does not say it."""
+    seconds: float = 0.0
+    """Wall time of the grading, container included."""
+    test_seconds: float | None = None
+    """Run time of the test script alone, by the official harness."""
+
+    @property
+    def resolved(self) -> bool:
+        return self.verdict is Verdict.RESOLVED
+
+
+def slug(name: str) -> str:
+    """A name as a file, folder or container name: readable, and distinct for distinct names."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
+    if readable == name:
+        return name
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+class Grader:
+    """Grades with at most `workers` official gradings at the same time; safe to call from many threads."""
+
+    def __init__(self, run_label: str, scratch: Path, *, workers: int, timeout: int = 1800, attempts: int = 3) -> None:
+        """
+        Args:
+            run_label: marks the containers of this run.
+            scratch: folder in which the official harness may write; emptied cell by cell.
+            workers: processes; each is started when it is first needed.
+            timeout: seconds an instance's tests may take.
+            attempts: tries of a grading that failed for infrastructure reasons.
+        """
+        self.run_label = run_label
+        self.scratch = scratch
+        self.timeout = timeout
+        self.attempts = attempts
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._idle.put(None)
+        self._workers: list[_Worker] = []
+
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+        """The official verdict on a patch; report, test output and logs are kept in `cell_dir`."""
+        if not patch:  # the official command line does not run these either
+            return Grade(Verdict.EMPTY_PATCH)
+        tries = Retrying(
+            retry=retry_if_result(lambda grade: not grade.verdict.final),
+            stop=stop_after_attempt(self.attempts),
+            wait=wait_exponential(multiplier=0.5, max=30),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        grade: Grade = tries(self._grade_once, instance, model, patch, cell_dir)
+        return grade
+
+    def _grade_once(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+        started = monotonic()
+        model_slug = slug(model)
+        # the patch's hash binds the verdict to the patch: the harness takes any report.json it finds for this run id
+        digest = hashlib.sha256(patch.encode()).hexdigest()[:12]
+        job = {
+            "row": dict(instance.row),
+            "model": model_slug,
+            "patch": patch,
+            "run_id": f"{self.run_label}.{model_slug}.{digest}",
+            "timeout": self.timeout,
+            "labels": {RUN_LABEL: self.run_label, CELL_LABEL: f"{instance.instance_id}/{model}"},
+        }
+        worker = self._idle.get()
+        try:
+            if worker is None or not worker.alive:
+                worker = _Worker(self.scratch)
+                self._workers.append(worker)
+            answer = worker.ask(job)
+        finally:
+            self._idle.put(worker)
+        if answer is None:
+            detail = f"the grading process died ({worker.last_words()})"
+            return Grade(Verdict.INFRASTRUCTURE, detail, monotonic() - started)
+        log_dir = self.scratch / answer["log_dir"]
+        grade = read_verdict(log_dir, answer["report"])
+        _keep(log_dir, cell_dir)
+        return replace(grade, seconds=monotonic() - started)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self._workers:
+            worker.close()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_verdict(log_dir: Path, report: Mapping[str, Any] | None) -> Grade:
+    """The verdict behind what `run_instance` returned and logged.
+
+    A report decides by its `resolved` alone. Without one, the harness's own log tells a patch that does not apply and a
+    test timeout (the model's) from everything else (ours).
+    """
+    log_file = log_dir / "run_instance.log"
+    log = log_file.read_text(encoding="utf-8", errors="replace") if log_file.is_file() else ""
+    runtime = re.search(r"Test runtime: ([\d_]+\.\d+) seconds", log)
+    test_seconds = float(runtime[1].replace("_", "")) if runtime else None
+    if report is not None:
+        if report["resolved"]:
+            return Grade(Verdict.RESOLVED, test_seconds=test_seconds)
+        suspected = report.get("infra_failure_reason")
+        detail = f"the official harness suspects: {suspected}" if suspected else ""
+        return Grade(Verdict.UNRESOLVED, detail, test_seconds=test_seconds)
+    if ">>>>> Patch Apply Failed" in log:
+        return Grade(Verdict.PATCH_FAILED)
+    timed_out = re.search(r"Test timed out after \d+ seconds", log)
+    # where the image has no `kill`, the harness fails while ending the overdue test script
+    if timed_out or 'f"kill -TERM {exec_pid}"' in log:
+        return Grade(Verdict.TEST_TIMEOUT, timed_out[0] if timed_out else "", test_seconds=test_seconds)
+    return Grade(Verdict.INFRASTRUCTURE, _last_error(log) or "the official harness gave no report and no log")
+
+
+def _last_error(log: str) -> str:
+    """The last line of a log that names an error, shortened."""
+    errors = [line for line in log.splitlines() if re.search(r"\b\w*(Error|Exception)\b|Error ", line)]
+    return errors[-1].strip()[:300] if errors else ""
+
+
+def _keep(log_dir: Path, cell_dir: Path) -> None:
+    cell_dir.mkdir(parents=True, exist_ok=True)
+    for name in KEPT_FILES:
+        if (log_dir / name).is_file():
+            shutil.move(log_dir / name, cell_dir / name)
+        else:
+            (cell_dir / name).unlink(missing_ok=True)  # of an earlier try: would be taken for this one's
+    shutil.rmtree(log_dir, ignore_errors=True)
+
+
+class _Worker:
+    """One grading process. It dies when its pipe closes or the thread that started it ends."""
+
+    def __init__(self, scratch: Path) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._log_path = scratch / "workers.log"
+        self._log = self._log_path.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness.grading_worker", str(scratch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            # Ctrl-C reaches the whole foreground group; the run decides what to finish
+            start_new_session=True,
+        )
+        self._read()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer to one job, or None when the process died over it."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        return self._read()
+
+    def _read(self) -> dict[str, Any] | None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] | None = json.loads(line) if line else None
+        return answer
+
+    def last_words(self) -> str:
+        """The last line any grading process of this run wrote to its log."""
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1].strip()[:200] if lines else "it said nothing"
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()

@@ -1,0 +1,146 @@
+"""Every routing policy on recorded outcomes: what would routing have brought? No Docker, no key, seconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cache import TextEmbedder, embed
+from harness.errors import EnvironmentFault, InputError
+from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.instances import load_rows
+from harness.report.results import PERMUTATIONS, Progress, build_results, silent
+from harness.report.schema import Results
+from harness.report.tables import write_results
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+
+
+def replay(
+    outcome_sources: Sequence[str | Path],
+    tasks: str | Path,
+    *,
+    pool: Sequence[str] | None = None,
+    policies: Sequence[str] = ("cluster",),
+    policy_params: Mapping[str, Mapping[str, Any]] | None = None,
+    folds: int = 10,
+    repeats: int = 10,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+    out: Path | None = None,
+    split: str = "test",
+    embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
+    allow_faulty: bool = False,
+    cache: Path | None = None,
+    progress: Progress = silent,
+    show_bar: bool = False,
+) -> Results:
+    """Evaluate routing policies on recorded outcomes; the same arguments give the same numbers.
+
+    Args:
+        outcome_sources: see `harness.importers.load_outcomes`.
+        tasks: see `read_problem_statements`.
+        pool: parts of model names; None takes every sound run with the widest coverage.
+        policies: short names of the router's policies.
+        policy_params: parameters by policy name.
+        folds, repeats, seed: of the cross-fitted evaluation and of every resampling.
+        permutations: redrawn outcomes behind a policy's p value.
+        out: folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
+        split: of a dataset on the hub.
+        embedder: name of a sentence-transformers model, or an embedder.
+        allow_faulty: use runs that contradict their published rate.
+        cache: root of the cache for downloads and embeddings.
+        progress: told each stage, see `harness.report.results.build_results`.
+        show_bar: draw a progress bar while texts are embedded.
+
+    Raises:
+        InputError: anything given that cannot be used.
+        EnvironmentFault: no network where it is needed, or no embedder.
+    """
+    loaded = load_outcomes(outcome_sources, cache=cache)
+    statements = read_problem_statements(tasks, split=split)
+    matrix, notes = outcome_matrix(loaded.runs, pool, list(statements), allow_faulty=allow_faulty)
+    texts = [statements[instance] for instance in matrix.instances]
+    progress(f"embedding {len(texts)} problem statements")
+    embeddings = embed_texts(texts, embedder, cache=cache, show_bar=show_bar)
+    results = build_results(
+        matrix,
+        embeddings,
+        dataset=Path(tasks).name if Path(tasks).is_file() else str(tasks),
+        evaluation="recorded",
+        policies=policies,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        permutations=permutations,
+        policy_params=policy_params,
+        notes=[*loaded.notes, *notes],
+        progress=progress,
+    )
+    if out is not None:
+        write_outcomes_csv(matrix, out / "outcomes.csv")
+        write_results(results, out)
+    return results
+
+
+def embed_texts(
+    texts: Sequence[str],
+    embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
+    *,
+    cache: Path | None = None,
+    show_bar: bool = False,
+) -> NDArray[np.float32]:
+    """(n, d) unit vectors of n texts, from the cache where they are known.
+
+    Raises:
+        EnvironmentFault: the embedder's weights are neither installed nor downloadable.
+    """
+    from router.embedding import Embedder, EmbedderUnavailableError
+
+    model = Embedder(embedder) if isinstance(embedder, str) else embedder
+    try:
+        return embed(model, texts, root=cache, progress=show_bar)
+    except EmbedderUnavailableError as error:
+        raise EnvironmentFault(str(error)) from error
+
+
+def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:
+    """Issue text by instance id, in the dataset's order. No other column is read: hints and tests are never inputs.
+
+    Args:
+        tasks: see `harness.instances.load_rows`.
+        split: of a dataset on the hub.
+
+    Raises:
+        InputError: no such file, damaged rows, duplicate ids, or instances without an issue text.
+        EnvironmentFault: the hub cannot be reached.
+    """
+    rows = load_rows(str(tasks), split)
+    if not rows:
+        raise InputError(f"tasks {tasks}: no instances in it; give the file of the dataset the outcomes are of")
+    missing = [f"row {number}" for number, row in enumerate(rows, 1) if not _is_text(row.get("instance_id"))]
+    if missing:
+        raise InputError(f"tasks {tasks}: no instance_id in {_some(missing)}; expected SWE-bench's columns")
+    ids = [row["instance_id"] for row in rows]
+    repeated = [instance for instance, times in Counter(ids).items() if times > 1]
+    if repeated:
+        raise InputError(f"tasks {tasks}: {_some(repeated)} more than once; keep one row per instance")
+    silent_ones = [row["instance_id"] for row in rows if not _is_text(row.get("problem_statement"))]
+    if silent_ones:
+        raise InputError(f"tasks {tasks}: no problem_statement for {_some(silent_ones)}; a router has nothing to read")
+    return {row["instance_id"]: row["problem_statement"] for row in rows}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

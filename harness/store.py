@@ -1,0 +1,258 @@
+"""Every cell (instance × model) of a run in one SQLite file: its state, its verdict, what it cost.
+
+The store says what is finished; patches and logs lie beside it as files, written before the store says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import InputError, RunMismatchError
+from harness.grading import Grade, Verdict
+
+if TYPE_CHECKING:
+    from agents.runner import Attempt
+    from router.outcomes import OutcomeMatrix
+
+SCHEMA = 1
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS cells (
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    key TEXT NOT NULL,                  -- fingerprint of everything the outcome depends on
+    state TEXT NOT NULL,
+    verdict TEXT,                       -- of a graded cell
+    failure TEXT,                       -- kind of a failed cell's failure, which was not the model's
+    detail TEXT NOT NULL DEFAULT '',
+    exit_status TEXT,
+    cost_usd REAL,
+    lost_cost_usd REAL NOT NULL DEFAULT 0,  -- spent on attempts that ended in a failure that was not the model's
+    api_calls INTEGER,
+    failed_calls INTEGER,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    cached_tokens INTEGER,
+    agent_seconds REAL,
+    grading_seconds REAL,
+    unsubmitted INTEGER NOT NULL DEFAULT 0, -- a diff was left in the container but never submitted
+    scripted INTEGER NOT NULL DEFAULT 0,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (instance_id, model)
+) STRICT;
+"""
+
+
+class State(StrEnum):
+    PLANNED = "planned"
+    RUNNING = "running"
+    """The agent is at work, or was when the run was killed: it starts anew."""
+    AGENT_DONE = "agent done"
+    """The patch is on disk; only the grading is missing."""
+    GRADED = "graded"
+    FAILED = "failed"
+    """A failure that was not the model's; the next start tries again."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    instance_id: str
+    model: str
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One row of the store, as read."""
+
+    instance_id: str
+    model: str
+    key: str
+    state: State
+    verdict: Verdict | None
+    failure: str | None
+    detail: str
+    exit_status: str | None
+    cost_usd: float | None
+    lost_cost_usd: float
+    api_calls: int | None
+    failed_calls: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    agent_seconds: float | None
+    grading_seconds: float | None
+    unsubmitted: bool
+    scripted: bool
+    updated_at: str
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.instance_id, self.model)
+
+
+class Store:
+    """The run's cells. Safe for many threads of one process; the run folder's lock keeps other processes out."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError when the file is not a store of this schema."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA):
+                raise InputError(
+                    f"{path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
+                )
+            self._db.executescript(TABLES)
+            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path}: not a readable outcome store ({error})") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def plan(self, cells: Mapping[Cell, str]) -> None:
+        """Add the cells that are not there yet; `cells` maps each to the key of its configuration.
+
+        Raises:
+            RunMismatchError: a cell was already worked on under another key. Nothing is changed then.
+        """
+        now = _now()
+        with self._lock, self._db:
+            known = {
+                Cell(row["instance_id"], row["model"]): (row["key"], row["state"])
+                for row in self._db.execute("SELECT instance_id, model, key, state FROM cells")
+            }
+            changed = [
+                cell
+                for cell, key in cells.items()
+                if cell in known and known[cell][0] != key and known[cell][1] != State.PLANNED
+            ]
+            if changed:
+                models = sorted({cell.model for cell in changed})
+                raise RunMismatchError(
+                    f"{self.path.parent} holds {len(changed)} outcomes obtained with other settings "
+                    f"(models: {', '.join(models)}); choose another --run-id, or put them aside with --fresh"
+                )
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT INTO cells (instance_id, model, key, state, updated_at) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET key = excluded.key",
+                [(cell.instance_id, cell.model, key, State.PLANNED, now) for cell, key in cells.items()],
+            )
+            self._db.execute("COMMIT")
+
+    def agent_started(self, cell: Cell) -> None:
+        self._update(cell, state=State.RUNNING, failure=None, detail="")
+
+    def agent_done(self, cell: Cell, attempt: Attempt) -> None:
+        """Record a finished attempt. Call it only after the patch is safely on disk."""
+        self._update(
+            cell,
+            state=State.AGENT_DONE,
+            exit_status=attempt.exit_status,
+            cost_usd=attempt.cost_usd,
+            api_calls=attempt.api_calls,
+            failed_calls=attempt.failed_calls,
+            prompt_tokens=attempt.prompt_tokens,
+            completion_tokens=attempt.completion_tokens,
+            cached_tokens=attempt.cached_tokens,
+            agent_seconds=attempt.seconds,
+            unsubmitted=int(bool(attempt.unsubmitted_patch)),
+            scripted=int(attempt.scripted),
+        )
+
+    def graded(self, cell: Cell, grade: Grade) -> None:
+        """Record a final verdict; after a failure of the infrastructure the patch waits for the next start."""
+        if grade.verdict.final:
+            self._update(
+                cell,
+                state=State.GRADED,
+                verdict=grade.verdict,
+                failure=None,
+                detail=grade.detail,
+                grading_seconds=grade.seconds,
+            )
+        else:
+            self._update(cell, failure=f"grading: {grade.verdict}", detail=grade.detail)
+
+    def failed(self, cell: Cell, failure: str, detail: str, lost_cost_usd: float = 0.0) -> None:
+        """Record a failure that was not the model's, with what it cost."""
+        with self._lock:
+            self._db.execute(
+                "UPDATE cells SET state = ?, failure = ?, detail = ?, lost_cost_usd = lost_cost_usd + ?, "
+                "updated_at = ? WHERE instance_id = ? AND model = ?",
+                (State.FAILED, failure, detail, lost_cost_usd, _now(), cell.instance_id, cell.model),
+            )
+
+    def rows(self) -> list[CellRow]:
+        """All cells, by instance and model."""
+        with self._lock:
+            found = self._db.execute("SELECT * FROM cells ORDER BY instance_id, model").fetchall()
+        return [_cell_row(row) for row in found]
+
+    def spent(self) -> float:
+        """USD spent so far, failed attempts included."""
+        with self._lock:
+            total = self._db.execute("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) FROM cells").fetchone()[0]
+        return float(total)
+
+    def _update(self, cell: Cell, **columns: object) -> None:
+        columns["updated_at"] = _now()
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        with self._lock:
+            changed = self._db.execute(
+                f"UPDATE cells SET {assignments} WHERE instance_id = ? AND model = ?",
+                (*columns.values(), cell.instance_id, cell.model),
+            ).rowcount
+        if changed != 1:
+            raise KeyError(f"{cell} was never planned")
+
+
+def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
+    """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
+    from router.outcomes import OutcomeMatrix
+
+    place = {Cell(instance, model): (i, j) for i, instance in enumerate(instances) for j, model in enumerate(models)}
+    arrays = {name: np.full((len(instances), len(models)), np.nan) for name in ("resolved", "cost", "calls", "seconds")}
+    for row in rows:
+        if row.state is not State.GRADED or row.cell not in place:
+            continue
+        at = place[row.cell]
+        arrays["resolved"][at] = float(row.verdict is Verdict.RESOLVED)
+        arrays["cost"][at] = np.nan if row.cost_usd is None else row.cost_usd
+        arrays["calls"][at] = np.nan if row.api_calls is None else row.api_calls
+        arrays["seconds"][at] = np.nan if row.agent_seconds is None else row.agent_seconds
+    return OutcomeMatrix(tuple(instances), tuple(models), **arrays)
+
+
+def _cell_row(row: sqlite3.Row) -> CellRow:
+    values = dict(row)
+    values["state"] = State(values["state"])
+    values["verdict"] = Verdict(values["verdict"]) if values["verdict"] is not None else None
+    values["unsubmitted"] = bool(values["unsubmitted"])
+    values["scripted"] = bool(values["scripted"])
+    return CellRow(**values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,217 @@
+"""Verdicts are the official harness's, cell by cell, and failures that are not the model's are told apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.docker_engine import RUN_LABEL
+from harness.grading import Grade, Grader, Verdict, read_verdict, slug
+from harness.instances import Dataset, Instance
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+LABEL = "test-grading"
+WRONG = (
+    "diff --git a/NOTES.txt b/NOTES.txt\nnew file mode 100644\n--- /dev/null\n+++ b/NOTES.txt\n@@ -0,0 +1 @@\n+no fix\n"
+)
+UNAPPLIABLE = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n-not in any file\n+at all\n context\n"
+OFFICIAL = {
+    Verdict.RESOLVED: "resolved_ids",
+    Verdict.UNRESOLVED: "unresolved_ids",
+    Verdict.EMPTY_PATCH: "empty_patch_ids",
+    Verdict.PATCH_FAILED: "error_ids",
+    Verdict.TEST_TIMEOUT: "error_ids",
+}
+"""Where the official report lists instances of each of our verdicts."""
+
+
+@pytest.fixture
+def grader(tmp_path: Path, engine: DockerClient) -> Iterator[Grader]:
+    with Grader(LABEL, tmp_path / "scratch", workers=2, timeout=60, attempts=1) as grader:
+        yield grader
+    assert engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={LABEL}"}) == []
+
+
+def changed(instance: Instance, instance_id: str, **columns: Any) -> Instance:
+    row = {**instance.row, "instance_id": instance_id, **columns}
+    return replace(instance, instance_id=instance_id, image=row["image"], row=row)
+
+
+def overdue(instance: Instance, instance_id: str) -> Instance:
+    """The same instance with tests that never end."""
+    script = instance.row["eval_script"].replace("python3 -m pytest", "sleep 3600; python3 -m pytest")
+    return changed(instance, instance_id, eval_script=script)
+
+
+def officially(folder: Path, rows: list[Instance], patches: dict[str, str], timeout: int) -> dict[str, str]:
+    """Instance id → list of the official report it stands in, by `swebench eval` itself."""
+    folder.mkdir()
+    (folder / "data.json").write_text(json.dumps([dict(row.row) for row in rows], default=str))
+    predictions = [
+        {"instance_id": instance_id, "model_name_or_path": "m", "model_patch": patch}
+        for instance_id, patch in patches.items()
+    ]
+    (folder / "preds.json").write_text(json.dumps(predictions))
+    command = [
+        str(Path(sys.executable).parent / "swebench"), "eval", "data.json", "-p", "preds.json",
+        "--run-id", f"official-{folder.name}", "-j", "8", "-t", str(timeout),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    report = folder / f"m.official-{folder.name}.json"
+    assert report.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
+    found = json.loads(report.read_text())
+    return {instance_id: name for name in set(OFFICIAL.values()) for instance_id in found[name]}
+
+
+@pytest.mark.docker
+def test_verdicts_equal_the_official_command_line_on_the_whole_sample(
+    tmp_path: Path, sample: Dataset, grader: Grader
+) -> None:
+    """Gold, empty and wrong predictions of every instance, and a patch that does not apply."""
+    by_kind = {
+        "gold": {i.instance_id: str(i.row["patch"]) for i in sample.instances},
+        "wrong": {i.instance_id: WRONG for i in sample.instances},
+        "mixed": {
+            i.instance_id: patch
+            for i, patch in zip(sample.instances, ["", UNAPPLIABLE] * len(sample.instances), strict=False)
+        },
+    }
+    expected = {"gold": {Verdict.RESOLVED}, "wrong": {Verdict.UNRESOLVED}, "mixed": set(OFFICIAL)}
+    with ThreadPoolExecutor(3) as pool:
+        official = {
+            kind: pool.submit(officially, tmp_path / kind, list(sample.instances), patches, 60)
+            for kind, patches in by_kind.items()
+        }
+        for kind, patches in by_kind.items():
+            grades = pool.map(
+                lambda i, kind=kind, patches=patches: grader.grade(
+                    i, kind, patches[i.instance_id], tmp_path / "cells" / i.instance_id / kind
+                ),
+                sample.instances,
+            )
+            ours = {i.instance_id: grade.verdict for i, grade in zip(sample.instances, grades, strict=True)}
+            assert set(ours.values()) <= expected[kind]
+            theirs = official[kind].result()
+            assert {i: OFFICIAL[verdict] for i, verdict in ours.items()} == theirs, kind
+
+
+@pytest.mark.docker
+def test_an_overdue_test_run_is_a_timeout_for_both(tmp_path: Path, sample: Dataset, engine: DockerClient) -> None:
+    slow = overdue(sample.instances[0], "polyswe__overdue-1")
+    patch = str(slow.row["patch"])
+    with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=4, attempts=3) as grader:
+        started = time.monotonic()
+        grade = grader.grade(slow, "m", patch, tmp_path / "cell")
+        assert grade.verdict is Verdict.TEST_TIMEOUT
+        assert time.monotonic() - started < 30, "a timeout is the model's: it is not tried again"
+    assert "Timeout error: 4 seconds exceeded" in (tmp_path / "cell" / "test_output.txt").read_text()
+    theirs = officially(tmp_path / "official", [slow], {slow.instance_id: patch}, timeout=4)
+    assert theirs == {slow.instance_id: OFFICIAL[grade.verdict]}
+
+
+@pytest.mark.docker
+def test_an_overdue_test_run_is_a_timeout_also_where_the_image_has_no_kill(
+    tmp_path: Path, sample: Dataset, engine: DockerClient
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {sample.instances[0].image}\nRUN rm -f /bin/kill /usr/bin/kill\n")
+    engine.images.build(path=str(tmp_path), tag="polyswe-test-no-kill:latest", rm=True)
+    slow = overdue(changed(sample.instances[0], "x", image="polyswe-test-no-kill:latest"), "polyswe__overdue-2")
+    with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=4, attempts=1) as grader:
+        grade = grader.grade(slow, "m", str(slow.row["patch"]), tmp_path / "cell")
+    assert grade.verdict is Verdict.TEST_TIMEOUT, grade
+
+
+@pytest.mark.docker
+def test_a_missing_image_is_ours_and_is_tried_again(tmp_path: Path, sample: Dataset, engine: DockerClient) -> None:
+    lost = changed(sample.instances[0], "polyswe__lost-1", image="polyswe-test/no-such-image:latest")
+    with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=60, attempts=2) as grader:
+        grade = grader.grade(lost, "m", WRONG, tmp_path / "cell")
+    assert grade.verdict is Verdict.INFRASTRUCTURE
+    assert not grade.verdict.final
+    assert grade.detail
+
+
+@pytest.mark.docker
+def test_a_verdict_belongs_to_its_patch(tmp_path: Path, sample: Dataset, grader: Grader) -> None:
+    """The official harness takes any report it finds for a run id; a new patch of the same cell must not inherit it."""
+    instance = sample.instances[0]
+    cell = tmp_path / "cell"
+    assert grader.grade(instance, "m", WRONG, cell).verdict is Verdict.UNRESOLVED
+    assert grader.grade(instance, "m", str(instance.row["patch"]), cell).verdict is Verdict.RESOLVED
+    assert grader.grade(instance, "m", UNAPPLIABLE, cell).verdict is Verdict.PATCH_FAILED
+    assert not (cell / "report.json").exists(), "the report of an earlier patch would be taken for this one's"
+
+
+@pytest.mark.docker
+def test_models_of_one_instance_may_be_graded_at_the_same_time(tmp_path: Path, sample: Dataset, grader: Grader) -> None:
+    instance = sample.instances[1]
+    patches = {"a": str(instance.row["patch"]), "b": WRONG, "c": UNAPPLIABLE, "d": str(instance.row["patch"])}
+    with ThreadPoolExecutor(4) as pool:
+        grades = dict(
+            zip(patches, pool.map(lambda m: grader.grade(instance, m, patches[m], tmp_path / m), patches), strict=True)
+        )
+    assert [grades[m].verdict for m in "abcd"] == [
+        Verdict.RESOLVED, Verdict.UNRESOLVED, Verdict.PATCH_FAILED, Verdict.RESOLVED,
+    ]  # fmt: skip
+    for model in "abcd":
+        log = (tmp_path / model / "run_instance.log").read_text()
+        assert log.count("Creating container for") == 1, "another model's grading wrote into this log"
+
+
+@pytest.mark.docker
+def test_containers_are_stopped_without_asking_them_first(
+    tmp_path: Path, sample: Dataset, grader: Grader, engine: DockerClient
+) -> None:
+    """The official clean-up sends SIGTERM, which the container's first process ignores, and then waits 15 s."""
+    since = time.time()
+    assert grader.grade(sample.instances[0], "m", WRONG, tmp_path).verdict is Verdict.UNRESOLVED
+    wanted = {"event": "kill", "label": f"{RUN_LABEL}={LABEL}"}
+    kills = list(engine.events(since=since, until=time.time() + 1, filters=wanted, decode=True))
+    assert [event["Actor"]["Attributes"]["signal"] for event in kills] == ["9"]
+
+
+@pytest.mark.docker
+def test_a_killed_grading_process_is_replaced(tmp_path: Path, sample: Dataset) -> None:
+    with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=60, attempts=2) as grader:
+        assert grader.grade(sample.instances[0], "m", WRONG, tmp_path / "a").verdict is Verdict.UNRESOLVED
+        grader._workers[0]._process.kill()
+        assert grader.grade(sample.instances[0], "m", WRONG, tmp_path / "b").verdict is Verdict.UNRESOLVED
+
+
+def test_an_empty_patch_needs_no_engine(tmp_path: Path) -> None:
+    with Grader(LABEL, tmp_path, workers=1) as grader:
+        assert grader.grade(None, "m", "", tmp_path) == Grade(Verdict.EMPTY_PATCH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("log", "verdict", "detail"),
+    [
+        ("x - INFO - >>>>> Patch Apply Failed:\nerror", Verdict.PATCH_FAILED, ""),
+        ("Test runtime: 1_804.20 seconds\nTest timed out after 1800 seconds.", Verdict.TEST_TIMEOUT, "1800"),
+        ("docker.errors.APIError: 500 Server Error", Verdict.INFRASTRUCTURE, "500 Server Error"),
+        ("", Verdict.INFRASTRUCTURE, "no report and no log"),
+    ],
+)
+def test_reasons_for_a_missing_report(tmp_path: Path, log: str, verdict: Verdict, detail: str) -> None:
+    (tmp_path / "run_instance.log").write_text(log)
+    grade = read_verdict(tmp_path, None)
+    assert grade.verdict is verdict
+    assert detail in grade.detail
+    assert "1_804" not in log or grade.test_seconds == 1804.2
+
+
+def test_distinct_names_stay_distinct_as_folder_names() -> None:
+    names = ["gpt-5", "gpt/5", "gpt 5", "gpt:5", "ü", "/", "../x"]
+    assert len({slug(name) for name in names}) == len(names)
+    assert all("/" not in slug(name) and not slug(name).startswith(".") for name in names)

@@ -1,0 +1,294 @@
+"""The whole path on the sample: real HTTP, real containers, real grading, real SQLite; and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from harness.config import find_config, load_config
+from harness.docker_engine import RUN_LABEL
+from harness.engines.base import Stop
+from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from harness.grading import Verdict
+from harness.instances import Dataset
+from harness.overrides import apply_overrides
+from harness.pipeline import evaluate
+from harness.run_folder import RunFolder
+from harness.sample import PLAYBOOK
+from harness.store import CellRow, State, Store
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+pytestmark = pytest.mark.docker
+
+FEW = ["polyswe__spanset-303", "polyswe__rotator-402", "polyswe__jobqueue-503"]
+"""Between them: resolved, unresolved, empty, unappliable and limits."""
+INTENDED = {
+    "right": Verdict.RESOLVED,
+    "wrong": Verdict.UNRESOLVED,
+    "limit": Verdict.EMPTY_PATCH,
+    "unsubmitted": Verdict.EMPTY_PATCH,
+    "empty": Verdict.EMPTY_PATCH,
+    "unappliable": Verdict.PATCH_FAILED,
+}
+
+
+def command(out: Path, *options: str, config: str = "sample") -> list[str]:
+    return [sys.executable, "-m", "harness", "evaluate", config, "--out", str(out), *options]
+
+
+def few(*options: str) -> list[str]:
+    return [*(word for name in FEW for word in ("--instance", name)), *options]
+
+
+def rows_of(folder: RunFolder) -> dict[tuple[str, str], CellRow]:
+    with Store(folder.store_path) as store:
+        return {(row.instance_id, row.model): row for row in store.rows()}
+
+
+def outcome(row: CellRow) -> tuple[object, ...]:
+    """What must be the same in a repeated run (seconds and the length of printed timings are not)."""
+    return row.state, row.verdict, row.exit_status, row.api_calls, row.unsubmitted
+
+
+def containers(engine: DockerClient, folder: RunFolder) -> list[str]:
+    found = engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={folder.label}"})
+    return [container.name for container in found]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The whole sample, run once without any disturbance."""
+    folder = RunFolder(tmp_path_factory.mktemp("results") / "sample")
+    end = evaluate(load_config(find_config("sample")), folder, stop=Stop())
+    assert end.missing == []
+    return folder
+
+
+def test_every_stand_in_ends_as_its_script_intends(undisturbed: RunFolder, sample: Dataset) -> None:
+    rows = rows_of(undisturbed)
+    assert len(rows) == 45
+    for instance in sample.instances:
+        attempts = yaml.safe_load((PLAYBOOK / f"{instance.instance_id}.yaml").read_text())["attempts"]
+        for model, script in attempts.items():
+            row = rows[instance.instance_id, model]
+            assert row.verdict is INTENDED[script["intent"]], row
+            assert row.unsubmitted == (script["intent"] == "unsubmitted"), row
+            assert row.scripted
+
+
+def test_a_cell_leaves_patch_trajectory_and_official_logs(undisturbed: RunFolder) -> None:
+    for row in rows_of(undisturbed).values():
+        cell = undisturbed.cell_dir(row.cell)
+        assert json.loads((cell / "trajectory.json").read_text())["messages"]
+        patch = (cell / "patch.diff").read_text()
+        assert bool(patch) == (row.verdict is not Verdict.EMPTY_PATCH)
+        if row.verdict in (Verdict.RESOLVED, Verdict.UNRESOLVED):
+            report = json.loads((cell / "report.json").read_text())[row.instance_id]
+            assert report["resolved"] == (row.verdict is Verdict.RESOLVED)
+            assert ">>>>> End Test Output" in (cell / "test_output.txt").read_text()
+        if row.unsubmitted:
+            assert (cell / "unsubmitted.diff").read_text().startswith("diff --git")
+
+
+def test_results_follow_from_the_store(undisturbed: RunFolder) -> None:
+    rows = rows_of(undisturbed)
+    results = json.loads((undisturbed.path / "results.json").read_text())
+    singles = {row["name"]: row for row in results["rows"] if row["kind"] == "single"}
+    for model in ("scripted-small", "scripted-medium", "scripted-large"):
+        own = [row for row in rows.values() if row.model == model]
+        assert singles[model]["resolved"] == sum(row.verdict is Verdict.RESOLVED for row in own)
+        assert singles[model]["cost_per_instance"] == pytest.approx(sum(row.cost_usd or 0 for row in own) / 15)
+    solved = {row.instance_id for row in rows.values() if row.verdict is Verdict.RESOLVED}
+    assert results["complementarity"]["oracle"] == len(solved)
+    kinds = {(row["kind"], row["evaluation"]) for row in results["rows"]}
+    assert {("policy", "cross-fitted"), ("policy", "in-sample"), ("random", "live"), ("oracle", "live")} <= kinds
+    assert results["scripted"] is True
+    assert "scripted" in results["verdict"].lower()
+
+
+def test_predictions_are_what_was_graded(undisturbed: RunFolder) -> None:
+    rows = rows_of(undisturbed)
+    for path in (undisturbed.path / "predictions").glob("*.jsonl"):
+        predictions = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(predictions) == 15
+        for prediction in predictions:
+            assert set(prediction) == {"instance_id", "model_name_or_path", "model_patch"}
+            cell = rows[prediction["instance_id"], path.stem].cell
+            assert prediction["model_patch"] == (undisturbed.cell_dir(cell) / "patch.diff").read_text()
+
+
+def test_a_finished_run_is_not_run_again(undisturbed: RunFolder) -> None:
+    before = rows_of(undisturbed)
+    end = evaluate(load_config(find_config("sample")), undisturbed, stop=Stop())
+    assert end.missing == []
+    assert rows_of(undisturbed) == before
+
+
+def test_nothing_is_left_on_the_engine(undisturbed: RunFolder, engine: DockerClient) -> None:
+    assert containers(engine, undisturbed) == []
+
+
+def test_other_settings_do_not_mix_with_what_is_there(undisturbed: RunFolder) -> None:
+    config = load_config(find_config("sample"))
+    other = config.model_copy(update={"agent": config.agent.model_copy(update={"step_limit": 3})})
+    before = rows_of(undisturbed)
+    from harness.errors import RunMismatchError
+
+    with pytest.raises(RunMismatchError, match="--fresh"):
+        evaluate(other, undisturbed, stop=Stop())
+    assert rows_of(undisturbed) == before
+
+
+@pytest.mark.parametrize("moment", ["first verdict", "half"])
+def test_a_killed_run_goes_on_where_it_was(
+    undisturbed: RunFolder, engine: DockerClient, tmp_path: Path, moment: str
+) -> None:
+    """kill -9 in the middle: nothing finished is repeated, the outcome is that of an undisturbed run, nothing leaks."""
+    folder = RunFolder(tmp_path / "sample")
+    run = subprocess.Popen(command(tmp_path, *few()), stderr=subprocess.DEVNULL, start_new_session=True)
+    wanted = 1 if moment == "first verdict" else 4
+    wait_for(lambda: graded(folder) >= wanted, run)
+    run.kill()
+    run.wait()
+    finished = {place: row for place, row in rows_of(folder).items() if row.state is State.GRADED}
+    paid = {place: row for place, row in rows_of(folder).items() if row.state is State.AGENT_DONE}
+
+    again = subprocess.run(command(tmp_path, *few()), capture_output=True, text=True, check=False, timeout=600)
+    assert again.returncode == EXIT_OK, again.stderr
+    after = rows_of(folder)
+    for place, row in finished.items():
+        assert after[place] == row, "a finished cell was touched"
+    for place, row in paid.items():
+        assert after[place].agent_seconds == row.agent_seconds, "a paid-for attempt was repeated"
+    expected = {place: outcome(row) for place, row in rows_of(undisturbed).items() if place[0] in FEW}
+    assert {place: outcome(row) for place, row in after.items()} == expected
+    assert containers(engine, folder) == []
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_continues(
+    undisturbed: RunFolder, engine: DockerClient, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "sample")
+    run = subprocess.Popen(
+        command(tmp_path, *few("--agent-workers", "2")), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: graded(folder) >= 1, run)
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == EXIT_INTERRUPTED, said
+    assert "the same command continues" in said
+    states = [row.state for row in rows_of(folder).values()]
+    assert State.RUNNING not in states
+    assert State.PLANNED in states, "nothing was left to stop"
+    assert containers(engine, folder) == []
+
+    assert (
+        subprocess.run(command(tmp_path, *few()), capture_output=True, check=False, timeout=600).returncode == EXIT_OK
+    )
+    expected = {place: outcome(row) for place, row in rows_of(undisturbed).items() if place[0] in FEW}
+    assert {place: outcome(row) for place, row in rows_of(folder).items()} == expected
+
+
+def test_ctrl_c_twice_stops_now_and_leaves_no_container(engine: DockerClient, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "sample")
+    run = subprocess.Popen(command(tmp_path, *few()), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(lambda: len(containers(engine, folder)) > 0, run)
+    os.kill(run.pid, signal.SIGINT)
+    time.sleep(0.5)
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == EXIT_INTERRUPTED, said
+    assert containers(engine, folder) == []
+
+
+def test_the_cost_limit_starts_no_further_cell(tmp_path: Path) -> None:
+    config = apply_overrides(
+        load_config(find_config("sample")), instances=FEW, max_cost=0.001, agent_workers=1, grading_workers=1
+    )
+    folder = RunFolder(tmp_path / "sample")
+    end = evaluate(config, folder, stop=Stop())
+    states = [row.state for row in end.rows]
+    assert states.count(State.GRADED) == 1, "the cell that passes the limit is finished, the next is not started"
+    assert states.count(State.PLANNED) == 8
+    assert "cost limit" in end.stopped
+
+
+def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Path) -> None:
+    """One instance's image is missing: the others get their verdicts, and the exit code says that one did not."""
+    from agents.scripted.server import ScriptedServer
+
+    chosen = [dict(i.row) for i in sample.instances if i.instance_id in FEW[:2]]
+    chosen[0]["image"] = "polyswe-test/not-there:latest"
+    (tmp_path / "data.json").write_text(json.dumps(chosen))
+    with ScriptedServer(PLAYBOOK) as server:
+        config = load_config(find_config("sample")).model_dump(mode="json", exclude_none=True)
+        config["dataset"] = {"name": str(tmp_path / "data.json")}
+        config["router"] = {"policy": "cluster", "folds": 2, "repeats": 1, "params": {"n_clusters": 1}}
+        for model in config["pool"]:
+            model["api_base"] = server.url
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+        done = subprocess.run(
+            command(tmp_path, config=str(tmp_path / "mine.yaml")),
+            capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+    assert done.returncode == EXIT_INCOMPLETE, done.stderr
+    assert "polyswe-test/not-there:latest" in done.stderr
+    rows = rows_of(RunFolder(tmp_path / "mine"))
+    lost = [row for row in rows.values() if row.instance_id == chosen[0]["instance_id"]]
+    assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image", None) for row in lost)
+    assert all(row.state is State.GRADED for row in rows.values() if row not in lost)
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "sample")
+    with folder.locked():
+        done = subprocess.run(command(tmp_path, *few()), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 3
+    assert f"pid {os.getpid()}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_input_is_one_line_and_keeps_what_is_recorded(undisturbed: RunFolder, tmp_path: Path) -> None:
+    before = rows_of(undisturbed)
+    done = subprocess.run(
+        command(undisturbed.path.parent, "--instance", "polyswe__nope-1"),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == EXIT_INPUT
+    assert done.stderr.count("\n") == 1
+    assert "polyswe__nope-1" in done.stderr
+    assert rows_of(undisturbed) == before
+
+
+def graded(folder: RunFolder) -> int:
+    """Verdicts so far, read without disturbing the run."""
+    if not folder.store_path.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT COUNT(*) FROM cells WHERE state = 'graded'").fetchone()[0])
+    except sqlite3.OperationalError:  # the table is not there yet
+        return 0
+
+
+def wait_for(condition: Callable[[], bool], run: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """Wait until a condition holds while the run is still going."""
+    for _ in range(3000):
+        if condition():
+            return
+        assert run.poll() is None, "the run ended before the moment came"
+        time.sleep(0.1)
+    pytest.fail("the moment never came")

@@ -1,0 +1,182 @@
+"""Replay end to end: real embedder, real files; and the published numbers where the record is at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from numpy.typing import NDArray
+
+from harness.cache import embed
+from harness.errors import InputError
+from harness.importers import load_outcomes
+from harness.replay import read_problem_statements, replay
+from harness.report.results import read_results
+from harness.report.tables import render_terminal
+
+
+class CountingEmbedder:
+    """A vector per text from its letters; counts the texts it was given."""
+
+    fingerprint = "letters/1"
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        self.encoded += texts
+        counts = np.array([[1 + text.count(letter) for letter in "abcdefgh"] for text in texts], dtype=np.float32)
+        return np.asarray(counts / np.linalg.norm(counts, axis=1, keepdims=True), dtype=np.float32)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.jsonl"
+    rows = [{"instance_id": f"i{k}", "problem_statement": "ab"[k % 2] * (k + 3), "patch": "gold"} for k in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> Path:
+    path = tmp_path / "outcomes.csv"
+    rows = [f"i{k},{model},{int(k % 2 == odd)},0.5" for k in range(11) for odd, model in enumerate(("ant", "bee"))]
+    path.write_text("instance_id,model,resolved,cost_usd\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path, tmp_path: Path):
+    arguments = {
+        "pool": ["ant", "bee"],
+        "repeats": 2,
+        "permutations": 9,
+        "cache": tmp_path / "cache",
+        "embedder": CountingEmbedder(),
+    }
+    first = replay([outcomes], tasks, out=tmp_path / "one", **arguments)
+    replay([outcomes], tasks, out=tmp_path / "two", **arguments)
+    files = ["outcomes.csv", "results.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == files
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert read_results(tmp_path / "one") == first
+    assert first.instances == 11
+    assert any("1 of 12 instances have no outcome of the pool" in note for note in first.notes)
+    # the written outcomes are an input again
+    assert replay([tmp_path / "one"], tasks, **arguments).rows == first.rows
+
+
+def test_columns_that_a_router_must_not_see_are_not_read(tasks: Path):
+    assert read_problem_statements(tasks)["i3"] == "bbbbbb"
+    assert len(read_problem_statements(tasks)) == 12
+
+
+@pytest.mark.parametrize("suffix", ["json", "parquet"])
+def test_tasks_come_as_json_or_parquet(tmp_path: Path, suffix: str):
+    rows = pandas.DataFrame({"instance_id": ["a", "b"], "problem_statement": ["x", "y"], "n": [1, 2]})
+    path = tmp_path / f"tasks.{suffix}"
+    if suffix == "json":
+        rows.to_json(path, orient="records")
+    else:
+        rows.to_parquet(path)
+    assert read_problem_statements(path) == {"a": "x", "b": "y"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (['{"instance_id": "a", "problem_statement": "x"}'] * 2, "a more than once"),
+        (['{"instance_id": "a", "problem_statement": " "}', '{"instance_id": "b"}'], "no problem_statement for a, b"),
+        (['{"problem_statement": "x"}'], "no instance_id in row 1"),
+        (['{"instance_id": "a", "problem_st'], "line 1"),
+        ([], "no instances in it"),
+    ],
+)
+def test_tasks_that_cannot_be_used_are_named(tmp_path: Path, lines: list[str], complaint: str):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=complaint):
+        read_problem_statements(path)
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "/nowhere/tasks.parquet", "/nowhere/at-all", "plain-word", "a/b/c"])
+def test_a_missing_file_is_not_sought_on_the_hub(name: str):
+    with pytest.raises(InputError, match="no such file"):
+        read_problem_statements(name)
+
+
+def test_embeddings_are_made_once_per_text(tmp_path: Path):
+    embedder = CountingEmbedder()
+    first = embed(embedder, ["aa", "bb", "aa"], root=tmp_path)
+    again = embed(embedder, ["cc", "aa", "bb"], root=tmp_path)
+    assert embedder.encoded == ["aa", "bb", "cc"]
+    np.testing.assert_array_equal(first[[0, 1]], again[[1, 2]])
+    np.testing.assert_array_equal(again, CountingEmbedder().encode(["cc", "aa", "bb"]))
+
+
+def test_another_model_has_another_shelf(tmp_path: Path):
+    embed(CountingEmbedder(), ["aa"], root=tmp_path)
+    other = CountingEmbedder()
+    other.fingerprint = "letters/2"
+    embed(other, ["aa"], root=tmp_path)
+    assert other.encoded == ["aa"]
+
+
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path):
+    embed(CountingEmbedder(), ["aa"], root=tmp_path)
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(file.read_bytes()[:40])
+    again = CountingEmbedder()
+    embed(again, ["aa"], root=tmp_path)
+    assert again.encoded == ["aa"]
+    assert embed(CountingEmbedder(), ["aa"], root=tmp_path).shape == (1, 8)
+
+
+def test_the_cache_may_be_shared(tmp_path: Path):
+    texts = [["ab" * k, "cd" * k, f"own {k}"] for k in range(1, 20)]
+    with ThreadPoolExecutor(8) as workers:
+        found = list(workers.map(lambda chunk: embed(CountingEmbedder(), chunk, root=tmp_path), texts))
+    for chunk, vectors in zip(texts, found, strict=True):
+        np.testing.assert_array_equal(vectors, CountingEmbedder().encode(chunk))
+    late = CountingEmbedder()
+    embed(late, [text for chunk in texts for text in chunk], root=tmp_path)
+    assert late.encoded == []
+
+
+def test_the_published_record(shared_data: Path, tmp_path: Path):
+    """The numbers of the recorded pool, computed from the site's file as it is. Letters stand in for the embedder:
+    singles, oracle and pairs do not depend on it."""
+    results = replay(
+        [shared_data / "outcomes" / "leaderboards-2025-12-10.json"],
+        shared_data / "tasks" / "swebench_verified.jsonl",
+        pool=["opus medium", "gemini 3 pro", "4.5 sonnet"],
+        repeats=1,
+        permutations=9,
+        embedder=CountingEmbedder(),
+        cache=tmp_path,
+    )
+    singles = [row for row in results.rows if row.kind == "single"]
+    assert [row.resolved for row in singles] == [372, 371, 353]
+    assert [round(row.cost_per_instance or 0, 3) for row in singles] == [0.721, 0.460, 0.558]
+    assert [round(end, 3) for end in singles[0].rate_ci95] == [0.704, 0.780]
+    assert results.complementarity.oracle == 414
+    pair = next(pair for pair in results.complementarity.pairs if "Opus" in pair.a and "Sonnet" in pair.b)
+    assert (pair.both, pair.a_only, pair.b_only, pair.neither) == (330, 42, 23, 105)
+    assert results.null is not None
+    assert results.null.in_sample_random_clusters.mean > 372 + 3 * results.null.in_sample_random_clusters.sd
+    assert "random clusters reach" in render_terminal(results)
+
+
+def test_without_a_pool_every_sound_run_is_taken(shared_data: Path):
+    from harness.importers import outcome_matrix
+
+    path = shared_data / "outcomes" / "leaderboards-2025-12-10.json"
+    statements = read_problem_statements(shared_data / "tasks" / "swebench_verified.jsonl")
+    matrix, _ = outcome_matrix(load_outcomes([path]).runs, None, list(statements))
+    assert matrix.resolved.shape == (500, 24)
+    assert not any("3.7 Sonnet" in model for model in matrix.models)

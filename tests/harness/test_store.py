@@ -1,0 +1,119 @@
+"""The store is what a resumed run believes: it must not forget, mix up or accept outcomes of other settings."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.runner import Attempt
+from harness.errors import InputError, RunMismatchError
+from harness.grading import Grade, Verdict
+from harness.store import Cell, State, Store, outcome_matrix
+
+A, B = Cell("i-1", "small"), Cell("i-1", "large")
+
+
+def attempt(cell: Cell, cost: float = 0.5, unsubmitted: str = "") -> Attempt:
+    return Attempt(
+        instance_id=cell.instance_id, model=cell.model, patch="p", exit_status="Submitted", cost_usd=cost, api_calls=3,
+        prompt_tokens=10, completion_tokens=5, cached_tokens=2, failed_calls=1, seconds=7.0, trajectory=Path("t"),
+        unsubmitted_patch=unsubmitted, scripted=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "outcomes.sqlite")
+    store.plan({A: "k1", B: "k2"})
+    return store
+
+
+def test_what_was_recorded_is_there_after_the_file_is_opened_again(store: Store) -> None:
+    store.agent_started(A)
+    store.agent_done(A, attempt(A))
+    store.graded(A, Grade(Verdict.RESOLVED, seconds=2.0))
+    store.close()
+    row_b, row_a = Store(store.path).rows()
+    assert (row_a.state, row_a.verdict, row_a.cost_usd, row_a.api_calls) == (State.GRADED, Verdict.RESOLVED, 0.5, 3)
+    assert row_a.scripted
+    assert row_b.state is State.PLANNED
+
+
+def test_planning_again_keeps_what_is_finished_and_adds_what_is_new(store: Store) -> None:
+    store.agent_done(A, attempt(A))
+    new = Cell("i-2", "small")
+    store.plan({A: "k1", B: "k2", new: "k1"})
+    assert {row.cell: row.state for row in store.rows()} == {
+        A: State.AGENT_DONE,
+        B: State.PLANNED,
+        new: State.PLANNED,
+    }
+
+
+def test_outcomes_of_other_settings_are_refused_and_nothing_is_changed(store: Store) -> None:
+    store.graded(A, Grade(Verdict.RESOLVED))
+    with pytest.raises(RunMismatchError, match=r"models: small.*--run-id.*--fresh"):
+        store.plan({A: "other", B: "other", Cell("i-9", "small"): "other"})
+    assert {row.cell: row.key for row in store.rows()} == {A: "k1", B: "k2"}
+
+
+def test_cells_nobody_worked_on_take_new_settings(store: Store) -> None:
+    store.plan({A: "changed"})
+    assert {row.cell: row.key for row in store.rows()}[A] == "changed"
+
+
+def test_a_grading_that_failed_keeps_the_paid_patch_waiting(store: Store) -> None:
+    store.agent_done(A, attempt(A))
+    store.graded(A, Grade(Verdict.INFRASTRUCTURE, "engine gone"))
+    row = next(row for row in store.rows() if row.cell == A)
+    assert (row.state, row.verdict) == (State.AGENT_DONE, None)
+    assert row.failure == "grading: infrastructure"
+
+
+def test_money_lost_to_failures_is_counted_every_time(store: Store) -> None:
+    store.failed(A, "provider: timeout", "…", 0.25)
+    store.failed(A, "provider: timeout", "…", 0.25)
+    store.agent_done(A, attempt(A, cost=1.0))
+    assert store.spent() == pytest.approx(1.5)
+
+
+def test_only_verdicts_enter_the_outcome_matrix(store: Store) -> None:
+    store.agent_done(A, attempt(A))
+    store.graded(A, Grade(Verdict.PATCH_FAILED))
+    store.failed(B, "container", "image missing")
+    matrix = outcome_matrix(store.rows(), ["i-1", "i-2"], ["small", "large"])
+    assert np.array_equal(matrix.resolved, [[0, np.nan], [np.nan, np.nan]], equal_nan=True)
+    assert matrix.cost[0, 0] == 0.5
+
+
+def test_many_threads_may_write_at_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    cells = [Cell(f"i-{n}", "m") for n in range(60)]
+    store.plan({cell: "k" for cell in cells})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda cell: store.agent_done(cell, attempt(cell)), cells))
+    assert store.spent() == pytest.approx(30)
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.sqlite"
+    path.write_text("not a database, but long enough to look like one" * 50)
+    with pytest.raises(InputError, match="not a readable outcome store"):
+        Store(path)
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    with pytest.raises(InputError, match=r"schema 99.*update polyswe"):
+        Store(path)
+
+
+def test_a_cell_that_was_never_planned_is_a_bug_not_a_silent_loss(store: Store) -> None:
+    with pytest.raises(KeyError):
+        store.agent_started(Cell("nope", "small"))
