@@ -24,8 +24,8 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("polyswe needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
 	@echo "polyswe: setting up $(VENV) (a few minutes the first time) …"
 	@$(PYTHON) -m venv $(VENV) || { echo "polyswe: 'python3 -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 3; }
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	@$(BIN)/python -m pip install -qq --upgrade 'pip>=25'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[offline,dev]'
 	@touch $@
 
 setup: $(BIN)/.installed ## virtual environment with pinned packages

@@ -144,8 +144,8 @@ class Grader:
 def read_verdict(log_dir: Path, report: Mapping[str, Any] | None) -> Grade:
     """The verdict behind what `run_instance` returned and logged.
 
-    A report decides by its `resolved` alone. Without one, the harness's own log tells a patch that does not apply and a
-    test timeout (the model's) from everything else (ours).
+    A report decides by its `resolved`, unless the container vanished under the tests. Without a report, the harness's
+    own log tells a patch that does not apply and a test timeout (the model's) from everything else (ours).
     """
     log_file = log_dir / "run_instance.log"
     log = log_file.read_text(encoding="utf-8", errors="replace") if log_file.is_file() else ""
@@ -154,6 +154,9 @@ def read_verdict(log_dir: Path, report: Mapping[str, Any] | None) -> Grade:
     if report is not None:
         if report["resolved"]:
             return Grade(Verdict.RESOLVED, test_seconds=test_seconds)
+        # a container removed under the tests gives a report like any other; what git said next gives it away
+        if "tests_status" not in report and re.search(r"Git diff after:\n(cannot exec in a|OCI runtime exec)", log):
+            return Grade(Verdict.INFRASTRUCTURE, "the container was gone before its tests ended")
         suspected = report.get("infra_failure_reason")
         detail = f"the official harness suspects: {suspected}" if suspected else ""
         return Grade(Verdict.UNRESOLVED, detail, test_seconds=test_seconds)

@@ -40,7 +40,10 @@ class Timing:
 def polyswe(dataset: Dataset, workers: int, folder: Path) -> Timing:
     """Grading as a run does it, the start of its worker processes included."""
     started = time.monotonic()
-    with Grader("bench", folder / "scratch", workers=workers, timeout=60) as grader, ThreadPoolExecutor(workers) as pool:
+    with (
+        Grader("bench", folder / "scratch", workers=workers, timeout=60) as grader,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         grades = list(
             pool.map(
                 lambda i: grader.grade(i, "gold", str(i.row["patch"]), folder / "cells" / i.instance_id),

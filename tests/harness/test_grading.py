@@ -78,32 +78,26 @@ def officially(folder: Path, rows: list[Instance], patches: dict[str, str], time
 def test_verdicts_equal_the_official_command_line_on_the_whole_sample(
     tmp_path: Path, sample: Dataset, grader: Grader
 ) -> None:
-    """Gold, empty and wrong predictions of every instance, and a patch that does not apply."""
-    by_kind = {
-        "gold": {i.instance_id: str(i.row["patch"]) for i in sample.instances},
-        "wrong": {i.instance_id: WRONG for i in sample.instances},
-        "mixed": {
-            i.instance_id: patch
-            for i, patch in zip(sample.instances, ["", UNAPPLIABLE] * len(sample.instances), strict=False)
-        },
-    }
-    expected = {"gold": {Verdict.RESOLVED}, "wrong": {Verdict.UNRESOLVED}, "mixed": set(OFFICIAL)}
-    with ThreadPoolExecutor(3) as pool:
-        official = {
-            kind: pool.submit(officially, tmp_path / kind, list(sample.instances), patches, 60)
-            for kind, patches in by_kind.items()
-        }
-        for kind, patches in by_kind.items():
-            grades = pool.map(
-                lambda i, kind=kind, patches=patches: grader.grade(
-                    i, kind, patches[i.instance_id], tmp_path / "cells" / i.instance_id / kind
-                ),
-                sample.instances,
-            )
-            ours = {i.instance_id: grade.verdict for i, grade in zip(sample.instances, grades, strict=True)}
-            assert set(ours.values()) <= expected[kind]
-            theirs = official[kind].result()
-            assert {i: OFFICIAL[verdict] for i, verdict in ours.items()} == theirs, kind
+    """Gold, wrong, empty and unappliable predictions, each of every instance, in one official run and in ours."""
+    kinds = {"gold": Verdict.RESOLVED, "wrong": Verdict.UNRESOLVED, "empty": Verdict.EMPTY_PATCH}
+    kinds["unappliable"] = Verdict.PATCH_FAILED
+    rows, patches, expected = [], {}, {}
+    for kind, verdict in kinds.items():
+        for instance in sample.instances:
+            row = changed(instance, f"{instance.instance_id}-{kind}")
+            fixed = {"gold": str(row.row["patch"]), "wrong": WRONG, "empty": "", "unappliable": UNAPPLIABLE}
+            rows.append(row)
+            patches[row.instance_id] = fixed[kind]
+            expected[row.instance_id] = verdict
+    # not at the same time: the official report fails when any container goes while it lists them
+    theirs = officially(tmp_path / "official", rows, patches, timeout=120)
+    with ThreadPoolExecutor(2) as pool:
+        grades = pool.map(
+            lambda i: grader.grade(i, "m", patches[i.instance_id], tmp_path / "cells" / i.instance_id), rows
+        )
+        ours = {row.instance_id: grade.verdict for row, grade in zip(rows, grades, strict=True)}
+    assert ours == expected
+    assert {instance_id: OFFICIAL[verdict] for instance_id, verdict in ours.items()} == theirs
 
 
 @pytest.mark.docker
@@ -140,6 +134,33 @@ def test_a_missing_image_is_ours_and_is_tried_again(tmp_path: Path, sample: Data
     assert grade.verdict is Verdict.INFRASTRUCTURE
     assert not grade.verdict.final
     assert grade.detail
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("ending", ["kill", "remove"])
+def test_a_container_that_vanishes_under_the_tests_is_ours(
+    tmp_path: Path, sample: Dataset, engine: DockerClient, ending: str
+) -> None:
+    """The official harness reports such a run as unresolved or as an error; it says nothing of the patch."""
+    slow = overdue(sample.instances[0], "polyswe__vanishing-1")
+    with (
+        Grader(LABEL, tmp_path / "scratch", workers=1, timeout=600, attempts=1) as grader,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        grade = pool.submit(grader.grade, slow, "m", str(slow.row["patch"]), tmp_path / "cell")
+        container = started(engine)
+        container.kill() if ending == "kill" else container.remove(force=True)
+        assert grade.result(timeout=60).verdict is Verdict.INFRASTRUCTURE
+
+
+def started(engine: DockerClient) -> Any:
+    """The grading's container, once its test script runs."""
+    for _ in range(600):
+        for container in engine.containers.list(filters={"label": f"{RUN_LABEL}={LABEL}"}, ignore_removed=True):
+            if any("sleep 3600" in " ".join(process) for process in container.top()["Processes"]):
+                return container
+        time.sleep(0.1)
+    raise AssertionError("the tests never started")
 
 
 @pytest.mark.docker

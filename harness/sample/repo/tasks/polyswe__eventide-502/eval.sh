@@ -6,11 +6,12 @@ git status
 git apply -v - <<'EOF_114329324912'
 diff --git a/tests/test_delivery.py b/tests/test_delivery.py
 new file mode 100644
-index 0000000..77deb9e
+index 0000000..4e30f0a
 --- /dev/null
 +++ b/tests/test_delivery.py
-@@ -0,0 +1,200 @@
+@@ -0,0 +1,199 @@
 +import threading
++from contextlib import contextmanager
 +
 +import pytest
 +from eventide import DispatchError, EventBus
@@ -28,10 +29,17 @@ index 0000000..77deb9e
 +    return []
 +
 +
-+def run(target):
-+    thread = threading.Thread(target=target)
++@contextmanager
++def held_up(target, entered, leave):
++    """Runs `target` in a thread as far as `entered`; at the end of the block, lets it leave and waits for it."""
++    thread = threading.Thread(target=target, daemon=True)
 +    thread.start()
-+    return thread
++    try:
++        assert entered.wait(PATIENCE)
++        yield
++    finally:
++        leave.set()
++        thread.join(PATIENCE)
 +
 +
 +def test_neighbouring_once_handlers_are_all_called(bus, calls):
@@ -167,11 +175,8 @@ index 0000000..77deb9e
 +            leave.wait(PATIENCE)
 +
 +    bus.once("t", slow)
-+    thread = run(lambda: bus.publish("t", 1))
-+    assert entered.wait(PATIENCE)
-+    assert bus.publish("t", 2) == 0
-+    leave.set()
-+    thread.join()
++    with held_up(lambda: bus.publish("t", 1), entered, leave):
++        assert bus.publish("t", 2) == 0
 +    assert calls == [1]
 +
 +
@@ -185,11 +190,8 @@ index 0000000..77deb9e
 +
 +    bus.subscribe("t", hold)
 +    bus.once("t", lambda event: calls.append(event.payload))
-+    thread = run(lambda: calls.append(("called", bus.publish("t", 1))))
-+    assert entered.wait(PATIENCE)
-+    assert bus.publish("t", 2) == 2
-+    leave.set()
-+    thread.join()
++    with held_up(lambda: calls.append(("called", bus.publish("t", 1))), entered, leave):
++        assert bus.publish("t", 2) == 2
 +    assert calls == [2, ("called", 1)]
 +
 +
@@ -202,13 +204,10 @@ index 0000000..77deb9e
 +
 +    bus.subscribe("slow", hold)
 +    doomed = bus.subscribe("slow", lambda _: calls.append("doomed"))
-+    thread = run(lambda: bus.publish("slow"))
-+    assert entered.wait(PATIENCE)
-+    doomed.cancel()
-+    bus.subscribe("quick", lambda _: calls.append("quick"))
-+    assert bus.publish("quick") == 1
-+    leave.set()
-+    thread.join()
++    with held_up(lambda: bus.publish("slow"), entered, leave):
++        doomed.cancel()
++        bus.subscribe("quick", lambda _: calls.append("quick"))
++        assert bus.publish("quick") == 1
 +    assert calls == ["quick"]
 EOF_114329324912
 : '>>>>> Start Test Output'
