@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: li
         seed=config.router.seed,
         scripted=dataset.scripted,
         notes=notes,
+        progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr),
     )
 
 
