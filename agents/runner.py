@@ -6,13 +6,13 @@ import difflib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from agents.attempt import AgentTask, Attempt
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError
 from agents.pool import ModelConfig
@@ -83,49 +83,6 @@ class AgentConfig(BaseModel):
             ModelConfig._no_owned_arguments(values.get("model_kwargs") or {})
         ContainerConfig(image="checked-here", **overrides.get("environment", {}))
         return overrides
-
-
-@dataclass(frozen=True)
-class AgentTask:
-    """What an agent is given."""
-
-    instance_id: str
-    problem_statement: str
-    """The issue's text, and nothing else of the instance."""
-    image: str
-    """Docker image with the repository at the base commit."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What an agent has done."""
-
-    instance_id: str
-    model: str
-    """Short name of the pool's entry."""
-    patch: str
-    """The submission; empty unless `exit_status` is Submitted."""
-    exit_status: str
-    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError,
-    ContentPolicyViolationError, or Stopped (asked to by the caller: no outcome). Attempts attached to an error bear the
-    error's class name."""
-    cost_usd: float
-    api_calls: int
-    """Calls that were answered."""
-    prompt_tokens: int
-    """Prompt tokens, cached ones included."""
-    completion_tokens: int
-    cached_tokens: int
-    failed_calls: int
-    """Requests that failed and were tried again or given up."""
-    seconds: float
-    """Wall-clock time, the container's start and waits for the provider included."""
-    trajectory: Path
-    """mini-swe-agent's trajectory file; absent only when the container could not be started."""
-    unsubmitted_patch: str
-    """Work in the container that was never submitted (a limit struck first). Kept for the record, not a submission."""
-    scripted: bool
-    """Produced by a scripted stand-in, not by a language model."""
 
 
 def run_agent(

@@ -45,7 +45,8 @@ def embed(
     Each call that encodes something adds one file under the fingerprint's folder; files are never changed, so
     processes may share the cache. A damaged file is as good as none.
     """
-    shelf = (root or cache_dir()) / "embeddings" / re.sub(r"[^\w.-]+", "_", embedder.fingerprint)
+    shelves = (root or cache_dir()) / "embeddings"
+    shelf = shelves / re.sub(r"[^\w.-]+", "_", _fingerprint(embedder, shelves))
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     known = _read_shelf(shelf)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -54,6 +55,18 @@ def embed(
         known.update(zip(missing, vectors, strict=True))
         _add_to_shelf(shelf, list(missing), vectors)
     return np.stack([known[key] for key in keys]).astype(np.float32) if keys else np.zeros((0, 0), np.float32)
+
+
+def _fingerprint(embedder: TextEmbedder, shelves: Path) -> str:
+    """The embedder's fingerprint, remembered by its files' stamp: finding it out takes loading the model."""
+    stamp: str | None = getattr(embedder, "stamp", None)
+    if stamp is None:
+        return embedder.fingerprint
+    note = shelves / "fingerprints" / stamp
+    if note.is_file():
+        return note.read_text(encoding="utf-8").strip()
+    write_atomic(note, embedder.fingerprint)
+    return embedder.fingerprint
 
 
 def _read_shelf(shelf: Path) -> dict[str, NDArray[np.float32]]:

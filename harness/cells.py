@@ -6,9 +6,10 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agents.attempt import AgentTask
 from agents.errors import AgentError, ContainerError, ProviderError
 from agents.pool import ModelConfig
-from agents.runner import AgentConfig, AgentTask, run_agent
+from agents.runner import AgentConfig, run_agent
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
 from harness.engines.base import Stop
 from harness.errors import ImageUnavailableError

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, PolysweError
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, PolysweError
 
 app = typer.Typer(
     name="polyswe",
@@ -210,6 +210,9 @@ def main() -> None:
     except BrokenPipeError:  # `polyswe … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        _say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
+        sys.exit(EXIT_ENVIRONMENT)
 
 
 def _say(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
@@ -105,7 +106,7 @@ class Images:
         attempts(self._client.images.pull, image)
 
 
-def disk_free_gb(path: str = "/") -> float:
+def disk_free_gb(path: str | Path = "/") -> float:
     """Free space in GB (10^9 bytes) where `path` lies."""
     return shutil.disk_usage(path).free / 1e9
 

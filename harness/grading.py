@@ -212,7 +212,7 @@ class _Worker:
         """The answer to one job, or None when the process died over it."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.write(json.dumps(job, default=str) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return None

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool
 from harness.cells import CellWork
 from harness.config import Config
-from harness.docker_engine import Images, connect, sweep
+from harness.docker_engine import Images, connect, disk_free_gb, sweep
 from harness.engines.base import Stop
 from harness.engines.local import run_cells
+from harness.errors import ConfigError, EnvironmentFault
+from harness.files import write_atomic
 from harness.grading import Grader
 from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
     from harness.report.results import Results
 
+LEAST_DISK_GB = 2
+"""Below this a run would soon fail while writing what was paid for."""
 SCRIPTED = "scripted"
 """`api_base` of a stand-in model: the loopback server that the run starts itself."""
 
@@ -66,6 +71,7 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop) -> RunEnd:
         InputError, EnvironmentFault: before anything is spent, when the run cannot work.
     """
     dataset = load_dataset(config.dataset)
+    check_ahead(config, dataset)
     with folder.locked(), Store(folder.store_path) as store:
         cells = plan(config, dataset)
         store.plan(cells)
@@ -78,6 +84,34 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop) -> RunEnd:
             rows = [row for row in store.rows() if row.cell in cells]
         results = _results(config, dataset, folder, rows)
     return RunEnd(rows, results, stop.reason)
+
+
+def check_ahead(config: Config, dataset: Dataset) -> None:
+    """Find out before anything is spent what would only show when the results are computed.
+
+    Raises:
+        InputError: the router's policy or its parameters do not exist.
+        EnvironmentFault: no embedder; API keys that are not set; too little disk.
+    """
+    from harness.embeddings import embed_texts
+    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
+
+    try:
+        make_policy(config.router.policy, **config.router.params)
+    except (UnknownPolicyError, PolicyParameterError) as error:
+        raise ConfigError(f"router: {error}") from error
+    try:
+        check_pool(config.pool)
+    except MissingKeyError as error:
+        raise EnvironmentFault(str(error)) from error
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
+    free = disk_free_gb(config.out.root if config.out.root.exists() else ".")
+    if free < LEAST_DISK_GB:
+        raise EnvironmentFault(
+            f"{free:.1f} GB free at {config.out.root.resolve()}: free at least {LEAST_DISK_GB} GB first"
+        )
+    embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
 
 
 def plan(config: Config, dataset: Dataset) -> dict[Cell, str]:
@@ -103,7 +137,6 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
 
 def _routed_models(config: Config, dataset: Dataset) -> dict[str, str]:
     """The model the checkpoint picks for each instance."""
-    from harness.errors import ConfigError
     from harness.routing import load_router
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
@@ -120,12 +153,10 @@ def _routed_models(config: Config, dataset: Dataset) -> dict[str, str]:
 @contextmanager
 def _agents_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig]]:
     """The pool, checked before the first call, with the loopback server running where stand-ins are used."""
-    check_pool(config.pool)
     if not any(model.api_base == SCRIPTED for model in config.pool):
         yield list(config.pool)
         return
     from agents.scripted.server import ScriptedServer
-    from harness.errors import ConfigError
     from harness.sample import PLAYBOOK
 
     if not dataset.scripted:
@@ -155,6 +186,9 @@ def _run(
         from harness.sample.images import build_images
 
         build_images(client, dataset.instances)
+        # the sample has no public copy: this one is what `swebench eval` takes
+        rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
+        write_atomic(folder.path / "dataset.jsonl", rows_as_json)
     rows = {row.cell: row for row in store.rows()}
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cache import TextEmbedder, embed
-from harness.errors import EnvironmentFault, InputError
+from harness.cache import TextEmbedder
+from harness.embeddings import DEFAULT_EMBEDDER, embed_texts
+from harness.errors import InputError
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.instances import load_rows
 from harness.report.results import PERMUTATIONS, Progress, build_results, silent
@@ -16,10 +17,7 @@ from harness.report.schema import Results
 from harness.report.tables import write_results
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+    pass
 
 
 def replay(
@@ -87,27 +85,6 @@ def replay(
         write_outcomes_csv(matrix, out / "outcomes.csv")
         write_results(results, out)
     return results
-
-
-def embed_texts(
-    texts: Sequence[str],
-    embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
-    *,
-    cache: Path | None = None,
-    show_bar: bool = False,
-) -> NDArray[np.float32]:
-    """(n, d) unit vectors of n texts, from the cache where they are known.
-
-    Raises:
-        EnvironmentFault: the embedder's weights are neither installed nor downloadable.
-    """
-    from router.embedding import Embedder, EmbedderUnavailableError
-
-    model = Embedder(embedder) if isinstance(embedder, str) else embedder
-    try:
-        return embed(model, texts, root=cache, progress=show_bar)
-    except EmbedderUnavailableError as error:
-        raise EnvironmentFault(str(error)) from error
 
 
 def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:

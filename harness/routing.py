@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.embeddings import embed_texts
 from harness.errors import EnvironmentFault, InputError
 from harness.importers import load_outcomes, outcome_matrix
-from harness.replay import embed_texts, read_problem_statements
+from harness.replay import read_problem_statements
 
 if TYPE_CHECKING:
     from router.router import Route, Router

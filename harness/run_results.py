@@ -12,11 +12,11 @@ import numpy as np
 
 from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config
+from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
-from harness.replay import embed_texts
 from harness.report.results import Results, build_results
 from harness.report.rows import make_row
 from harness.report.schema import Complementarity

@@ -20,7 +20,7 @@ from harness.errors import InputError, RunMismatchError
 from harness.grading import Grade, Verdict
 
 if TYPE_CHECKING:
-    from agents.runner import Attempt
+    from agents.attempt import Attempt
     from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -91,6 +92,19 @@ class Embedder:
             if self._fingerprint is None:
                 self._fingerprint = _fingerprint(self._loaded())
             return self._fingerprint
+
+    @property
+    def stamp(self) -> str | None:
+        """Names the weights' files without reading them; None when they come from a hub or its cache.
+
+        The same stamp means the same fingerprint on this machine, so a cache need not load the model to find its place.
+        """
+        folder = _local_folder(self.name)
+        if folder is None:
+            return None
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        seen = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+        return sha256("\n".join([version("sentence-transformers"), *seen]).encode()).hexdigest()
 
     def _loaded(self) -> SentenceTransformer:
         if self._model is None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agents.attempt import AgentTask, Attempt
 from agents.errors import ContainerError, ProviderError
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.runner import AgentConfig, AgentTask, Attempt, run_agent
+from agents.runner import AgentConfig, run_agent
 from agents.scripted.server import LABEL, ScriptedServer
 
 CONFIG = AgentConfig(retry=RetryConfig(max_attempts=3, initial_wait_seconds=0.01))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.runner import Attempt
+from agents.attempt import Attempt
 from harness.errors import InputError, RunMismatchError
 from harness.grading import Grade, Verdict
 from harness.store import Cell, State, Store, outcome_matrix
