@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.attempt import AgentTask
 from agents.errors import AgentError, ContainerError, ProviderError
@@ -14,13 +14,15 @@ from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
 from harness.engines.base import Stop
 from harness.errors import ImageUnavailableError
 from harness.files import write_atomic
-from harness.grading import Grader
+from harness.grading import Grade, Grader, Verdict
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, Store
 
 PATCH_FILE = "patch.diff"
+REFUSALS = frozenset({"auth", "quota", "not-found", "installation"})
+"""Kinds of provider failure that every further call of the model would meet."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 
@@ -39,10 +41,15 @@ class CellWork:
     progress: Progress
     stop: Stop
     max_cost: float | None = None
+    refused: dict[str, ProviderError] = field(default_factory=dict)
+    """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
     def attempt(self, cell: Cell) -> bool:
         if self.max_cost is not None and self.store.spent() >= self.max_cost:
             self.stop.request(f"the cost limit of ${self.max_cost:g} is reached")
+            return False
+        if refusal := self.refused.get(cell.model):
+            self.store.failed(cell, failure_kind(refusal), f"not tried: {refusal}")
             return False
         self.store.agent_started(cell)
         self.progress.agent_started()
@@ -52,10 +59,12 @@ class CellWork:
         except (AgentError, ImageUnavailableError) as error:
             paid = error.attempt if isinstance(error, AgentError) else None
             cost = paid.cost_usd if paid else 0.0
+            if isinstance(error, ProviderError) and error.kind in REFUSALS:
+                self.refused[cell.model] = error
             self._failed(cell, failure_kind(error), str(error), cost)
             return False
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
-            self._unforeseen(cell, error)
+            self._failed(cell, "internal", self._noted(cell, error))
             return False
         finally:
             self.progress.agent_ended(cost)
@@ -67,8 +76,7 @@ class CellWork:
             patch = read_patch(self.folder, cell)
             grade = self.grader.grade(self.instances[cell.instance_id], cell.model, patch, self.folder.cell_dir(cell))
         except Exception as error:  # noqa: BLE001 - as above
-            self._unforeseen(cell, error)
-            return
+            grade = Grade(Verdict.INFRASTRUCTURE, self._noted(cell, error))
         finally:
             self.progress.grading_ended()
         self.store.graded(cell, grade)
@@ -102,10 +110,11 @@ class CellWork:
         self.store.failed(cell, failure, detail, lost_cost)
         self.progress.cell_failed(f"{cell.instance_id} / {cell.model}: {detail}")
 
-    def _unforeseen(self, cell: Cell, error: Exception) -> None:
+    def _noted(self, cell: Cell, error: Exception) -> str:
+        """One line about an unforeseen error, whose traceback is kept with the cell."""
         log = self.folder.cell_dir(cell) / "error.log"
         write_atomic(log, "".join(traceback.format_exception(error)))
-        self._failed(cell, "internal", f"{type(error).__name__}: {error} (traceback: {log})")
+        return f"{type(error).__name__}: {error} (traceback: {log})"
 
 
 def read_patch(folder: RunFolder, cell: Cell) -> str:
@@ -117,10 +126,6 @@ def failure_kind(error: AgentError | ImageUnavailableError) -> str:
     """Short kind of a failure that was not the model's, for the store and the failure table."""
     if isinstance(error, ProviderError):
         return f"provider: {error.kind}"
-    return (
-        "image"
-        if isinstance(error, ImageUnavailableError)
-        else "container"
-        if isinstance(error, ContainerError)
-        else "pool"
-    )
+    if isinstance(error, ImageUnavailableError):
+        return "image"
+    return "container" if isinstance(error, ContainerError) else "pool"

@@ -8,8 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -250,6 +252,49 @@ def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Pa
     lost = [row for row in rows.values() if row.instance_id == chosen[0]["instance_id"]]
     assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image", None) for row in lost)
     assert all(row.state is State.GRADED for row in rows.values() if row not in lost)
+
+
+def test_a_refused_key_is_met_once_and_never_scored(sample: Dataset, tmp_path: Path, engine: DockerClient) -> None:
+    """A provider that refuses the key: the model's cells have no verdict, and the others are not held up."""
+    config = load_config(find_config("sample")).model_dump(mode="json", exclude_none=True)
+    requests: list[str] = []
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            requests.append(self.headers["Authorization"])
+            body = b'{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}'
+            self.send_response(401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config["pool"][1] |= {
+            "api_base": f"http://127.0.0.1:{server.server_port}/v1",
+            "api_key_env": "POLYSWE_TEST_KEY",
+        }
+        config["run"]["agent_workers"] = 1
+        (tmp_path / "refused.yaml").write_text(yaml.safe_dump(config))
+        environment = {**os.environ, "POLYSWE_TEST_KEY": "canary-4711-key"}
+        done = subprocess.run(
+            command(tmp_path, *few(), config=str(tmp_path / "refused.yaml")),
+            capture_output=True, text=True, check=False, timeout=600, env=environment,
+        )  # fmt: skip
+        server.shutdown()
+    assert done.returncode == EXIT_INCOMPLETE, done.stderr
+    assert requests == ["Bearer canary-4711-key"], "one refusal is enough"
+    folder = RunFolder(tmp_path / "refused")
+    for (_, model), row in rows_of(folder).items():
+        expected = (State.FAILED, "provider: auth") if model == "scripted-medium" else (State.GRADED, None)
+        assert (row.state, row.failure) == expected
+    assert "canary-4711" not in done.stdout + done.stderr
+    written = [path for path in folder.path.rglob("*") if path.is_file() and b"canary-4711" in path.read_bytes()]
+    assert written == [], "the key was written to disk"
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:

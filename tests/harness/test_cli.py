@@ -1,0 +1,142 @@
+"""The command line as a user meets it: quick, one clear line for what is wrong, exit codes that scripts can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "litellm",
+    "sentence_transformers",
+    "swebench",
+    "sklearn",
+    "docker",
+    "minisweagent",
+    "numpy",
+    "pydantic",
+}
+POOL = "- {name: a, model: openai/a, free: true, api_base: 'http://127.0.0.1:9'}"
+
+
+def polyswe(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def config(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    code = f"import harness.cli, sys; print(*({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("command", ["evaluate", "replay", "fit", "route"])
+def test_help_of_a_command_shows_an_example(command: str) -> None:
+    done = polyswe(command, "--help", COLUMNS="200")
+    assert done.returncode == 0
+    assert f"polyswe {command}" in done.stdout.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "parts"),
+    [
+        ("dataset: {name: sample}\npol: []\n", 2, ["'pol'", "'pool'"]),
+        (f"dataset: {{name: sample}}\nrouter: {{policy: clustr}}\npool:\n  {POOL}\n", 2, ["clustr", "'cluster'"]),
+        (f"dataset: {{name: no-such.jsonl}}\npool:\n  {POOL}\n", 2, ["no-such.jsonl", "no such file"]),
+        (
+            "dataset: {name: sample}\npool:\n  - {name: a, model: openai/gpt-4o, api_key_env: POLYSWE_NO_SUCH_KEY}\n",
+            3,
+            ["POLYSWE_NO_SUCH_KEY"],
+        ),
+        (
+            "dataset: {name: sample}\npool:\n  - {name: a, model: openai/zzz, api_base: 'http://x'}\n",
+            2,
+            ["price", "zzz"],
+        ),
+    ],
+)
+def test_a_run_that_cannot_work_ends_before_it_begins(tmp_path: Path, text: str, code: int, parts: list[str]) -> None:
+    done = polyswe("evaluate", config(tmp_path, text), "--out", str(tmp_path / "results"))
+    assert done.returncode == code, done.stderr
+    assert all(part in done.stderr for part in parts), done.stderr
+    assert done.stderr.startswith("polyswe: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_an_engine_one_line_says_what_to_do(tmp_path: Path) -> None:
+    done = polyswe("evaluate", "sample", "--out", str(tmp_path), DOCKER_HOST="unix:///no/such/socket")
+    assert done.returncode == 3
+    assert "make engine" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_says_what_a_missing_engine_costs() -> None:
+    done = polyswe("doctor", DOCKER_HOST="unix:///no/such/socket")
+    assert done.returncode == 3
+    line = next(line for line in done.stdout.splitlines() if "Docker Engine" in line)
+    assert line.startswith("MISSING")
+    assert "only replay" in line
+
+
+def test_the_doctor_names_missing_keys_and_no_values(tmp_path: Path) -> None:
+    text = (
+        "dataset: {name: sample}\npool:\n"
+        "  - {name: a, model: openai/gpt-4o, api_key_env: POLYSWE_SET_KEY}\n"
+        "  - {name: b, model: openai/gpt-4o, api_key_env: POLYSWE_UNSET_KEY}\n"
+    )
+    done = polyswe("doctor", config(tmp_path, text), POLYSWE_SET_KEY="canary-0815-value")
+    assert done.returncode == 3
+    lines = {line.split()[2]: line for line in done.stdout.splitlines() if " key " in line}
+    assert lines["POLYSWE_SET_KEY"].startswith("ok")
+    assert lines["POLYSWE_UNSET_KEY"].startswith("MISSING")
+    assert "canary-0815" not in done.stdout
+
+
+def test_fit_and_route(tmp_path: Path) -> None:
+    """Outcomes that follow the topic: a new problem goes to the model that is good at its topic."""
+    topics = {
+        "dates": "The date parser returns the wrong day for {} because the time zone offset is added twice",
+        "tables": "Rendering a table with {} columns misaligns the right border when a cell holds wide characters",
+    }
+    outcomes, tasks = ["instance_id,model,resolved,cost_usd"], []
+    for topic, text in topics.items():
+        for number in range(6):
+            name = f"{topic}__{topic}-{number}"
+            tasks.append(json.dumps({"instance_id": name, "problem_statement": text.format(f"{topic} {number}")}))
+            outcomes += [f"{name},{model}-expert,{int(model == topic)},0.1" for model in topics]
+    (tmp_path / "outcomes.csv").write_text("\n".join(outcomes) + "\n")
+    (tmp_path / "tasks.jsonl").write_text("\n".join(tasks) + "\n")
+    checkpoint = tmp_path / "router.safetensors"
+    fitted = polyswe(
+        "fit", str(tmp_path / "outcomes.csv"), "--tasks", str(tmp_path / "tasks.jsonl"),
+        "--out", str(checkpoint), "--clusters", "2",
+    )  # fmt: skip
+    assert fitted.returncode == 0, fitted.stderr
+    new = [
+        "Leap days are parsed as March 1st when the date has no year",
+        "Table header cells overlap in narrow terminals",
+    ]
+    routed = polyswe("route", str(checkpoint), *new)
+    assert routed.returncode == 0, routed.stderr
+    decisions = [line.split()[0] for line in routed.stdout.splitlines() if not line.startswith(" ")]
+    assert decisions == ["dates-expert", "tables-expert"]
+
+
+def test_results_of_a_folder_without_a_run(tmp_path: Path) -> None:
+    done = polyswe("results", str(tmp_path))
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr
