@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from harness.docker_engine import connect, sweep
@@ -25,7 +27,8 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
             print("\npolyswe: finishing the cells in flight; again to stop now", file=sys.stderr)
             return
         print("\npolyswe: stopping now; finished cells are kept", file=sys.stderr)
-        sweep(connect(timeout=20), run_label)
+        _kill_children()
+        _sweep_until_clean(run_label)
         os._exit(EXIT_INTERRUPTED)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -34,3 +37,21 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _kill_children() -> None:
+    """End grading processes and docker commands, which might create another container while we sweep (Linux)."""
+    for listing in Path("/proc/self/task").glob("*/children"):
+        for child in listing.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
+
+def _sweep_until_clean(run_label: str) -> None:
+    """What was asked for before its client was killed may appear a moment later: look again until nothing does."""
+    client = connect(timeout=20)
+    for _ in range(20):
+        found = sweep(client, run_label)
+        time.sleep(0.5)
+        if not found and not sweep(client, run_label):
+            return
