@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +29,8 @@ class Attempt:
     patch: str
     """The submission; empty unless `exit_status` is Submitted."""
     exit_status: str
-    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError,
-    ContentPolicyViolationError, or Stopped (asked to by the caller: no outcome). Attempts attached to an error bear the
-    error's class name."""
+    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError or
+    ContentPolicyViolationError. Attempts attached to an error bear the error's class name (no outcome)."""
     cost_usd: float
     api_calls: int
     """Calls that were answered."""
@@ -47,3 +48,15 @@ class Attempt:
     """Work in the container that was never submitted (a limit struck first). Kept for the record, not a submission."""
     scripted: bool
     """Produced by a scripted stand-in, not by a language model."""
+
+
+def paid_in(trajectory: Path) -> float:
+    """USD that a trajectory file records, such as one a killed run left behind; 0.0 when it is absent or unreadable.
+
+    A call that had not been answered when the run was killed is not in it.
+    """
+    try:
+        cost = float(json.loads(trajectory.read_text(encoding="utf-8"))["info"]["model_stats"]["instance_cost"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+    return cost if math.isfinite(cost) and cost >= 0 else 0.0

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from agents.watch import StopRequestedError
 
 
 @dataclass(frozen=True)
@@ -28,26 +24,24 @@ class Captured:
         return self.output.decode("utf-8", "replace")
 
 
-def run_captured(
-    command: list[str], *, timeout: float, max_bytes: int, should_stop: Callable[[], bool] = lambda: False
-) -> Captured:
-    """Run `command` without input. Raises OSError or ValueError as subprocess does, StopRequestedError when stopped."""
-    # stdin is closed: a program that waits for input would otherwise read the user's terminal
+def run_captured(command: list[str], *, timeout: float, max_bytes: int) -> Captured:
+    """Run `command` without input. Raises OSError or ValueError as subprocess does."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+        command,
+        stdin=subprocess.DEVNULL,  # a program that waits for input would otherwise read the user's terminal
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        start_new_session=True,  # a terminal's Ctrl-C is for us to handle: it must not cut off what the program prints
     )
     kept = Bounded(max_bytes)
     # joining a thread returns the moment it ends, where Popen.wait(timeout) polls with pauses of up to 50 ms
     reader = threading.Thread(target=_read_all, args=(process, kept), daemon=True)
     reader.start()
-    deadline = time.monotonic() + timeout
     try:
-        while reader.is_alive():
-            reader.join(min(0.5, max(0.01, deadline - time.monotonic())))
-            if reader.is_alive() and time.monotonic() >= deadline:
-                return Captured(kept.value(), kept.complete, None)
-            if reader.is_alive() and should_stop():
-                raise StopRequestedError
+        reader.join(min(timeout, threading.TIMEOUT_MAX))
+        if reader.is_alive():
+            return Captured(kept.value(), kept.complete, None)
         return Captured(kept.value(), kept.complete, process.wait())
     finally:
         if process.poll() is None:

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -139,7 +139,7 @@ class Container:
         command += ["--entrypoint", "sleep", config.image, config.lifetime]
         logger.debug("starting container: %s", shlex.join(command))
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=config.start_timeout)
+            done = _client(command, config.start_timeout)
         except FileNotFoundError:
             raise ContainerError(f"{config.executable} is not installed: install Docker's client") from None
         except subprocess.TimeoutExpired:
@@ -153,8 +153,7 @@ class Container:
     def execute(self, action: dict[str, Any], cwd: str = "", *, timeout: float | None = None) -> dict[str, Any]:
         """Run `action["command"]`; returns output, returncode and exception_info.
 
-        Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone,
-        StopRequestedError when the caller wants to stop.
+        Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone.
         """
         limit = max(0.1, min(timeout or self.config.timeout, self.watch.remaining()))
         self._commands += 1
@@ -166,7 +165,6 @@ class Container:
                 ["timeout", "-s", "KILL", f"{limit:.1f}", *self.config.interpreter, action["command"]],
                 timeout=limit + _GRACE_SECONDS,
                 options=["-w", cwd or self.config.cwd, "-e", tag, *env],
-                stoppable=True,
             )
         except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
             return _failed("", f"The command could not be run: {error}", type(error).__name__)
@@ -196,7 +194,7 @@ class Container:
         """Remove the container, at once and certainly. Safe to call again and when it was never started."""
         command = [self.config.executable, "rm", "-f", "-v", self.name]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            done = _client(command, 120)
         except (OSError, subprocess.TimeoutExpired) as error:
             logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
             return
@@ -237,16 +235,18 @@ class Container:
                 "it was removed, ran out of memory, or the Docker engine stopped"
             )
 
-    def _exec(
-        self, argv: list[str], *, timeout: float, options: Sequence[str] = (), stoppable: bool = False
-    ) -> Captured:
+    def _exec(self, argv: list[str], *, timeout: float, options: Sequence[str] = ()) -> Captured:
         """Run a program in the container."""
         return run_captured(
             [self.config.executable, "exec", *options, self.name, *argv],
             timeout=timeout,
             max_bytes=self.config.max_output_bytes,
-            should_stop=self.watch.should_stop if stoppable else lambda: False,
         )
+
+
+def _client(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Docker's client, out of reach of a terminal's Ctrl-C. Raises FileNotFoundError, OSError, TimeoutExpired."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True)
 
 
 def _failed(output: str, info: str, kind: str) -> dict[str, Any]:
@@ -262,20 +262,3 @@ def _explain(stderr: str, image: str) -> str:
     if re.search(r"No such image|Unable to find image|pull access denied|manifest unknown", stderr):
         return f"image {image} is not on this machine and could not be fetched: build or pull it ({words[-200:]})"
     return f"container of image {image} could not be started: {words[-300:]}"
-
-
-def sweep(labels: Mapping[str, str], executable: str = "docker") -> list[str]:
-    """Remove every container that carries all of `labels`; returns their ids. Raises ContainerError without engine."""
-    if not labels:
-        raise ValueError("sweep needs at least one label: it would remove every container of the machine")
-    filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
-    try:
-        listed = subprocess.run([executable, "ps", "-aq", *filters], capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
-        raise ContainerError(f"{executable} is not installed: install Docker's client") from None
-    if listed.returncode:
-        raise ContainerError(_explain(listed.stderr, ""))
-    containers = listed.stdout.split()
-    if containers:
-        subprocess.run([executable, "rm", "-f", "-v", *containers], capture_output=True, timeout=300)
-    return containers

@@ -35,6 +35,13 @@ class PlaybookError(AgentError):
     """A scripted stand-in's playbook is not well-formed."""
 
 
+class AgentFaultError(AgentError):
+    """Something nobody foresaw broke the attempt off; the message names its type, `__cause__` is the error itself.
+
+    The message is free of keys; the cause's own text need not be.
+    """
+
+
 class ProviderError(AgentError):
     """A model call that failed for good: refused outright, or still failing after all retries.
 

@@ -11,7 +11,7 @@ from agents.errors import ProviderError
 from agents.model import PoolModel
 from agents.pool import redact, secrets
 from agents.quiet import load_minisweagent
-from agents.watch import OutOfTimeError, StopRequestedError
+from agents.watch import OutOfTimeError
 
 load_minisweagent()
 
@@ -35,14 +35,17 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
             watch.check()
             messages: list[dict[str, Any]] = super().step()
             return messages
-        except StopRequestedError:
-            raise _exit("Stopped") from None
         except OutOfTimeError:
             raise _exit("TimeExceeded") from None
         except ProviderError as error:
             if error.kind not in MODEL_FAILURES:
                 raise
             raise _exit(MODEL_FAILURES[error.kind], str(error)) from None
+
+    def query(self) -> dict[str, Any]:
+        message: dict[str, Any] = super().query()
+        self.save(self.config.output_path)  # should we be killed while its commands run, the paid call is on record
+        return message
 
     def serialize(self, *extra_dicts: dict[str, Any]) -> dict[str, Any]:
         limit = {"info": {"config": {"agent": {"wall_time_limit_seconds": self.model.watch.limit_seconds}}}}

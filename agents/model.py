@@ -48,7 +48,9 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
     """Upstream's LitellmModel with our retries, prices and redaction; parsing and formats stay upstream's."""
 
     def __init__(self, pool: ModelConfig, retry: RetryConfig, watch: Watch, **upstream: Any) -> None:
-        """`upstream`: arguments of LitellmModelConfig other than the model's name and registry."""
+        """`upstream`: arguments of LitellmModelConfig other than the model's name and registry; the entry's own
+        `model_kwargs` go before its `model_kwargs`."""
+        upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
         self.pool = pool
         self.retry = retry
@@ -121,12 +123,12 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             completion = len(str(reply.content or "")) + len(str(reply.tool_calls or ""))
             usage = litellm.Usage(prompt_tokens=math.ceil(prompt / 4), completion_tokens=math.ceil(completion / 4))
             response.usage = usage
-        cost = self._cost(response)
         self.usage.calls += 1
         self.usage.estimated_calls += estimated
         self.usage.prompt_tokens += usage.prompt_tokens or 0
         self.usage.completion_tokens += usage.completion_tokens or 0
         self.usage.cached_tokens += getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
+        cost = self._cost(response)  # last: should it fail, the tokens are counted all the same
         self.usage.cost_usd += cost
         return {"cost": cost, **({"usage_estimated": True} if estimated else {})}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -28,11 +29,17 @@ _OWNED = {
 }
 """Arguments of a call that have a field of their own, and which."""
 
+_SECRET_NAME = re.compile(r"key|secret|token|credential|authorization|password", re.IGNORECASE)
+_TOKEN_COUNT = re.compile(
+    r"(?!.*(key|secret|credential|password|auth|access|refresh|bearer|session|api|id_)).*_tokens", re.IGNORECASE
+)
+"""Settings about a model's tokens (`max_tokens`, `stop_tokens`, …), which are no secrets."""
+
 
 class ModelConfig(BaseModel):
     """One model of the pool."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
     """Short name used in tables and folders."""
@@ -55,7 +62,7 @@ class ModelConfig(BaseModel):
     free: bool = False
     """Declares that calls cost nothing. Without it a model of unknown or zero price is refused."""
     model_kwargs: dict[str, Any] = {}
-    """Further arguments of every call, such as temperature, passed as they are."""
+    """Further arguments of every call, such as temperature, passed as they are. Keys and tokens are refused."""
     scripted: bool = False
     """A stand-in that plays a script: everything it produces says so."""
     step_limit: int | None = Field(default=None, ge=0)
@@ -67,14 +74,8 @@ class ModelConfig(BaseModel):
 
     @field_validator("model_kwargs")
     @classmethod
-    def _no_owned_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
-        for key in kwargs:
-            if key in _OWNED:
-                raise ValueError(f"{key} does not belong in model_kwargs: use {_OWNED[key]}")
-        for header in kwargs.get("extra_headers") or {}:
-            if header.lower() in ("authorization", "x-api-key", "api-key"):
-                raise ValueError(f"header {header} would put a key into the configuration: use api_key_env")
-        return kwargs
+    def _checked_kwargs(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return checked_kwargs(kwargs)
 
     @model_validator(mode="after")
     def _prices_fit_together(self) -> ModelConfig:
@@ -87,6 +88,43 @@ class ModelConfig(BaseModel):
         if given[0] is None and any(price is not None for price in cached):
             raise ValueError(f"model {self.name} prices the cache only: add input_ and output_cost_per_token")
         return self
+
+
+def checked_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` if they may be passed to every call.
+
+    Raises ValueError (never quoting a value) on arguments that have a field of their own and on secrets, which would be
+    written to a run's configuration and trajectories.
+    """
+    for key in kwargs:
+        if key in _OWNED:
+            raise ValueError(f"{key} does not belong in model_kwargs: use {_OWNED[key]}")
+    if place := next(_secrets_in(kwargs, "model_kwargs"), None):
+        raise ValueError(f"{place} would put a secret into the configuration: use api_key_env or the environment")
+    return kwargs
+
+
+def _secrets_in(value: object, place: str, name: str = "") -> Iterator[str]:
+    """Places at any depth where a key that is named like a secret holds a text (alone or in a list)."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _secrets_in(inner, f"{place}.{key}", str(key))
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            yield from _secrets_in(inner, place, name)
+    elif _SECRET_NAME.search(name) and not _TOKEN_COUNT.fullmatch(name) and _is_text(value):
+        yield place
+
+
+def _is_text(value: object) -> bool:
+    """Whether a setting is a text, and not a number in quotes."""
+    if not isinstance(value, str | bytes):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
 
 
 @dataclass(frozen=True)

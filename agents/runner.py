@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt
 from agents.environment import Container, ContainerConfig
-from agents.errors import AgentError
-from agents.pool import ModelConfig
+from agents.errors import AgentError, AgentFaultError
+from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
 from agents.watch import Watch
@@ -36,7 +37,7 @@ _OVERRIDABLE = {
 class AgentConfig(BaseModel):
     """How every agent of a run works. Defaults are those of mini-swe-agent's own `swebench.yaml` where it has them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     step_limit: int = Field(default=250, ge=0)
     """Model calls until the agent is stopped. 0 means no limit."""
@@ -80,7 +81,7 @@ class AgentConfig(BaseModel):
                 near = difflib.get_close_matches(key, _OVERRIDABLE[part], n=1)
                 hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_OVERRIDABLE[part])}"
                 raise ValueError(f"overrides.{part}.{key} cannot be overridden{own}: {hint}")
-            ModelConfig._no_owned_arguments(values.get("model_kwargs") or {})
+            checked_kwargs(values.get("model_kwargs") or {})
         ContainerConfig(image="checked-here", **overrides.get("environment", {}))
         return overrides
 
@@ -92,14 +93,17 @@ def run_agent(
     *,
     out_dir: Path,
     labels: Mapping[str, str],
-    should_stop: Callable[[], bool] | None = None,
+    on_attempt: Callable[[Attempt], None] | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it.
 
-    Writes `out_dir/trajectory.json` after every step. Thread-safe: run as many at once as the machine bears.
-    labels: Docker labels of the container, for `agents.environment.sweep`.
-    should_stop: asked before every step and during waits; when true the attempt ends with exit status Stopped.
-    Raises ProviderError, ContainerError or a PoolError (never the model's failure; `.attempt` tells what was paid).
+    Writes `out_dir/trajectory.json` after every call and every step. Thread-safe: run as many at once as the machine
+    bears.
+    labels: Docker labels of the container, by which leftovers of a killed run are found.
+    on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
+    can be kept at once. What it raises comes out as it is, after the removal. Not called when the attempt is an error.
+    Raises ProviderError, ContainerError, a PoolError, or AgentFaultError for whatever else went wrong (never the
+    model's failure; `.attempt` tells what was paid).
     """
     from agents.loop import PoolAgent
     from agents.model import PoolModel
@@ -109,7 +113,7 @@ def run_agent(
     trajectory = out_dir / "trajectory.json"
     trajectory.unlink(missing_ok=True)  # of an earlier try: it must not pass for this one's
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
-    watch = Watch(wall_time_limit, should_stop)
+    watch = Watch(wall_time_limit)
     parts = _merged(config.overrides)
     llm = PoolModel(model, config.retry, watch, **_model_part(parts["model"], model))
 
@@ -133,8 +137,9 @@ def run_agent(
         )
 
     container = Container(_container_config(task, config, labels, parts["environment"]), watch)
-    try:
-        with container:
+    with ExitStack() as stack:
+        with _told(attempt, model):
+            stack.enter_context(container)
             agent = PoolAgent(
                 llm,
                 container,
@@ -147,11 +152,26 @@ def run_agent(
                     "output_path": trajectory,
                 },
             )
-            return _act(agent, task, container, attempt)
+            finished = _act(agent, task, container, attempt)
+        if on_attempt is not None:
+            on_attempt(finished)
+    return finished
+
+
+@contextmanager
+def _told(attempt: Callable[[str], Attempt], model: ModelConfig) -> Iterator[None]:
+    """Every error leaves with what was paid attached; one that is not ours leaves as AgentFaultError."""
+    try:
+        yield
     except AgentError as error:
         if error.attempt is None:
             error.attempt = attempt(type(error).__name__)
         raise
+    except Exception as error:
+        words = " ".join(redact(str(error), secrets(model)).split())
+        fault = AgentFaultError(f"{type(error).__name__}: {words if len(words) <= 300 else words[:299] + '…'}")
+        fault.attempt = attempt(type(fault).__name__)
+        raise fault from error
 
 
 def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Callable[..., Attempt]) -> Attempt:
@@ -191,7 +211,7 @@ def _merged(overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     if any(word in model.model.lower() for word in ("anthropic", "sonnet", "opus", "claude")):
         part = {"set_cache_control": "default_end"} | part  # as upstream's get_model: ten times cheaper with caching
-    return part | {"model_kwargs": part.get("model_kwargs", {}) | model.model_kwargs}
+    return part
 
 
 def _container_config(

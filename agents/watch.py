@@ -1,25 +1,19 @@
-"""An attempt's clock: its wall-clock limit, time excused because a provider failed, and requests to stop."""
+"""An attempt's clock: its wall-clock limit, and time excused because a provider failed."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 
 class OutOfTimeError(Exception):
     """The wall-clock limit has passed."""
 
 
-class StopRequestedError(Exception):
-    """The caller asked the attempt to end."""
-
-
 class Watch:
-    def __init__(self, limit_seconds: float = 0, should_stop: Callable[[], bool] | None = None) -> None:
-        """`limit_seconds` of 0 means no limit. `should_stop` is asked often and must be cheap."""
+    def __init__(self, limit_seconds: float = 0) -> None:
+        """`limit_seconds` of 0 means no limit."""
         self.limit_seconds = limit_seconds
-        self.should_stop = should_stop or (lambda: False)
         self.started = time.monotonic()
         self.excused = 0.0
 
@@ -34,17 +28,11 @@ class Watch:
         self.excused += seconds
 
     def check(self) -> None:
-        """Raise StopRequestedError or OutOfTimeError when the attempt has to end."""
-        if self.should_stop():
-            raise StopRequestedError
+        """Raise OutOfTimeError when the attempt has to end."""
         if self.remaining() <= 0:
             raise OutOfTimeError
 
     def pause(self, seconds: float) -> None:
-        """Sleep between retries, excused, ending early with StopRequestedError when asked to stop."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self.should_stop():
-                raise StopRequestedError
-            time.sleep(min(left, 0.2))
+        """Sleep between retries, excused."""
+        time.sleep(seconds)
         self.excuse(seconds)

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from agents.quiet import prepare
+from harness.docker_engine import RUN_LABEL
+from harness.sample.base_image import BASE_IMAGE, ensure_base
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 prepare()  # before any test module loads mini-swe-agent, which prints and writes to ~/.config otherwise
 
-IMAGE = "polyswe-agents-test:latest"
+SUITE = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+"""Tells this process's images and containers from those of another suite on the same engine."""
+IMAGE = f"polyswe-agents-test:{SUITE}"
 
-DOCKERFILE = """\
-FROM polyswe-sample-base:latest
+# the label comes first, so that no layer is shared with another suite's image: each removes its own
+DOCKERFILE = f"""\
+FROM {BASE_IMAGE}
+LABEL polyswe.test.suite={SUITE}
 WORKDIR /testbed
 RUN printf 'def add(a, b):\\n    return a - b\\n' > calc.py && printf 'one\\r\\ntwo\\r\\n' > crlf.txt && \\
     git init -q -b main . && git config user.email t@example.invalid && git config user.name t && \\
@@ -34,20 +45,21 @@ FIX = "sed -i 's/a - b/a + b/' calc.py"
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """An image with a one-file git repository in /testbed."""
+def image(engine: DockerClient) -> Iterator[str]:
+    """An image with a one-file git repository in /testbed, gone at the end."""
+    ensure_base(engine)
     built = subprocess.run(
         ["docker", "build", "-q", "-t", IMAGE, "-"], input=DOCKERFILE, text=True, capture_output=True
     )
-    if built.returncode:
-        pytest.skip(f"the test image could not be built: {built.stderr.strip()[-200:]}")
-    return IMAGE
+    assert built.returncode == 0, f"the test image could not be built: {built.stderr.strip()[-300:]}"
+    yield IMAGE
+    subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True, check=True)
 
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Labels of this test alone; afterwards nothing bearing them may be left."""
-    labels = {"polyswe.test": tmp_path.name}
+    labels = {RUN_LABEL: f"{tmp_path.name}-{SUITE}"}
     yield labels
     left = containers(labels)
     if left:

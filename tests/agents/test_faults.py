@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from agents.errors import MissingKeyError, ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import KINDS, RetryConfig
-from agents.watch import OutOfTimeError, StopRequestedError, Watch
+from agents.watch import OutOfTimeError, Watch
 
 CANARY = "sk-canary-0123456789"
 ASK = [{"role": "user", "content": "hello"}]
@@ -164,10 +165,10 @@ def test_retry_after_is_honoured_in_both_forms(faulty: Any) -> None:
 
 def test_a_wait_beyond_patience_ends_the_call_at_once(faulty: Any) -> None:
     faulty.faults = [status(429, **{"Retry-After": "3600"})] * 2
-    started = time.monotonic()
+    watch = Watch()
     with pytest.raises(ProviderError) as caught:
-        make(faulty.url, RetryConfig(max_seconds=60)).query(ASK)
-    assert time.monotonic() - started < 5
+        make(faulty.url, RetryConfig(max_seconds=600), watch).query(ASK)
+    assert watch.excused < 600  # waits are excused
     assert caught.value.retry_after == 3600
     assert len(faulty.requests) == 1
 
@@ -186,23 +187,21 @@ def test_nobody_listening_is_a_connection_fault() -> None:
     assert caught.value.kind == "connection"
 
 
-def test_provider_time_is_excused_and_stopping_ends_the_wait(faulty: Any) -> None:
-    watch = Watch(limit_seconds=0.5)
-    faulty.faults = [status(503, **{"Retry-After": "1"})]
+def test_provider_time_is_excused(faulty: Any) -> None:
+    make(faulty.url).query(ASK)  # the first call of a process is slow
+    watch = Watch(limit_seconds=5)
+    faulty.faults = [status(503, **{"Retry-After": "6"})]
     make(faulty.url, watch=watch).query(ASK)
     watch.check()
-    faulty.faults = [status(503, **{"Retry-After": "30"})]
-    stop_at = time.monotonic() + 0.3
-    with pytest.raises(StopRequestedError):
-        make(faulty.url, watch=Watch(should_stop=lambda: time.monotonic() > stop_at)).query(ASK)
+    assert watch.excused >= 6
 
 
 def test_a_call_ends_with_the_wall_clock(faulty: Any) -> None:
-    faulty.faults = [lambda handler: time.sleep(2)]
-    started = time.monotonic()
-    with pytest.raises(OutOfTimeError):
-        make(faulty.url, watch=Watch(limit_seconds=0.4)).query(ASK)
-    assert time.monotonic() - started < 1.5
+    over = threading.Event()
+    faulty.faults = [lambda handler: over.wait(600)]
+    with pytest.raises(OutOfTimeError):  # and not a ProviderError: the call's own patience is longer
+        make(faulty.url, FAST.model_copy(update={"call_timeout_seconds": 300}), Watch(limit_seconds=0.4)).query(ASK)
+    over.set()
 
 
 def test_costs_follow_the_entry_cache_included(faulty: Any) -> None:
@@ -264,9 +263,10 @@ def test_a_proxy_does_not_stand_between_us_and_loopback(faulty: Any, monkeypatch
 def test_arguments_reach_the_provider_and_nothing_is_added(faulty: Any) -> None:
     make(faulty.url, model_kwargs={"temperature": 0.25}).query(ASK)
     request = faulty.requests[0]
-    assert {key for key in request} <= {"model", "messages", "tools", "temperature"}
-    assert make(faulty.url).query(ASK)
-    assert "temperature" not in request | faulty.requests[1] or "temperature" not in faulty.requests[1]
+    assert set(request) == {"model", "messages", "tools", "temperature"}
+    assert request["temperature"] == 0.25
+    make(faulty.url).query(ASK)
+    assert set(faulty.requests[1]) == {"model", "messages", "tools"}
 
 
 def test_the_error_survives_pickling(faulty: Any) -> None:

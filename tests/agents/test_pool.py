@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from agents.errors import MissingKeyError, PoolError, PriceUnknownError
 from agents.pool import ModelConfig, api_key, check_pool, prices, redact, secrets
+from agents.runner import AgentConfig
 
 PRICED = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 LOCAL: dict[str, Any] = {"api_base": "http://127.0.0.1:1/v1"}
@@ -67,6 +68,56 @@ def test_an_unknown_or_zero_price_is_refused_unless_declared_free(fields: dict[s
 def test_a_contradictory_entry_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ModelConfig.model_validate({"name": "m", "model": "openai/x"} | fields)
+
+
+CANARY = "canary-0123456789"
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"aws_secret_access_key": CANARY},
+        {"aws_session_token": CANARY},
+        {"azure_ad_token": CANARY},
+        {"vertex_credentials": CANARY},
+        {"extra_headers": {"X-Goog-Api-Key": CANARY}},
+        {"extra_headers": {"Proxy-Authorization": f"Basic {CANARY}"}},
+        {"extra_body": {"proxy": [{"user": "u", "PASSWORD": CANARY}]}},
+        {"fallbacks": [{"model": "openai/y", "api_key": CANARY}]},
+        {"api_keys": [CANARY]},
+        {"auth_tokens": [CANARY]},
+        {"access_tokens": CANARY},
+        {"clientSecret": CANARY},
+        {"token": CANARY.encode()},
+    ],
+)
+def test_no_argument_may_hold_a_secret_at_any_depth(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="use api_key_env or the environment") as caught:
+        entry(model_kwargs=kwargs)
+    with pytest.raises(ValidationError, match="use api_key_env or the environment") as overriding:
+        AgentConfig(overrides={"model": {"model_kwargs": kwargs}})
+    assert CANARY not in str(caught.value) + str(overriding.value)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"max_tokens": 4096, "max_completion_tokens": "4096"},
+        {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+        {"stop_tokens": ["</s>"], "skip_special_tokens": True, "extra_body": {"bad_words_tokens": "x"}},
+        {"logprobs": True, "top_logprobs": 5, "logit_bias": {"50256": -100}},
+        {"tool_choice": "auto"},
+        {"tool_choice": {"type": "function", "function": {"name": "bash"}}},
+        {"response_format": {"type": "json_schema", "properties": {"key": {"type": "string"}}}},
+        {"stop_token_ids": [1, 2], "monkey": None},
+        {"temperature": 0.5, "reasoning_effort": "high", "extra_headers": {"X-Title": "polyswe"}},
+        {1: {"2": ["text"]}},
+    ],
+)
+def test_settings_about_tokens_are_no_secrets(kwargs: dict[str, Any]) -> None:
+    AgentConfig(overrides={"model": {"model_kwargs": kwargs}})
+    if all(isinstance(key, str) for key in kwargs):
+        assert entry(model_kwargs=kwargs).model_kwargs == kwargs
 
 
 def test_check_lists_every_culprit_at_once() -> None:

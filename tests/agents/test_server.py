@@ -103,10 +103,12 @@ def test_answers_fast_on_one_connection_and_obeys_the_delay(playbook_dir: Path) 
         client = Client(server.url)
         client.chat("scripted-small", ASK)
         socket = client.connection.sock
-        started = time.perf_counter()
+        seconds = []
         for _ in range(50):
+            started = time.perf_counter()
             client.chat("scripted-small", ASK)
-        assert (time.perf_counter() - started) / 50 < 0.02  # 40 ms is what Nagle's algorithm would cost
+            seconds.append(time.perf_counter() - started)
+        assert min(seconds) < 0.035  # Nagle's algorithm would cost every call 40 ms, a busy machine only some
         assert client.connection.sock is socket
     with ScriptedServer(playbook_dir, delay=0.2) as server:
         started = time.perf_counter()
