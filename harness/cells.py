@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from agents.attempt import AgentTask
-from agents.errors import AgentError, ContainerError, ProviderError
-from agents.pool import ModelConfig
+from agents.attempt import AgentTask, Attempt
+from agents.errors import AgentError, AgentFaultError, ContainerError, PoolError, ProviderError
+from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
 from harness.engines.base import Stop
-from harness.errors import ImageUnavailableError
+from harness.errors import EngineUnavailableError, ImageUnavailableError, PolysweError
 from harness.files import write_atomic
 from harness.grading import Grade, Grader, Verdict
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
-from harness.store import Cell, Store
+from harness.store import Cell, State, Store
 
 PATCH_FILE = "patch.diff"
-REFUSALS = frozenset({"auth", "quota", "not-found", "installation"})
+REFUSALS = frozenset({"quota", "installation"})
 """Kinds of provider failure that every further call of the model would meet."""
+UNLESS_ANSWERED = frozenset({"auth", "not-found"})
+"""Kinds that are final only for a model that never answered in this run."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 
@@ -41,6 +44,8 @@ class CellWork:
     progress: Progress
     stop: Stop
     max_cost: float | None = None
+    answered: set[str] = field(default_factory=set)
+    """Models with a finished attempt in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
     """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
@@ -48,29 +53,32 @@ class CellWork:
         if self.max_cost is not None and self.store.spent() >= self.max_cost:
             self.stop.request(f"the cost limit of ${self.max_cost:g} is reached")
             return False
+        if self.stop.now:
+            return False
         if refusal := self.refused.get(cell.model):
             self.store.failed(cell, failure_kind(refusal), f"not tried: {refusal}")
             return False
         self.store.agent_started(cell)
         self.progress.agent_started()
-        cost = 0.0
+        attempts: list[Attempt] = []  # filled as soon as there is something to keep, before the container is removed
         try:
-            cost = self._attempt(cell)
-        except (AgentError, ImageUnavailableError) as error:
-            paid = error.attempt if isinstance(error, AgentError) else None
-            cost = paid.cost_usd if paid else 0.0
-            if isinstance(error, ProviderError) and error.kind in REFUSALS:
-                self.refused[cell.model] = error
-            self._failed(cell, failure_kind(error), str(error), cost)
-            return False
+            self._attempt(cell, attempts)
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
-            self._failed(cell, "internal", self._noted(cell, error))
+            if not attempts and isinstance(error, AgentError) and error.attempt:
+                attempts.append(error.attempt)
+            elif self._kept(cell):
+                self.progress.say(f"{cell.instance_id} / {cell.model}: {error} (after its patch was kept)")
+                return True
+            self._failed(cell, error, attempts[0].cost_usd if attempts else 0.0)
             return False
         finally:
-            self.progress.agent_ended(cost)
+            self.progress.agent_ended(attempts[0].cost_usd if attempts else 0.0)
+        self.answered.add(cell.model)
         return True
 
     def grade(self, cell: Cell) -> None:
+        if self.stop.now:
+            return
         self.progress.grading_started()
         try:
             patch = read_patch(self.folder, cell)
@@ -88,33 +96,53 @@ class CellWork:
                 "the patch is kept and graded at the next start"
             )
 
-    def _attempt(self, cell: Cell) -> float:
+    def _attempt(self, cell: Cell, attempts: list[Attempt]) -> None:
         instance = self.instances[cell.instance_id]
         self.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
-        attempt = run_agent(
+
+        def keep(attempt: Attempt) -> None:
+            attempts.append(attempt)
+            # the paid-for patch is on disk before the store says so
+            write_atomic(cell_dir / PATCH_FILE, attempt.patch)
+            if attempt.unsubmitted_patch:
+                write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
+            self.store.agent_done(cell, attempt)
+
+        run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
             self.agent,
             out_dir=cell_dir,
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
+            on_attempt=keep,
         )
-        # the paid-for patch is on disk before the store says so
-        write_atomic(cell_dir / PATCH_FILE, attempt.patch)
-        if attempt.unsubmitted_patch:
-            write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-        self.store.agent_done(cell, attempt)
-        return attempt.cost_usd
 
-    def _failed(self, cell: Cell, failure: str, detail: str, lost_cost: float = 0.0) -> None:
-        self.store.failed(cell, failure, detail, lost_cost)
+    def _kept(self, cell: Cell) -> bool:
+        return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())
+
+    def _failed(self, cell: Cell, error: Exception, lost_cost: float) -> None:
+        """Record a failure that was not the model's, and stop what would only fail again."""
+        if isinstance(error, ProviderError) and self._final(error, cell.model):
+            self.refused[cell.model] = error
+        if isinstance(error, EngineUnavailableError):
+            self.stop.request("the Docker Engine is gone")
+        expected = isinstance(error, AgentError | PolysweError) and not isinstance(error, AgentFaultError)
+        detail = str(error) if expected else self._noted(cell, error)
+        self.store.failed(cell, failure_kind(error), detail, lost_cost)
         self.progress.cell_failed(f"{cell.instance_id} / {cell.model}: {detail}")
+
+    def _final(self, error: ProviderError, model: str) -> bool:
+        """Whether every further call of the model would meet the same error; a gateway's single 403 does not say so."""
+        return error.kind in REFUSALS or (error.kind in UNLESS_ANSWERED and model not in self.answered)
 
     def _noted(self, cell: Cell, error: Exception) -> str:
         """One line about an unforeseen error, whose traceback is kept with the cell."""
+        hidden = [secret for model in self.models.values() for secret in secrets(model)]
         log = self.folder.cell_dir(cell) / "error.log"
-        write_atomic(log, "".join(traceback.format_exception(error)))
-        return f"{type(error).__name__}: {error} (traceback: {log})"
+        with suppress(OSError):  # a full disk must not hide the error that it caused
+            write_atomic(log, redact("".join(traceback.format_exception(error)), hidden))
+        return redact(f"{type(error).__name__}: {error} (traceback: {log})", hidden)
 
 
 def read_patch(folder: RunFolder, cell: Cell) -> str:
@@ -122,10 +150,16 @@ def read_patch(folder: RunFolder, cell: Cell) -> str:
     return (folder.cell_dir(cell) / PATCH_FILE).read_bytes().decode("utf-8")
 
 
-def failure_kind(error: AgentError | ImageUnavailableError) -> str:
+def failure_kind(error: Exception) -> str:
     """Short kind of a failure that was not the model's, for the store and the failure table."""
-    if isinstance(error, ProviderError):
-        return f"provider: {error.kind}"
-    if isinstance(error, ImageUnavailableError):
-        return "image"
-    return "container" if isinstance(error, ContainerError) else "pool"
+    match error:
+        case ProviderError():
+            return f"provider: {error.kind}"
+        case ImageUnavailableError():
+            return "image"
+        case ContainerError() | EngineUnavailableError():
+            return "container"
+        case PoolError():
+            return "pool"
+        case _:
+            return "internal"

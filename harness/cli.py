@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -73,16 +74,14 @@ def evaluate(
     settings = apply_overrides(
         load_config(path),
         instances=instance, limit=limit, mode=mode.value if mode else None, checkpoint=checkpoint,
-        max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers,
+        max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers, run_id=run_id, out=out,
     )  # fmt: skip
-    folder = run_folder(settings, path, run_id, out)
-    if fresh and (aside := folder.put_aside()):
-        _say(f"the earlier run is kept in {aside}")
+    folder = run_folder(settings, path)
     with stop_on_signals(folder.label) as stop:
-        end = run(settings, folder, stop=stop)
+        end = run(settings, folder, stop=stop, fresh=fresh)
     if end.results is not None:
         print(render_terminal(end.results))
-        _say(f"results: {folder.path}/results.md, results.json, results.csv, outcomes.csv")
+        _say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
     if end.missing:
         _say(
             f"{len(end.missing)} of {len(end.rows)} cells have no verdict{f' ({end.stopped})' if end.stopped else ''}: "
@@ -197,7 +196,7 @@ def doctor(
     findings = examine(config)
     print(render(findings))
     if any(finding.blocking for finding in findings):
-        raise typer.Exit(3)
+        raise typer.Exit(EXIT_ENVIRONMENT)
 
 
 def main() -> None:
@@ -210,6 +209,9 @@ def main() -> None:
     except BrokenPipeError:  # `polyswe … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
+    except sqlite3.Error as error:  # disk full, read-only, locked by another program
+        _say(f"the outcome store cannot be used ({error}); what was recorded before is kept")
+        sys.exit(EXIT_ENVIRONMENT)
     except OSError as error:
         _say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
         sys.exit(EXIT_ENVIRONMENT)

@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).parent / "configs"
 class Part(BaseModel):
     """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
 
 class DatasetConfig(Part):

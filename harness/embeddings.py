@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from harness.cache import TextEmbedder, embed
 from harness.errors import EnvironmentFault
+from router.embedding import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 
 
 def embed_texts(

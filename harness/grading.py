@@ -13,20 +13,26 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
+from tenacity import Retrying, retry_if_result, wait_exponential
 
 from harness.docker_engine import CELL_LABEL, RUN_LABEL
 from harness.instances import Instance
 
 KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
 """Files of the official log folder that are kept in the cell's folder."""
+
+MACHINE_TROUBLE = re.compile(
+    r"No space left on device|OCI runtime exec failed|Cannot allocate memory|Input/output error|Read-only file system"
+)
+"""What git and patch say when it is not the patch that fails."""
 
 
 class Verdict(StrEnum):
@@ -35,6 +41,8 @@ class Verdict(StrEnum):
     PATCH_FAILED = "patch did not apply"
     EMPTY_PATCH = "empty patch"
     TEST_TIMEOUT = "test timeout"
+    HARNESS_ERROR = "official harness error"
+    """The official harness itself cannot digest the patch, however often; its command line counts it as an error."""
     INFRASTRUCTURE = "infrastructure"
     """Ours, not the model's: never scored, tried again."""
 
@@ -52,6 +60,8 @@ class Grade:
     """Wall time of the grading, container included."""
     test_seconds: float | None = None
     """Run time of the test script alone, by the official harness."""
+    suspect: bool = False
+    """The official harness suspects the environment behind an unresolved verdict: graded again before it counts."""
 
     @property
     def resolved(self) -> bool:
@@ -69,19 +79,30 @@ def slug(name: str) -> str:
 class Grader:
     """Grades with at most `workers` official gradings at the same time; safe to call from many threads."""
 
-    def __init__(self, run_label: str, scratch: Path, *, workers: int, timeout: int = 1800, attempts: int = 3) -> None:
+    def __init__(
+        self,
+        run_label: str,
+        scratch: Path,
+        *,
+        workers: int,
+        timeout: int = 1800,
+        attempts: int = 3,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         """
         Args:
             run_label: marks the containers of this run.
             scratch: folder in which the official harness may write; emptied cell by cell.
             workers: processes; each is started when it is first needed.
             timeout: seconds an instance's tests may take.
-            attempts: tries of a grading that failed for infrastructure reasons.
+            attempts: tries of a grading that failed, or may have failed, for infrastructure reasons.
+            give_up: asked before another try.
         """
         self.run_label = run_label
         self.scratch = scratch
         self.timeout = timeout
         self.attempts = attempts
+        self.give_up = give_up
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)
@@ -92,8 +113,8 @@ class Grader:
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
         tries = Retrying(
-            retry=retry_if_result(lambda grade: not grade.verdict.final),
-            stop=stop_after_attempt(self.attempts),
+            retry=retry_if_result(lambda grade: not grade.verdict.final or grade.suspect),
+            stop=lambda state: state.attempt_number >= self.attempts or self.give_up(),
             wait=wait_exponential(multiplier=0.5, max=30),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
@@ -126,6 +147,8 @@ class Grader:
             return Grade(Verdict.INFRASTRUCTURE, detail, monotonic() - started)
         log_dir = self.scratch / answer["log_dir"]
         grade = read_verdict(log_dir, answer["report"])
+        if answer["error"] and not grade.verdict.final:
+            grade = replace(grade, detail=answer["error"])
         _keep(log_dir, cell_dir)
         return replace(grade, seconds=monotonic() - started)
 
@@ -149,24 +172,34 @@ def read_verdict(log_dir: Path, report: Mapping[str, Any] | None) -> Grade:
     """
     log_file = log_dir / "run_instance.log"
     log = log_file.read_text(encoding="utf-8", errors="replace") if log_file.is_file() else ""
-    runtime = re.search(r"Test runtime: ([\d_]+\.\d+) seconds", log)
+    runtime = _logged(r"Test runtime: ([\d_]+\.\d+) seconds", log)
     test_seconds = float(runtime[1].replace("_", "")) if runtime else None
     if report is not None:
         if report["resolved"]:
             return Grade(Verdict.RESOLVED, test_seconds=test_seconds)
         # a container removed under the tests gives a report like any other; what git said next gives it away
-        if "tests_status" not in report and re.search(r"Git diff after:\n(cannot exec in a|OCI runtime exec)", log):
+        if "tests_status" not in report and _logged(r"Git diff after:\n(cannot exec in a|OCI runtime exec)", log):
             return Grade(Verdict.INFRASTRUCTURE, "the container was gone before its tests ended")
         suspected = report.get("infra_failure_reason")
         detail = f"the official harness suspects: {suspected}" if suspected else ""
-        return Grade(Verdict.UNRESOLVED, detail, test_seconds=test_seconds)
-    if ">>>>> Patch Apply Failed" in log:
-        return Grade(Verdict.PATCH_FAILED)
-    timed_out = re.search(r"Test timed out after \d+ seconds", log)
+        return Grade(Verdict.UNRESOLVED, detail, test_seconds=test_seconds, suspect=bool(report.get("infra_failure")))
+    if refused := _logged(r">>>>> Patch Apply Failed:\n((?s:.*))", log):
+        trouble = MACHINE_TROUBLE.search(refused[1].split("Traceback")[0])
+        return Grade(Verdict.INFRASTRUCTURE, trouble[0]) if trouble else Grade(Verdict.PATCH_FAILED)
+    timed_out = re.search(
+        r"^swebench\.harness\.utils\.EvaluationError: .*(Test timed out after \d+ seconds)", log, re.M
+    )
     # where the image has no `kill`, the harness fails while ending the overdue test script
-    if timed_out or 'f"kill -TERM {exec_pid}"' in log:
-        return Grade(Verdict.TEST_TIMEOUT, timed_out[0] if timed_out else "", test_seconds=test_seconds)
+    if timed_out or re.search(r'^    container\.exec_run\(f"kill -TERM', log, re.M):
+        return Grade(Verdict.TEST_TIMEOUT, timed_out[1] if timed_out else "", test_seconds=test_seconds)
+    if re.search(r"^UnicodeDecodeError: ", log, re.M):  # a diff that is not UTF-8: the same at every try
+        return Grade(Verdict.HARNESS_ERROR, _last_error(log), test_seconds=test_seconds)
     return Grade(Verdict.INFRASTRUCTURE, _last_error(log) or "the official harness gave no report and no log")
+
+
+def _logged(pattern: str, log: str) -> re.Match[str] | None:
+    """A message of the harness itself. The model's diff is in the log too, but never behind a time stamp."""
+    return re.search(r"^\d{4}-\d\d-\d\d [\d:,]+ - INFO - " + pattern, log, re.M)
 
 
 def _last_error(log: str) -> str:
@@ -231,7 +264,8 @@ class _Worker:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it died over its last job
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, TextIO, cast
 
@@ -57,10 +58,17 @@ def main() -> None:
             "model_name_or_path": job["model"],
             "model_patch": job["patch"],
         }
-        outcome = run_instance(make_test_spec(job["row"]), prediction, client, job["run_id"], timeout=job["timeout"])
-        report = outcome[1][prediction["instance_id"]] if outcome else None
         log_dir = RUN_EVALUATION_LOG_DIR / job["run_id"] / job["model"] / prediction["instance_id"]
-        print(json.dumps({"report": report, "log_dir": str(log_dir)}), file=answers, flush=True)
+        report, error = None, ""
+        try:
+            outcome = run_instance(
+                make_test_spec(job["row"]), prediction, client, job["run_id"], timeout=job["timeout"]
+            )
+            report = outcome[1][prediction["instance_id"]] if outcome else None
+        except Exception as fault:  # noqa: BLE001 - one job's error is its answer; the process serves the next
+            traceback.print_exc()
+            error = f"{type(fault).__name__}: {fault}"
+        print(json.dumps({"report": report, "log_dir": str(log_dir), "error": error}), file=answers, flush=True)
         sys.stdout.flush()
     # a timed-out test leaves the harness's reader thread blocked; it must not keep this process alive
     os._exit(0)

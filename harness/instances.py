@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
-    from swebench.types import TestSpec
-
     from harness.config import DatasetConfig
 
 GRADING_FIELDS = ("image", "eval_script", "log_parser", "eval_type", "repo", "version", "FAIL_TO_PASS", "PASS_TO_PASS")
@@ -38,12 +36,6 @@ class Instance:
     image: str
     row: Mapping[str, Any] = field(repr=False)
     """The dataset's row as it came, for the official harness and for exports."""
-
-    def test_spec(self) -> TestSpec:
-        """The official harness's view of the instance."""
-        from swebench.harness.utils import make_test_spec
-
-        return make_test_spec(dict(self.row))
 
     @property
     def fingerprint(self) -> str:

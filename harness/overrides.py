@@ -21,6 +21,8 @@ def apply_overrides(
     max_cost: float | None = None,
     agent_workers: int | None = None,
     grading_workers: int | None = None,
+    run_id: str | None = None,
+    out: Path | None = None,
 ) -> Config:
     """The configuration with every option that was given put in its place.
 
@@ -36,6 +38,7 @@ def apply_overrides(
             "agent_workers": agent_workers,
             "grading_workers": grading_workers,
         },
+        "out": {"run_id": run_id, "root": out},
     }
     data = config.model_dump()
     for part, options in given.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.attempt import paid_in
 from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool
 from harness.cells import CellWork
 from harness.config import Config
-from harness.docker_engine import Images, connect, disk_free_gb, sweep
+from harness.docker_engine import Images, check_disk, connect, sweep
 from harness.engines.base import Stop
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
 from harness.files import write_atomic
-from harness.grading import Grader
+from harness.grading import Grader, slug
 from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
 from harness.run_folder import RunFolder
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
     from harness.report.results import Results
 
-LEAST_DISK_GB = 2
-"""Below this a run would soon fail while writing what was paid for."""
+SELECTION = "selection"
+"""Where results go when a command asks for a part of what the run folder holds."""
 SCRIPTED = "scripted"
 """`api_base` of a stand-in model: the loopback server that the run starts itself."""
 
@@ -46,6 +49,8 @@ class RunEnd:
     """None when no cell has a verdict yet."""
     stopped: str
     """Why it stopped early; empty when everything was tried."""
+    written_to: Path
+    """Folder of the results: the run's, or one inside it when only a part of the run was asked for."""
 
     @property
     def missing(self) -> list[CellRow]:
@@ -64,26 +69,36 @@ class RunEnd:
         ]
 
 
-def evaluate(config: Config, folder: RunFolder, *, stop: Stop) -> RunEnd:
+def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = False) -> RunEnd:
     """Run every cell of a configuration that has no verdict yet, then compute the results.
+
+    `fresh` puts an earlier run in the folder aside first, once it is certain that this one can start.
 
     Raises:
         InputError, EnvironmentFault: before anything is spent, when the run cannot work.
     """
     dataset = load_dataset(config.dataset)
     check_ahead(config, dataset)
-    with folder.locked(), Store(folder.store_path) as store:
-        cells = plan(config, dataset)
-        store.plan(cells)
-        rows = [row for row in store.rows() if row.cell in cells]
-        if any(row.state is not State.GRADED for row in rows):
-            client = connect()
-            with _agents_ready(config, dataset) as models:
-                folder.freeze(config, dataset)
-                _run(config, dataset, models, folder, store, client, list(cells), stop)
-            rows = [row for row in store.rows() if row.cell in cells]
-        results = _results(config, dataset, folder, rows)
-    return RunEnd(rows, results, stop.reason)
+    cells = plan(config, dataset)
+    with folder.locked():
+        if fresh and (aside := folder.put_aside()):
+            print(f"polyswe: the earlier run is kept in {aside}", file=sys.stderr)
+        with Store(folder.store_path) as store:
+            store.plan(cells)
+            rows = store.rows()
+            if any(row.state is not State.GRADED for row in rows if row.cell in cells):
+                client = connect()
+                check_disk(_docker_root(client))
+                with _agents_ready(config, dataset) as models:
+                    folder.freeze(config, dataset)
+                    _run(config, dataset, models, folder, store, client, list(cells), stop)
+                rows = store.rows()
+        planned = [row for row in rows if row.cell in cells]
+        # a command that asks for a part of what is here must not replace the results of the whole
+        more = any(row.state is State.GRADED for row in rows if row.cell not in cells)
+        out = folder.path / SELECTION if more else folder.path
+        results = _results(config, dataset, folder, planned, out)
+    return RunEnd(planned, results, stop.reason, out)
 
 
 def check_ahead(config: Config, dataset: Dataset) -> None:
@@ -106,11 +121,7 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
         raise EnvironmentFault(str(error)) from error
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
-    free = disk_free_gb(config.out.root if config.out.root.exists() else ".")
-    if free < LEAST_DISK_GB:
-        raise EnvironmentFault(
-            f"{free:.1f} GB free at {config.out.root.resolve()}: free at least {LEAST_DISK_GB} GB first"
-        )
+    check_disk(config.out.root if config.out.root.exists() else Path())
     embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
 
 
@@ -129,7 +140,8 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
     """Changes with every setting that may change an outcome; where the key comes from is none of them."""
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
-        "agent": config.agent.model_dump(mode="json"),
+        # patience with providers and engines changes no outcome
+        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout"}),
         "grading_timeout": config.run.grading_timeout,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -182,6 +194,7 @@ def _run(
     stop: Stop,
 ) -> None:
     sweep(client, folder.label)
+    shutil.rmtree(folder.scratch, ignore_errors=True)  # half-written reports of a killed run
     if dataset.scripted:
         from harness.sample.images import build_images
 
@@ -189,6 +202,10 @@ def _run(
         # the sample has no public copy: this one is what `swebench eval` takes
         rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
         write_atomic(folder.path / "dataset.jsonl", rows_as_json)
+    for row in store.rows():
+        if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
+            paid = paid_in(folder.cell_dir(row.cell) / "trajectory.json")
+            store.failed(row.cell, "killed", "the run was killed while the agent was at work", paid)
     rows = {row.cell: row for row in store.rows()}
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
@@ -203,6 +220,7 @@ def _run(
         workers=workers,
         timeout=config.run.grading_timeout,
         attempts=config.run.grading_attempts,
+        give_up=lambda: stop.now,
     )
     with grader:
         work = CellWork(
@@ -231,15 +249,21 @@ def _run(
             sweep(client, folder.label)
 
 
-def _results(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow]) -> Results | None:
+def _results(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results | None:
     from harness.run_results import results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None
-    return results_of_run(config, dataset, folder, rows)
+    return results_of_run(config, dataset, folder, rows, out)
 
 
-def run_folder(config: Config, config_path: Path, run_id: str | None, out: Path | None) -> RunFolder:
+def _docker_root(client: DockerClient) -> Path:
+    """Where the engine keeps images and containers; this folder where it is on another machine."""
+    root = Path(str(client.info().get("DockerRootDir", "")))
+    return root if root.is_absolute() and root.exists() else Path()
+
+
+def run_folder(config: Config, config_path: Path) -> RunFolder:
     """Where a configuration's run lives: the same command comes back to the same folder."""
-    name = run_id or config.out.run_id or config_path.stem
-    return RunFolder((out or config.out.root) / name)
+    name = config.out.run_id or slug(config_path.stem) + ("-routed" if config.run.mode == "routed" else "")
+    return RunFolder(config.out.root / name)

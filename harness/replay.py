@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.cache import TextEmbedder
-from harness.embeddings import DEFAULT_EMBEDDER, embed_texts
+from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.instances import load_rows
 from harness.report.results import PERMUTATIONS, Progress, build_results, silent
 from harness.report.schema import Results
 from harness.report.tables import write_results
-
-if TYPE_CHECKING:
-    pass
+from router.embedding import DEFAULT_EMBEDDER
 
 
 def replay(

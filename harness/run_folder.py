@@ -42,7 +42,7 @@ class RunFolder:
     def label(self) -> str:
         """Names this run on the engine; two checkouts' runs of the same name are told apart by their place."""
         place = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:8]
-        return f"{self.path.name.lower()}-{place}"
+        return f"{slug(self.path.name).lower()}-{place}"
 
     def cell_dir(self, cell: Cell) -> Path:
         return self.path / "instances" / slug(cell.instance_id) / slug(cell.model)
@@ -54,8 +54,9 @@ class RunFolder:
         Raises:
             RunLockedError: another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+") as handle:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # beside the folder, so that putting the folder aside does not take the lock away
+        with self.path.with_name(f".{self.path.name}.lock").open("a+") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -68,15 +69,17 @@ class RunFolder:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
+            self.path.mkdir(exist_ok=True)
             yield
 
     def put_aside(self) -> Path | None:
-        """Rename a folder that holds a run, so that nothing of it is lost; returns its new place."""
-        if not self.path.exists():
+        """Rename a folder that holds a run, so that nothing of it is lost; returns its new place. Call it locked."""
+        if not self.store_path.exists():
             return None
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         target = self.path.with_name(f"{self.path.name}.{stamp}")
         self.path.rename(target)
+        self.path.mkdir()
         return target
 
     def freeze(self, config: Config, dataset: Dataset) -> None:

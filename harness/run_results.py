@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
 
 
-def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow]) -> Results:
-    """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl.
+def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results:
+    """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
 
     Raises:
         EnvironmentFault: no embedder for the routed rows.
     """
     models = [model.name for model in config.pool if any(row.model == model.name for row in rows)]
     matrix = outcome_matrix(rows, [instance.instance_id for instance in dataset.instances], models)
-    write_outcomes_csv(matrix, folder.path / "outcomes.csv")
-    _write_predictions(folder, rows, models)
+    write_outcomes_csv(matrix, out / "outcomes.csv")
+    _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
     results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows))
-    write_results(results, folder.path)
+    write_results(results, out)
     return results
 
 
@@ -99,17 +99,20 @@ def results_again(path: Path) -> Results:
     Raises:
         InputError: no run there, or none of its cells has a verdict yet.
     """
+    from harness.pipeline import plan
+
     folder = RunFolder(path)
     config = Config.model_validate(folder.frozen()["config"])
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        rows = store.rows()
+        cells = plan(config, dataset)
+        rows = [row for row in store.rows() if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(config, dataset, folder, rows)
+    return results_of_run(config, dataset, folder, rows, folder.path)
 
 
-def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str]) -> None:
+def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:
     """The official format, a file a model, as `swebench eval` and `sb-cli` take it."""
     for model in models:
         lines = [
@@ -117,7 +120,7 @@ def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Seque
             for row in rows
             if row.model == model and (patch := _patch_of(folder, row)) is not None
         ]
-        write_atomic(folder.path / "predictions" / f"{model}.jsonl", "".join(line + "\n" for line in lines))
+        write_atomic(out / f"{model}.jsonl", "".join(line + "\n" for line in lines))
 
 
 def _patch_of(folder: RunFolder, row: CellRow) -> str | None:

@@ -26,10 +26,13 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
             stop.request("interrupted")
             print("\npolyswe: finishing the cells in flight; again to stop now", file=sys.stderr)
             return
+        stop.now = True
         print("\npolyswe: stopping now; finished cells are kept", file=sys.stderr)
-        _kill_children()
-        _sweep_until_clean(run_label)
-        os._exit(EXIT_INTERRUPTED)
+        try:
+            _kill_children()
+            _sweep_until_clean(run_label)
+        finally:  # also where the engine does not answer: the next start sweeps
+            os._exit(EXIT_INTERRUPTED)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -145,7 +145,7 @@ class Store:
             changed = [
                 cell
                 for cell, key in cells.items()
-                if cell in known and known[cell][0] != key and known[cell][1] != State.PLANNED
+                if cell in known and known[cell][0] != key and known[cell][1] in (State.AGENT_DONE, State.GRADED)
             ]
             if changed:
                 models = sorted({cell.model for cell in changed})

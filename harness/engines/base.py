@@ -24,6 +24,8 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         self.reason = ""
+        self.now = False
+        """The process is about to end: nothing is started or tried again, not even a grading."""
 
     def request(self, reason: str) -> None:
         if not self._event.is_set():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from harness.engines.base import Stop, Work
 from harness.store import Cell
@@ -31,27 +31,33 @@ def run_cells(
     graders = ThreadPoolExecutor(grading_workers, thread_name_prefix="grading")
 
     def grade(cell: Cell) -> None:
-        if not stop.requested:
+        with _stopping_on_error(stop):
             work.grade(cell)
 
+    def grade_earlier(cell: Cell) -> None:
+        if not stop.requested:
+            grade(cell)
+
     def attempt(cell: Cell) -> Future[None] | None:
-        if not stop.requested and work.attempt(cell):
-            # a patch that was paid for is graded even when a stop was asked for meanwhile
-            return graders.submit(work.grade, cell)
+        with _stopping_on_error(stop):
+            if not stop.requested and work.attempt(cell):
+                # a patch that was paid for is graded even when a stop was asked for meanwhile
+                return graders.submit(grade, cell)
         return None
 
-    pending: set[Future[Any]] = {graders.submit(grade, cell) for cell in to_grade}
-    pending |= {agents.submit(attempt, cell) for cell in to_attempt}
+    with graders, agents:
+        earlier = [graders.submit(grade_earlier, cell) for cell in to_grade]
+        attempts = [agents.submit(attempt, cell) for cell in to_attempt]
+        gradings = [grading for future in attempts if (grading := future.result()) is not None]
+        for future in [*earlier, *gradings]:
+            future.result()
+
+
+@contextmanager
+def _stopping_on_error(stop: Stop) -> Iterator[None]:
+    """An error that is not a cell's own ends the run at once: no further money is spent before it is seen."""
     try:
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
-            for future in done:
-                grading = future.result()
-                if isinstance(grading, Future):
-                    pending.add(grading)
+        yield
     except BaseException:
         stop.request("an error in polyswe itself")
         raise
-    finally:
-        agents.shutdown(wait=True, cancel_futures=True)
-        graders.shutdown(wait=True, cancel_futures=True)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
 
 __all__ = [
-    "DEFAULT_LEADERBOARDS_URL",
     "RecordedCell",
     "RecordedOutcomes",
     "RecordedRun",
@@ -27,11 +26,6 @@ __all__ = [
     "outcome_matrix",
     "write_outcomes_csv",
 ]
-
-DEFAULT_LEADERBOARDS_URL = (
-    "https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json"
-)
-"""The boards of swebench.com, with per-instance outcomes of the mini-SWE-agent runs."""
 
 
 def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -> RecordedOutcomes:

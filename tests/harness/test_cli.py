@@ -100,9 +100,11 @@ def test_the_doctor_names_missing_keys_and_no_values(tmp_path: Path) -> None:
     )
     done = polyswe("doctor", config(tmp_path, text), POLYSWE_SET_KEY="canary-0815-value")
     assert done.returncode == 3
-    lines = {line.split()[2]: line for line in done.stdout.splitlines() if " key " in line}
-    assert lines["POLYSWE_SET_KEY"].startswith("ok")
-    assert lines["POLYSWE_UNSET_KEY"].startswith("MISSING")
+    lines = {line.split()[2]: line for line in done.stdout.splitlines() if " model " in line}
+    assert lines["a"].startswith("ok")
+    assert "POLYSWE_SET_KEY is set" in lines["a"]
+    assert lines["b"].startswith("MISSING")
+    assert "POLYSWE_UNSET_KEY" in lines["b"]
     assert "canary-0815" not in done.stdout
 
 

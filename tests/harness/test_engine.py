@@ -83,14 +83,20 @@ def test_a_cell_without_a_patch_is_not_graded() -> None:
 
 @pytest.mark.parametrize("stage", ["attempt", "grade"])
 def test_an_error_of_ours_surfaces_after_the_cells_in_flight(stage: str) -> None:
+    raised = threading.Event()
+
     class Broken(Recorder):
         def attempt(self, cell: Cell) -> bool:
+            if cell in CELLS[2:]:
+                raised.wait(PATIENCE)
             if stage == "attempt" and cell is CELLS[1]:
+                raised.set()
                 raise ZeroDivisionError
             return super().attempt(cell)
 
         def grade(self, cell: Cell) -> None:
             if stage == "grade" and cell is CELLS[1]:
+                raised.set()
                 raise ZeroDivisionError
             super().grade(cell)
 
@@ -98,3 +104,4 @@ def test_an_error_of_ours_surfaces_after_the_cells_in_flight(stage: str) -> None
     with pytest.raises(ZeroDivisionError):
         run_cells(CELLS, [], work, agent_workers=2, grading_workers=1, stop=Stop())
     assert CELLS[1] not in work.graded
+    assert len(work.attempted) < len(CELLS), "money was spent on after the error"

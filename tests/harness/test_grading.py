@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,11 +22,14 @@ from harness.instances import Dataset, Instance
 if TYPE_CHECKING:
     from docker import DockerClient
 
-LABEL = "test-grading"
+LABEL = f"test-grading-{os.getpid()}"
 WRONG = (
     "diff --git a/NOTES.txt b/NOTES.txt\nnew file mode 100644\n--- /dev/null\n+++ b/NOTES.txt\n@@ -0,0 +1 @@\n+no fix\n"
 )
 UNAPPLIABLE = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n-not in any file\n+at all\n context\n"
+NO_KILL = f"polyswe-test-no-kill:{os.getpid()}"
+INFO = "2026-01-01 10:00:00,123 - INFO - "
+TIMED_OUT = "swebench.harness.utils.EvaluationError: Error in evaluation for i: Test timed out after 1800 seconds."
 OFFICIAL = {
     Verdict.RESOLVED: "resolved_ids",
     Verdict.UNRESOLVED: "unresolved_ids",
@@ -65,10 +69,12 @@ def officially(folder: Path, rows: list[Instance], patches: dict[str, str], time
     (folder / "preds.json").write_text(json.dumps(predictions))
     command = [
         str(Path(sys.executable).parent / "swebench"), "eval", "data.json", "-p", "preds.json",
-        "--run-id", f"official-{folder.name}", "-j", "8", "-t", str(timeout),
+        "--run-id", f"official-{os.getpid()}", "-j", "8", "-t", str(timeout),
     ]  # fmt: skip
+    report = folder / f"m.official-{os.getpid()}.json"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
-    report = folder / f"m.official-{folder.name}.json"
+    if not report.is_file():  # its summary fails when any container on the engine goes while it lists them: once more
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert report.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
     found = json.loads(report.read_text())
     return {instance_id: name for name in set(OFFICIAL.values()) for instance_id in found[name]}
@@ -119,10 +125,11 @@ def test_an_overdue_test_run_is_a_timeout_also_where_the_image_has_no_kill(
     tmp_path: Path, sample: Dataset, engine: DockerClient
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {sample.instances[0].image}\nRUN rm -f /bin/kill /usr/bin/kill\n")
-    engine.images.build(path=str(tmp_path), tag="polyswe-test-no-kill:latest", rm=True)
-    slow = overdue(changed(sample.instances[0], "x", image="polyswe-test-no-kill:latest"), "polyswe__overdue-2")
+    engine.images.build(path=str(tmp_path), tag=NO_KILL, rm=True)
+    slow = overdue(changed(sample.instances[0], "x", image=NO_KILL), "polyswe__overdue-2")
     with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=4, attempts=1) as grader:
         grade = grader.grade(slow, "m", str(slow.row["patch"]), tmp_path / "cell")
+    engine.images.remove(NO_KILL, force=True)
     assert grade.verdict is Verdict.TEST_TIMEOUT, grade
 
 
@@ -218,8 +225,12 @@ def test_an_empty_patch_needs_no_engine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("log", "verdict", "detail"),
     [
-        ("x - INFO - >>>>> Patch Apply Failed:\nerror", Verdict.PATCH_FAILED, ""),
-        ("Test runtime: 1_804.20 seconds\nTest timed out after 1800 seconds.", Verdict.TEST_TIMEOUT, "1800"),
+        (f"{INFO}>>>>> Patch Apply Failed:\nerror: while searching for", Verdict.PATCH_FAILED, ""),
+        (f"{INFO}>>>>> Patch Apply Failed:\nNo space left on device", Verdict.INFRASTRUCTURE, "No space left"),
+        (f"{INFO}Git diff before:\n+x - INFO - >>>>> Patch Apply Failed:\n", Verdict.INFRASTRUCTURE, ""),
+        (f"{INFO}Test runtime: 1_804.20 seconds\n{TIMED_OUT}", Verdict.TEST_TIMEOUT, "1800"),
+        (f"{INFO}Git diff before:\n+ Test timed out after 9 seconds", Verdict.INFRASTRUCTURE, ""),
+        ("UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9", Verdict.HARNESS_ERROR, "0xe9"),
         ("docker.errors.APIError: 500 Server Error", Verdict.INFRASTRUCTURE, "500 Server Error"),
         ("", Verdict.INFRASTRUCTURE, "no report and no log"),
     ],
@@ -230,6 +241,13 @@ def test_reasons_for_a_missing_report(tmp_path: Path, log: str, verdict: Verdict
     assert grade.verdict is verdict
     assert detail in grade.detail
     assert "1_804" not in log or grade.test_seconds == 1804.2
+
+
+def test_an_environment_the_harness_suspects_is_looked_at_again(tmp_path: Path) -> None:
+    report = {"resolved": False, "infra_failure": True, "infra_failure_reason": "out_of_memory"}
+    grade = read_verdict(tmp_path, report)
+    assert (grade.verdict, grade.suspect) == (Verdict.UNRESOLVED, True)
+    assert "out_of_memory" in grade.detail
 
 
 def test_distinct_names_stay_distinct_as_folder_names() -> None:

@@ -139,6 +139,14 @@ def test_a_finished_run_is_not_run_again(undisturbed: RunFolder) -> None:
     assert rows_of(undisturbed) == before
 
 
+def test_a_part_of_a_run_leaves_the_results_of_the_whole(undisturbed: RunFolder) -> None:
+    whole = (undisturbed.path / "results.json").read_bytes()
+    end = evaluate(apply_overrides(load_config(find_config("sample")), limit=6), undisturbed, stop=Stop())
+    assert (undisturbed.path / "results.json").read_bytes() == whole
+    assert json.loads((end.written_to / "results.json").read_text())["instances"] == 6
+    assert end.written_to != undisturbed.path
+
+
 def test_nothing_is_left_on_the_engine(undisturbed: RunFolder, engine: DockerClient) -> None:
     assert containers(engine, undisturbed) == []
 
@@ -165,12 +173,19 @@ def test_a_killed_run_goes_on_where_it_was(
     wait_for(lambda: graded(folder) >= wanted, run)
     run.kill()
     run.wait()
+    spent_before = sum((row.cost_usd or 0) + row.lost_cost_usd for row in rows_of(folder).values())
     finished = {place: row for place, row in rows_of(folder).items() if row.state is State.GRADED}
     paid = {place: row for place, row in rows_of(folder).items() if row.state is State.AGENT_DONE}
+    assert len(finished) + len(paid) < 9, "nothing was left to go on with"
 
     again = subprocess.run(command(tmp_path, *few()), capture_output=True, text=True, check=False, timeout=600)
     assert again.returncode == EXIT_OK, again.stderr
     after = rows_of(folder)
+    useful = sum(row.cost_usd or 0 for row in after.values())
+    lost = sum(row.lost_cost_usd for row in after.values())
+    assert useful >= spent_before
+    killed = [row for place, row in after.items() if place not in finished and place not in paid]
+    assert 0 <= lost <= sum(row.cost_usd or 0 for row in killed), "a killed attempt cannot cost more than a whole one"
     for place, row in finished.items():
         assert after[place] == row, "a finished cell was touched"
     for place, row in paid.items():
@@ -185,7 +200,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_continues(
 ) -> None:
     folder = RunFolder(tmp_path / "sample")
     run = subprocess.Popen(
-        command(tmp_path, *few("--agent-workers", "2")), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(tmp_path, *few("--agent-workers", "1")), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for(lambda: graded(folder) >= 1, run)
     os.kill(run.pid, signal.SIGINT)

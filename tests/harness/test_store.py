@@ -61,7 +61,13 @@ def test_outcomes_of_other_settings_are_refused_and_nothing_is_changed(store: St
     assert {row.cell: row.key for row in store.rows()} == {A: "k1", B: "k2"}
 
 
-def test_cells_nobody_worked_on_take_new_settings(store: Store) -> None:
+@pytest.mark.parametrize("what", ["planned", "started", "failed"])
+def test_cells_without_an_outcome_take_new_settings(store: Store, what: str) -> None:
+    """A misspelt model id, once mended, must not hold up the outcomes of the others."""
+    if what == "started":
+        store.agent_started(A)
+    if what == "failed":
+        store.failed(A, "provider: not-found", "no such model")
     store.plan({A: "changed"})
     assert {row.cell: row.key for row in store.rows()}[A] == "changed"
 
