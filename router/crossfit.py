@@ -10,7 +10,7 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.clustering import one_thread
 from router.curves import Curve
-from router.decision import act_out, is_sequential
+from router.decision import act_out, is_clairvoyant, is_sequential
 from router.outcomes import OutcomeMatrix, Replay
 from router.policies.base import Policy
 
@@ -134,7 +134,9 @@ def decide(
         models = np.array([[a.model for a in line] for line in acted], dtype=np.int64)
         brought = [[[getattr(a, name) for a in line] for line in acted] for name in ("resolved", "cost", "seconds")]
         return models, np.array(brought, dtype=np.float64)
-    if len(cost_weights) == 1:
+    if is_clairvoyant(policy):
+        choices = policy.choose_recorded(outcomes.take(test), cost_weights)
+    elif len(cost_weights) == 1:
         choices = policy.predict(X[test], cost_weights[0])[None, :]
     else:
         choices = policy.sweep(X[test], cost_weights)

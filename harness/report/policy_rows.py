@@ -77,7 +77,8 @@ class Laboratory:
             policy.set_params(seed=self.seed)
         n = len(self.outcomes)
         smallest = n - -(-n // self.folds)
-        if has.get("n_clusters", 0) <= smallest:
+        asked = has.get("n_clusters", 0)
+        if asked == "auto" or asked <= smallest:
             return policy, ()
         policy.set_params(n_clusters=smallest)
         return policy, (f"{name}: {smallest} clusters, not {has['n_clusters']}: a training fold has no more rows",)
@@ -128,8 +129,11 @@ class Laboratory:
         """What random clusters of the sizes of the policy's own reach in-sample; None for a policy without clusters."""
         from sklearn.base import clone
 
+        from router.decision import is_clairvoyant
         from router.nulls import random_cluster_null
 
+        if is_clairvoyant(policy):
+            return None
         fitted = clone(policy).fit(self.embeddings, self.outcomes)
         explained = fitted.explain(self.embeddings, fitted.predict(self.embeddings))
         clusters = [explanation.cluster for explanation in explained if explanation.cluster is not None]

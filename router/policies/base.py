@@ -105,6 +105,7 @@ class OneShotPolicy:
     cost_weight: float
     time_weight: float = 0.0
     models_: tuple[str, ...]
+    overall_: FloatArray
     cost_: FloatArray
     seconds_: FloatArray
 
@@ -159,6 +160,13 @@ class OneShotPolicy:
         seconds = self.seconds(X) if self.time_weight else None
         weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
         return np.stack([choose(scores, costs, weight, seconds, self.time_weight) for weight in weights])
+
+    def learn_means(self, outcomes: OutcomeMatrix) -> None:
+        """What every policy knows of a model: `models_`, training rate `overall_`, mean `cost_` and `seconds_` (m,)."""
+        self.models_ = outcomes.models
+        self.overall_ = known_rates(outcomes)
+        self.cost_ = outcomes.mean_cost()
+        self.seconds_ = outcomes.mean_seconds()
 
     def fitted_arrays(self) -> FittedArrays:
         self.check_fitted()

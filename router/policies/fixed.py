@@ -9,7 +9,7 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, known_rates
+from router.policies.base import Explanation, OneShotPolicy
 
 
 @dataclass(eq=False)
@@ -31,10 +31,7 @@ class BestFixedPolicy(OneShotPolicy):
         return self
 
     def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
-        self.models_ = outcomes.models
-        self.overall_: FloatArray = known_rates(outcomes)
-        self.cost_ = outcomes.mean_cost()
-        self.seconds_ = outcomes.mean_seconds()
+        self.learn_means(outcomes)
         return self
 
     def scores(self, X: Features) -> FloatArray:
