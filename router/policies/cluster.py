@@ -37,8 +37,8 @@ class ClusterPolicy(OneShotPolicy):
     }
 
     n_clusters: int | Auto = 20
-    """k; ValueError at fit when there are fewer rows to cluster. "auto": the one of 1, 2, 4, 8, 16, 32 that routes best
-    in 5 folds of the training rows"""
+    """k; ValueError at fit when there are fewer rows to cluster. "auto": 1, or the one of 2, 4, 8, 16, 32 that routes
+    better by a standard error in 5 folds of the training rows"""
     clustering: str = "kmeans"
     """kmeans, mini-batch, agglomerative, gmm or hdbscan; see `router.clustering`"""
     min_count: int = 3

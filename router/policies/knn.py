@@ -14,7 +14,7 @@ from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
 from router.policies.partition import Auto, best_candidate, check_rows
 
-# most neighbours first: ties go to the steadier estimate
+# after "all of them", which is no routing
 AUTO_NEIGHBORS = (160, 80, 40, 20, 10, 5)
 _BLOCK = 1024
 
@@ -39,8 +39,8 @@ class NearestPolicy(OneShotPolicy):
     }
 
     n_neighbors: int | Auto = "auto"
-    """k; ValueError at fit when there are fewer rows. "auto": the one of 160, 80, 40, 20, 10, 5 that routes best in 5
-    folds of the training rows"""
+    """k; ValueError at fit when there are fewer rows. "auto": all of them, or the one of 160, 80, 40, 20, 10, 5
+    that routes better by a standard error in 5 folds of the training rows"""
     prior: float = 5.0
     """a, outcomes at the training rate that every estimate starts from"""
     cost_weight: float = 0.0
@@ -58,8 +58,7 @@ class NearestPolicy(OneShotPolicy):
         if isinstance(self.n_neighbors, str):
             if self.n_neighbors != "auto":
                 raise PolicyParameterError(f"n_neighbors must be a number or 'auto', got {self.n_neighbors!r}")
-            # inner folds train on four fifths of the rows
-            self._candidates = [k for k in AUTO_NEIGHBORS if k <= n // 2] or [max(n // 2, 1)]
+            self._candidates = [n, *(k for k in AUTO_NEIGHBORS if k <= n // 2)]
             return self
         if not 1 <= self.n_neighbors <= n:
             raise ValueError(f"n_neighbors={self.n_neighbors} must be between 1 and the {n} training rows")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from router.arrays import Features, FloatArray, IntArray, as_features
+from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
 from router.policies.partition import check_rows
@@ -18,12 +19,16 @@ AUTO_ALPHAS = (float("inf"), *(float(alpha) for alpha in np.geomspace(1e3, 0.1, 
 
 @dataclass(eq=False)
 class LinearPolicy(OneShotPolicy):
-    """score(x, h) = clip(ȳ_h + w_hᵀ(x − x̄), 0, 1), w_h = argmin Σ_i (y(i, h) − ȳ_h − wᵀ(x_i − x̄))² + α‖w‖² over the
-    instances where y(i, h) is known (the linear router of RouterBench, arXiv 2403.12031).
+    """score(x, h) = clip(ȳ_h + s(x) + d_h(x), 0, 1), s and d_h linear in x, of least Σ residual² + α‖w‖² each.
 
-    α is one for all models, so that their estimates differ by evidence and not by shrinkage. "auto" takes the one with
-    the least squared leave-one-out error over all models (PRESS: residual / (1 − leverage), Allen 1974), from α = ∞,
-    the training rates, down to 0.1. Fitted: `coef_` (d, m), `intercept_` (m,), `alpha_` (1,).
+    s is fitted to the mean over models of y(i, h) − ȳ_h: how easy the instance is for all. d_h is fitted to what is
+    left of y(i, h): where model h is better than its peers. s has much to learn from and d little, so each has its own
+    α; d's is one for all models, so that they differ by evidence and not by shrinkage. "auto" takes the α with the
+    least squared leave-one-out error (PRESS: residual / (1 − leverage), Allen 1974), from α = ∞, nothing but the
+    training rates, down to 0.1. With equal α this is the linear router of RouterBench (arXiv 2403.12031), a ridge per
+    model.
+
+    Fitted: `coef_` (d, m), `intercept_` (m,), `alpha_` (2,) of s and d.
     """
 
     name: ClassVar[str] = "linear"
@@ -37,7 +42,7 @@ class LinearPolicy(OneShotPolicy):
     }
 
     alpha: float | Literal["auto"] = "auto"
-    """α >= 0"""
+    """α >= 0 of both parts"""
     cost_weight: float = 0.0
     """λ, resolved instances per USD"""
     time_weight: float = 0.0
@@ -57,24 +62,34 @@ class LinearPolicy(OneShotPolicy):
         check_rows(outcomes, len(self._X))
         self.learn_means(outcomes)
         known = ~np.isnan(outcomes.resolved)
+        deviation = outcomes.resolved - np.where(known.any(axis=0), self.overall_, 0.0)
+        shared = mean_known(deviation, axis=1)
         groups: dict[bytes, list[int]] = {}
         for model in np.flatnonzero(known.any(axis=0)).tolist():
             groups.setdefault(known[:, model].tobytes(), []).append(model)
         columns = [(self._decomposed(known[:, models[0]]), models) for models in groups.values()]
-        verdicts = [outcomes.resolved[known[:, models[0]]][:, models] for _, models in columns]
-        alpha = self.alpha
-        if isinstance(alpha, str):
-            errors = [
-                sum(part.press(Y, candidate) for (part, _), Y in zip(columns, verdicts, strict=True))
-                for candidate in AUTO_ALPHAS
-            ]
-            alpha = AUTO_ALPHAS[int(np.argmin(errors))]
-        self.alpha_: FloatArray = np.array([alpha])
+        own = [(deviation - shared[:, None])[known[:, models[0]]][:, models] for _, models in columns]
+        seen = ~np.isnan(shared)
+        everybody = self._decomposed(seen)
+        strengths = (
+            self._strength([(everybody, shared[seen][:, None])]),
+            self._strength([(part, Y) for (part, _), Y in zip(columns, own, strict=True)]),
+        )
+        self.alpha_: FloatArray = np.array(strengths)
+        coef, intercept = everybody.solve(shared[seen][:, None], strengths[0])
         self.coef_: FloatArray = np.zeros((self._X.shape[1], len(outcomes.models)))
         self.intercept_: FloatArray = np.zeros(len(outcomes.models))
-        for (part, models), Y in zip(columns, verdicts, strict=True):
-            self.coef_[:, models], self.intercept_[models] = part.solve(Y, alpha)
+        for (part, models), Y in zip(columns, own, strict=True):
+            own_coef, own_intercept = part.solve(Y, strengths[1])
+            self.coef_[:, models] = coef + own_coef
+            self.intercept_[models] = self.overall_[models] + intercept + own_intercept
         return self
+
+    def _strength(self, problems: list[tuple[_Decomposed, FloatArray]]) -> float:
+        if not isinstance(self.alpha, str):
+            return self.alpha
+        errors = [sum(part.press(Y, alpha) for part, Y in problems) for alpha in AUTO_ALPHAS]
+        return AUTO_ALPHAS[int(np.argmin(errors))]
 
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
@@ -87,7 +102,7 @@ class LinearPolicy(OneShotPolicy):
             for row, choice in enumerate(choices)
         ]
 
-    def _decomposed(self, rows: FloatArray) -> _Decomposed:
+    def _decomposed(self, rows: NDArray[np.bool_]) -> _Decomposed:
         """Models with verdicts on the same rows share one decomposition, and so do refits of other verdicts."""
         if rows.tobytes() not in self._parts:
             self._parts[rows.tobytes()] = _Decomposed(self._X[rows])

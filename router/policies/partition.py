@@ -52,10 +52,12 @@ def learn_partitions(
 def best_candidate(
     score: Sequence[Callable[[IntArray, IntArray], FloatArray]], outcomes: OutcomeMatrix, cost_weight: float, seed: int
 ) -> int:
-    """Which of several ways to score routes best held out *within* the training rows; ties go to the earlier.
+    """Which of several ways to score routes best held out *within* the training rows.
 
     `score[c](train, test)` are candidate c's estimates (t, m) for rows `test` from the outcomes of rows `train`. Judged
-    is the routing itself, mean resolved − λ·cost over INNER_FOLDS folds, not how well anything is clustered.
+    is the routing itself, mean resolved − λ·cost over INNER_FOLDS folds, not how well anything is clustered. The first
+    candidate is the steadiest: another one must beat it by a standard error of their difference over instances
+    (Breiman's one-standard-error rule, Classification and Regression Trees, 1984, §3.4.3).
     """
     n = len(outcomes)
     if len(score) == 1 or n < INNER_FOLDS:
@@ -67,14 +69,17 @@ def best_candidate(
     # an unknown verdict is no evidence for any candidate: it counts as the model's rate
     resolved = np.where(np.isnan(outcomes.resolved), np.nan_to_num(outcomes.rates()), outcomes.resolved)
     value = resolved - cost_weight * np.where(np.isnan(outcomes.cost), mean_cost, outcomes.cost)
-    totals = np.zeros(len(score))
+    brought = np.zeros((len(score), n))
     everything = np.arange(n)
     for test in parts:
         train = np.setdiff1d(everything, test)
         costs = np.broadcast_to(mean_cost, (len(test), len(mean_cost)))
         for candidate, scores in enumerate(score):
-            totals[candidate] += value[test, choose(scores(train, test), costs, cost_weight)].sum()
-    return int(np.argmax(totals >= totals.max() - 1e-9))
+            brought[candidate, test] = value[test, choose(scores(train, test), costs, cost_weight)]
+    totals = brought.sum(axis=1)
+    best = int(np.argmax(totals >= totals.max() - 1e-9))
+    error = float((brought[best] - brought[0]).std()) * np.sqrt(n)
+    return best if totals[best] - totals[0] > error else 0
 
 
 def check_rows(outcomes: OutcomeMatrix, rows: int) -> None:

@@ -38,8 +38,8 @@ class UniRouteKMeansPolicy(OneShotPolicy):
     }
 
     n_clusters: int | Auto = "auto"
-    """k; ValueError at fit when there are fewer rows to cluster. "auto": the one of 1, 2, 4, 8, 16, 32 that routes best
-    in 5 folds of the training rows"""
+    """k; ValueError at fit when there are fewer rows to cluster. "auto": 1, or the one of 2, 4, 8, 16, 32 that routes
+    better by a standard error in 5 folds of the training rows"""
     assignment: Literal["one-hot", "soft"] = "one-hot"
     """Φ"""
     clustering: str = "kmeans"
