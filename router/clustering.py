@@ -159,7 +159,9 @@ def _hdbscan(X: FloatArray, of: CentroidClusters) -> FloatArray:
     size = max(2, len(X) // (4 * of.n_clusters))
     if of.n_clusters == 1 or len(X) <= size:
         return _means(X, np.zeros(len(X), dtype=np.int64))
-    found = HDBSCAN(min_cluster_size=size, min_samples=2, cluster_selection_method="leaf", copy=True).fit(X).labels_
+    # brute: trees do not help in hundreds of dimensions
+    search = HDBSCAN(size, min_samples=2, cluster_selection_method="leaf", algorithm="brute", copy=True)
+    found = search.fit(X).labels_
     return _means(X, found if (found >= 0).any() else np.zeros(len(X), dtype=np.int64))
 
 

@@ -49,7 +49,7 @@ class UniRouteMapPolicy(OneShotPolicy):
     """q, at most; fewer where rows or dimensions are fewer"""
     prior: float = 5.0
     """outcomes at the overall rate that every cell of Ψ starts from"""
-    l2: float = 10.0
+    l2: float = 30.0
     """pull of θ towards 0"""
     max_iter: int = 50
     """steps of L-BFGS"""
