@@ -35,8 +35,7 @@ def fit_router(
         EnvironmentFault: no embedder.
     """
     from router.embedding import Embedder, EmbedderUnavailableError
-    from router.outcomes import OutcomeError
-    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
+    from router.policies import make_policy
     from router.router import Router
 
     loaded = load_outcomes(outcomes)
@@ -63,7 +62,7 @@ def fit_router(
             },
         )
         router.save(out)
-    except (OutcomeError, PolicyParameterError, UnknownPolicyError, OSError) as error:
+    except (ValueError, OSError) as error:  # the router's errors for names, parameters and values
         raise InputError(f"fit: {error}") from error
     except EmbedderUnavailableError as error:
         raise EnvironmentFault(str(error)) from error

@@ -1,9 +1,10 @@
-"""K-means clusters of unit embeddings."""
+"""Clusters of embeddings by short name. Whatever the method, a cluster is its centroid: new texts go to the nearest."""
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 # a corpus is the same in every fold, and a null test meets the folds of the evaluation before it
-_LEARNED: OrderedDict[tuple[bytes, int, int, int], FloatArray] = OrderedDict()
-_LEARNED_MAX = 256
+_LEARNED: OrderedDict[tuple[bytes, str, int, int, int], FloatArray] = OrderedDict()
+_LEARNED_MAX_BYTES = 128 * 2**20
 _LEARNED_LOCK = Lock()
+
+# agglomerative clustering and HDBSCAN compare all pairs: of more rows they see a sample of this many
+PAIRWISE_ROWS = 4000
 
 
 def nearest(X: Features, centroids: FloatArray) -> IntArray:
     """(n,) index of the centroid nearest to each row in Euclidean distance; ties go to the lower index."""
+    return np.asarray(distances(X, centroids).argmin(axis=1), dtype=np.int64)
+
+
+def distances(X: Features, centroids: FloatArray) -> FloatArray:
+    """(n, k) squared Euclidean distances less ‖x‖², which is the same for every centroid."""
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != centroids.shape[1]:
         raise ValueError(f"embeddings of shape {X.shape} do not fit centroids of {centroids.shape[1]} dimensions")
-    # ‖x−c‖² = ‖x‖² − 2x·c + ‖c‖², and ‖x‖² is the same for every centroid
-    return np.asarray(((centroids**2).sum(axis=1) - 2.0 * X @ centroids.T).argmin(axis=1), dtype=np.int64)
+    # ‖x−c‖² = ‖x‖² − 2x·c + ‖c‖²: never an n × k × d array
+    return np.asarray((centroids**2).sum(axis=1) - 2.0 * X @ centroids.T)
 
 
 @contextmanager
@@ -51,32 +60,36 @@ def _controller() -> ThreadpoolController:
 
 
 @dataclass(eq=False)
-class KMeansClusters:
-    """Lloyd's K-means with k-means++ starts (scikit-learn), deterministic for a seed.
+class CentroidClusters:
+    """Clusters learned by any of CLUSTERINGS and remembered as centroids, deterministic for a seed.
 
     Centroids of the same data and parameters are remembered within the process.
     """
 
     n_clusters: int = 20
-    """number of clusters k"""
+    """number of clusters k; HDBSCAN finds its own number, about this many at most"""
     seed: int = 0
-    """seed of the starts"""
+    """seed of the starts, and of the sample where the method compares all pairs"""
     n_init: int = 4
-    """starts; the one with the least inertia is kept"""
+    """starts of K-means; the one with the least inertia is kept"""
+    method: str = "kmeans"
+    """short name in CLUSTERINGS"""
 
-    def fit(self, X: Features) -> KMeansClusters:
+    def fit(self, X: Features) -> CentroidClusters:
         """Learn `centroids_` (k, d) from X (n, d); ValueError when there are fewer rows than clusters."""
-        X = as_features(X)
-        if not 1 <= self.n_clusters <= len(X):
-            raise ValueError(f"n_clusters={self.n_clusters} must be between 1 and the {len(X)} rows to cluster")
-        key = (sha256(X.tobytes()).digest(), self.n_clusters, self.seed, self.n_init)
+        if self.method not in CLUSTERINGS:
+            raise ValueError(f"unknown clustering {self.method!r}; valid clusterings: {', '.join(sorted(CLUSTERINGS))}")
+        rows = np.ascontiguousarray(as_features(X))
+        if not 1 <= self.n_clusters <= len(rows):
+            raise ValueError(f"n_clusters={self.n_clusters} must be between 1 and the {len(rows)} rows to cluster")
+        key = (sha256(rows.data).digest(), self.method, self.n_clusters, self.seed, self.n_init)
         with _LEARNED_LOCK:
             known = _LEARNED.get(key)
-        self.centroids_: FloatArray = self._learned(X) if known is None else known
+        self.centroids_: FloatArray = self._learned(rows) if known is None else known
         with _LEARNED_LOCK:
             _LEARNED[key] = self.centroids_
             _LEARNED.move_to_end(key)
-            while len(_LEARNED) > _LEARNED_MAX:
+            while sum(centroids.nbytes for centroids in _LEARNED.values()) > _LEARNED_MAX_BYTES:
                 _LEARNED.popitem(last=False)
         return self
 
@@ -85,10 +98,89 @@ class KMeansClusters:
         return nearest(X, self.centroids_)
 
     def _learned(self, X: FloatArray) -> FloatArray:
-        from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
-        with one_thread():
-            kmeans = KMeans(n_clusters=self.n_clusters, n_init=self.n_init, random_state=self.seed).fit(X)
-        centroids: FloatArray = kmeans.cluster_centers_
+        with one_thread(), warnings.catch_warnings():
+            # equal texts make empty clusters, and a mixture after its last iteration is as good as any: both are fine
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            centroids = CLUSTERINGS[self.method](X, self)
         centroids.setflags(write=False)
         return centroids
+
+
+KMeansClusters = CentroidClusters
+
+
+def _kmeans(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    """Lloyd's K-means with k-means++ starts."""
+    from sklearn.cluster import KMeans
+
+    centroids: FloatArray = KMeans(of.n_clusters, n_init=of.n_init, random_state=of.seed).fit(X).cluster_centers_
+    return centroids
+
+
+def _mini_batch(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    """K-means on batches of 1024 rows (Sculley, WWW 2010), for large corpora."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    fitted = MiniBatchKMeans(of.n_clusters, n_init=of.n_init, random_state=of.seed, batch_size=1024).fit(X)
+    return np.asarray(fitted.cluster_centers_, dtype=np.float64)
+
+
+def _agglomerative(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    """Ward's tree cut at k groups; centroids are the groups' means."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    X = _sample(X, of)
+    if len(X) < 2:
+        return X.copy()
+    return _means(X, AgglomerativeClustering(of.n_clusters).fit(X).labels_)
+
+
+def _gmm(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    """Mixture of k normals with diagonal covariances; centroids are the components' means."""
+    from sklearn.mixture import GaussianMixture
+
+    if len(X) < 2:
+        return X.copy()
+    mixture = GaussianMixture(of.n_clusters, covariance_type="diag", reg_covar=1e-4, max_iter=50, random_state=of.seed)
+    return np.asarray(mixture.fit(X).means_, dtype=np.float64)
+
+
+def _hdbscan(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    """Dense regions at any scale (Campello et al. 2013), of n/4k rows or more; centroids are their means.
+
+    What it calls noise goes to the nearest centroid like any new text. Where it finds nothing dense, all is one
+    cluster.
+    """
+    from sklearn.cluster import HDBSCAN
+
+    X = _sample(X, of)
+    size = max(2, len(X) // (4 * of.n_clusters))
+    if of.n_clusters == 1 or len(X) <= size:
+        return _means(X, np.zeros(len(X), dtype=np.int64))
+    # brute: trees do not help in hundreds of dimensions
+    search = HDBSCAN(size, min_samples=2, cluster_selection_method="leaf", algorithm="brute", copy=True)
+    found = search.fit(X).labels_
+    return _means(X, found if (found >= 0).any() else np.zeros(len(X), dtype=np.int64))
+
+
+CLUSTERINGS: dict[str, Callable[[FloatArray, CentroidClusters], FloatArray]] = {
+    "kmeans": _kmeans,
+    "mini-batch": _mini_batch,
+    "agglomerative": _agglomerative,
+    "gmm": _gmm,
+    "hdbscan": _hdbscan,
+}
+
+
+def _sample(X: FloatArray, of: CentroidClusters) -> FloatArray:
+    if len(X) <= PAIRWISE_ROWS:
+        return X
+    size = max(PAIRWISE_ROWS, of.n_clusters)
+    return X[np.random.default_rng(of.seed).choice(len(X), size, replace=False)]
+
+
+def _means(X: FloatArray, labels: IntArray) -> FloatArray:
+    """(k, d) mean of each group's rows; negative labels belong to no group."""
+    return np.stack([X[labels == label].mean(axis=0) for label in np.unique(labels[labels >= 0])])

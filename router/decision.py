@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
 
-from router.arrays import FloatArray
+from router.arrays import FloatArray, IntArray
 from router.policies.base import Policy
 
 if TYPE_CHECKING:
@@ -56,6 +56,18 @@ class SequentialPolicy(Policy, Protocol):
 def is_sequential(policy: Policy) -> TypeGuard[SequentialPolicy]:
     """Whether the policy looks at finished attempts; one without `next_step` is one-shot."""
     return hasattr(policy, "next_step")
+
+
+class ClairvoyantPolicy(Policy, Protocol):
+    """A bound rather than a policy: it reads the verdicts of the rows it decides. Only the laboratory can ask it."""
+
+    def choose_recorded(self, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]) -> IntArray:
+        """(w, t) choices for the recorded rows `outcomes` (t, m) and each λ (None: the policy's own)."""
+
+
+def is_clairvoyant(policy: Policy) -> TypeGuard[ClairvoyantPolicy]:
+    """Whether the policy needs the recorded outcomes of what it decides."""
+    return hasattr(policy, "choose_recorded")
 
 
 class DecisionError(RuntimeError):

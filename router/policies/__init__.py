@@ -8,12 +8,31 @@ from typing import Any
 
 from router.policies.base import Policy, PolicyNotFittedError, PolicyParameterError
 
-__all__ = ["POLICIES", "Policy", "PolicyNotFittedError", "PolicyParameterError", "UnknownPolicyError", "make_policy"]
+__all__ = [
+    "POLICIES",
+    "RECORDED_ONLY",
+    "Policy",
+    "PolicyNotFittedError",
+    "PolicyParameterError",
+    "UnknownPolicyError",
+    "make_policy",
+]
 
 POLICIES = {
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
+    "knn": "router.policies.knn.NearestPolicy",
+    "linear": "router.policies.linear.LinearPolicy",
+    "oracle": "router.policies.oracle.OraclePolicy",
+    "random": "router.policies.random.RandomPolicy",
+    "uniroute-kmeans": "router.policies.uniroute_kmeans.UniRouteKMeansPolicy",
+    "uniroute-map": "router.policies.uniroute_map.UniRouteMapPolicy",
+    "zero-router": "router.policies.zero_router.ZeroRouterPolicy",
 }
+
+
+RECORDED_ONLY = ("oracle",)
+"""policies that can be replayed on recorded outcomes, but neither act live nor be saved"""
 
 
 class UnknownPolicyError(ValueError):

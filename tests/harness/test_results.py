@@ -278,3 +278,18 @@ def test_the_verdict_is_quotable():
 def test_a_baseline_is_not_celebrated_as_a_router():
     rows = [*LEADER, row("best-fixed", 372, 0, (-1, 1), 0.5), row("cluster", 371, -1, (-9, 7), 0.4)]
     assert "cluster routing resolves 371" in verdict(rows, scripted=False)
+
+
+def test_the_laboratory_evaluates_every_policy_there_is():
+    from router.policies import POLICIES
+
+    rng = np.random.default_rng(0)
+    matrix = OutcomeMatrix.build([f"i{k}" for k in range(40)], ["a", "b"], rng.integers(0, 2, size=(40, 2)))
+    names = sorted(POLICIES)
+    results = build_results(
+        matrix, rng.normal(size=(40, 3)), dataset="coins", evaluation="recorded", policies=names, folds=4, repeats=1,
+        permutations=1,
+    )  # fmt: skip
+    kinds = {row.name: row.kind for row in results.rows if row.evaluation == "cross-fitted"}
+    assert kinds == dict.fromkeys(names, "policy") | {"oracle": "oracle"}, "a bound must not pass for a policy"
+    assert "oracle" not in results.verdict.split(":")[0]

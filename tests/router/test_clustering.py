@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.clustering import KMeansClusters, nearest
+from router.clustering import CLUSTERINGS, CentroidClusters, KMeansClusters, nearest
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 8), st.integers(1, 6))
@@ -47,3 +47,31 @@ def test_embeddings_of_another_width_are_refused() -> None:
         nearest(np.eye(2), np.eye(3))
     with pytest.raises(ValueError, match="NaN or infinite value in row 1"):
         KMeansClusters(1).fit(np.array([[0.0], [np.nan]]))
+
+
+@pytest.mark.parametrize("method", sorted(CLUSTERINGS))
+def test_every_clustering_finds_separate_groups_and_repeats_itself(method: str) -> None:
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(loc, 0.01, size=(20, 3)) for loc in (-1, 0, 1)])
+    clusters = CentroidClusters(3, method=method).fit(X)
+    labels = clusters.assign(X)
+    groups = [set(labels[i : i + 20]) for i in (0, 20, 40)]
+    assert not groups[0] & groups[1] | groups[1] & groups[2]
+    assert np.array_equal(CLUSTERINGS[method](X, clusters), clusters.centroids_)
+
+
+@pytest.mark.parametrize("method", sorted(CLUSTERINGS))
+def test_every_clustering_copes_with_one_row_and_with_equal_rows(method: str) -> None:
+    assert CentroidClusters(1, method=method).fit(np.ones((1, 2))).centroids_.tolist() == [[1, 1]]
+    assert CentroidClusters(1, method=method).fit(np.ones((9, 2))).assign(np.ones((2, 2))).tolist() == [0, 0]
+
+
+def test_unknown_clusterings_are_answered_with_the_known() -> None:
+    with pytest.raises(ValueError, match="unknown clustering 'spectral'; valid clusterings: agglomerative, gmm"):
+        CentroidClusters(2, method="spectral").fit(np.eye(3))
+
+
+def test_pairwise_methods_work_on_a_sample_of_a_large_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.clustering.PAIRWISE_ROWS", 50)
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    assert len(CentroidClusters(4, method="agglomerative").fit(X).centroids_) == 4

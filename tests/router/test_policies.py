@@ -5,10 +5,18 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from router.outcomes import OutcomeError, OutcomeMatrix
-from router.policies import POLICIES, PolicyNotFittedError, PolicyParameterError, UnknownPolicyError, make_policy
+from router.policies import (
+    POLICIES,
+    RECORDED_ONLY,
+    PolicyNotFittedError,
+    PolicyParameterError,
+    UnknownPolicyError,
+    make_policy,
+)
 from router.policies.base import choose, fill_costs
 from router.policies.cluster import ClusterPolicy
 
+LIVE = sorted(set(POLICIES) - set(RECORDED_ONLY))
 X2 = np.array([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
 
 
@@ -17,9 +25,22 @@ def two_clusters(resolved: list[list[float]], cost: list[list[float]] | None = N
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
+def test_every_policy_is_an_estimator(name: str) -> None:
+    """scikit-learn's contract: parameters are attributes under their own names, set back and cloned without loss."""
+    policy = make_policy(name, cost_weight=0.25, time_weight=0.5)
+    params = policy.get_params()
+    assert (params["cost_weight"], params["time_weight"]) == (0.25, 0.5)
+    assert all(getattr(policy, key) == value for key, value in params.items())
+    assert policy.set_params(**params).get_params() == params
+    copy = clone(policy)
+    assert copy is not policy
+    assert copy.get_params() == params
+    assert not [attribute for attribute in vars(make_policy(name)) if attribute.endswith("_")]
+
+
+@pytest.mark.parametrize("name", LIVE)
 def test_every_policy_clones_fits_and_decides(name: str, world) -> None:
-    policy = clone(make_policy(name, cost_weight=0.25))
-    assert policy.get_params()["cost_weight"] == 0.25
+    policy = clone(make_policy(name))
     with pytest.raises(PolicyNotFittedError, match=name):
         policy.scores(world.X)
     policy.fit(world.X, world.outcomes)
@@ -30,14 +51,15 @@ def test_every_policy_clones_fits_and_decides(name: str, world) -> None:
     assert len(policy.explain(world.X, policy.predict(world.X))) == 120
 
 
-@pytest.mark.parametrize("name", sorted(POLICIES))
+# a coin has no interest in prices
+@pytest.mark.parametrize("name", sorted(set(LIVE) - {"random"}))
 def test_an_endless_cost_weight_picks_the_cheapest(name: str, world) -> None:
     policy = make_policy(name).fit(world.X, world.outcomes)
     for weight in (1e9, float("inf")):
         assert set(policy.predict(world.X, weight)) == {2}
 
 
-@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize("name", LIVE)
 def test_features_never_see_outcomes(name: str, world) -> None:
     together = make_policy(name).fit(world.X, world.outcomes)
     apart = make_policy(name).fit_features(world.X)
@@ -125,6 +147,17 @@ def test_a_higher_cost_weight_never_chooses_dearer_models(seed: int, low: float,
     rows = np.arange(20)
     dear, cheap = choose(scores, costs, low), choose(scores, costs, low + more)
     assert (costs[rows, cheap] <= costs[rows, dear] + 1e-9).all()
+
+
+def test_a_time_weight_prefers_the_faster(world) -> None:
+    quick = make_policy("best-fixed", time_weight=1.0).fit(world.X, world.outcomes)
+    assert set(quick.predict(world.X)) == {2}
+    assert quick.seconds(world.X)[0].tolist() == [30, 20, 10]
+    untimed = OutcomeMatrix.build(world.outcomes.instances, world.outcomes.models, world.outcomes.resolved)
+    best = untimed.best_single()
+    assert set(make_policy("best-fixed", time_weight=1.0).fit(world.X, untimed).predict(world.X)) == {best}
+    with pytest.raises(PolicyParameterError, match="time_weight"):
+        quick.set_params(time_weight=-1.0).predict(world.X)
 
 
 def test_an_unknown_price_never_looks_cheap() -> None:

@@ -1,0 +1,138 @@
+"""A straight line per model from embedding to P(resolved): ridge, its strength chosen by leaving instances out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
+from router.outcomes import OutcomeMatrix
+from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
+from router.policies.partition import check_rows
+
+# from hardly any shrinkage to none but the training rate
+AUTO_ALPHAS = (float("inf"), *(float(alpha) for alpha in np.geomspace(1e3, 0.1, 13)))
+
+
+@dataclass(eq=False)
+class LinearPolicy(OneShotPolicy):
+    """score(x, h) = clip(ȳ_h + s(x) + d_h(x), 0, 1), s and d_h linear in x, of least Σ residual² + α‖w‖² each.
+
+    s is fitted to the mean over models of y(i, h) − ȳ_h: how easy the instance is for all. d_h is fitted to what is
+    left of y(i, h): where model h is better than its peers. s has much to learn from and d little, so each has its own
+    α; d's is one for all models, so that they differ by evidence and not by shrinkage. "auto" takes the α with the
+    least squared leave-one-out error (PRESS: residual / (1 − leverage), Allen 1974), from α = ∞, nothing but the
+    training rates, down to 0.1. With equal α this is the linear router of RouterBench (arXiv 2403.12031), a ridge per
+    model.
+
+    Fitted: `coef_` (d, m), `intercept_` (m,), `alpha_` (2,) of s and d.
+    """
+
+    name: ClassVar[str] = "linear"
+    fitted: ClassVar[dict[str, str]] = {
+        "coef_": "dm",
+        "intercept_": "m",
+        "alpha_": "s",
+        "overall_": "m",
+        "cost_": "m",
+        "seconds_": "m",
+    }
+
+    alpha: float | Literal["auto"] = "auto"
+    """α >= 0 of both parts"""
+    cost_weight: float = 0.0
+    """λ, resolved instances per USD"""
+    time_weight: float = 0.0
+    """μ, resolved instances per second"""
+
+    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
+        """Remember X (n, d); there is nothing to learn from a corpus."""
+        if self.alpha != "auto" and (isinstance(self.alpha, str) or not self.alpha >= 0):
+            raise PolicyParameterError(f"alpha must be a number >= 0 or 'auto', got {self.alpha!r}")
+        self._X = as_features(X)
+        self._parts: dict[bytes, _Decomposed] = {}
+        return self
+
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
+        if not hasattr(self, "_X"):
+            raise PolicyNotFittedError("policy 'linear': fit_features(X) comes before fit_outcomes(outcomes)")
+        check_rows(outcomes, len(self._X))
+        self.learn_means(outcomes)
+        known = ~np.isnan(outcomes.resolved)
+        deviation = outcomes.resolved - np.where(known.any(axis=0), self.overall_, 0.0)
+        shared = mean_known(deviation, axis=1)
+        groups: dict[bytes, list[int]] = {}
+        for model in np.flatnonzero(known.any(axis=0)).tolist():
+            groups.setdefault(known[:, model].tobytes(), []).append(model)
+        columns = [(self._decomposed(known[:, models[0]]), models) for models in groups.values()]
+        own = [(deviation - shared[:, None])[known[:, models[0]]][:, models] for _, models in columns]
+        seen = ~np.isnan(shared)
+        everybody = self._decomposed(seen)
+        strengths = (
+            self._strength([(everybody, shared[seen][:, None])]),
+            self._strength([(part, Y) for (part, _), Y in zip(columns, own, strict=True)]),
+        )
+        self.alpha_: FloatArray = np.array(strengths)
+        coef, intercept = everybody.solve(shared[seen][:, None], strengths[0])
+        self.coef_: FloatArray = np.zeros((self._X.shape[1], len(outcomes.models)))
+        self.intercept_: FloatArray = np.zeros(len(outcomes.models))
+        for (part, models), Y in zip(columns, own, strict=True):
+            own_coef, own_intercept = part.solve(Y, strengths[1])
+            self.coef_[:, models] = coef + own_coef
+            self.intercept_[models] = self.overall_[models] + intercept + own_intercept
+        return self
+
+    def _strength(self, problems: list[tuple[_Decomposed, FloatArray]]) -> float:
+        if not isinstance(self.alpha, str):
+            return self.alpha
+        errors = [sum(part.press(Y, alpha) for part, Y in problems) for alpha in AUTO_ALPHAS]
+        return AUTO_ALPHAS[int(np.argmin(errors))]
+
+    def scores(self, X: Features) -> FloatArray:
+        self.check_fitted()
+        return np.clip(np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_, 0.0, 1.0)
+
+    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+        scores = self.scores(X)
+        return [
+            Explanation(None, f"{scores[row, choice]:.1%} predicted, {self.overall_[choice]:.1%} over all training")
+            for row, choice in enumerate(choices)
+        ]
+
+    def _decomposed(self, rows: NDArray[np.bool_]) -> _Decomposed:
+        """Models with verdicts on the same rows share one decomposition, and so do refits of other verdicts."""
+        if rows.tobytes() not in self._parts:
+            self._parts[rows.tobytes()] = _Decomposed(self._X[rows])
+        return self._parts[rows.tobytes()]
+
+
+class _Decomposed:
+    """Ridge with an unpenalised intercept for every α at once, from the eigenvectors of the centred Gram matrix."""
+
+    def __init__(self, X: FloatArray) -> None:
+        self.mean = X.mean(axis=0)
+        self.centred = X - self.mean
+        values, self.vectors = np.linalg.eigh(self.centred @ self.centred.T)
+        self.values = np.maximum(values, 0.0)
+
+    def _filter(self, alpha: float) -> FloatArray:
+        # directions without variance explain nothing, also at α = 0
+        usable = self.values > 1e-9 * max(float(self.values[-1]), 1e-9)
+        return np.where(usable, 1.0 / (np.where(usable, self.values, 1.0) + alpha), 0.0)
+
+    def press(self, Y: FloatArray, alpha: float) -> float:
+        """Sum over rows and models of squared leave-one-out residuals; Y (r, m)."""
+        shrink = self.values * self._filter(alpha)
+        residual = Y - Y.mean(axis=0)
+        residual = residual - self.vectors @ (shrink[:, None] * (self.vectors.T @ residual))
+        leverage = 1.0 / len(Y) + self.vectors**2 @ shrink
+        return float(((residual / np.maximum(1.0 - leverage, 1e-6)[:, None]) ** 2).sum())
+
+    def solve(self, Y: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
+        """Weights (d, m) and intercepts (m,)."""
+        dual = self.vectors @ (self._filter(alpha)[:, None] * (self.vectors.T @ (Y - Y.mean(axis=0))))
+        weights = self.centred.T @ dual
+        return weights, Y.mean(axis=0) - self.mean @ weights
