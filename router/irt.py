@@ -5,10 +5,11 @@ Theories of Mental Test Scores, 1968, ch. 17), fitted by joint maximum a posteri
 
     θ_h ~ N(0, ability_sd²)        a_i ~ N(1, slope_sd²)        b_i ~ N(b̄, difficulty_sd²), b̄ estimated
 
-Slopes are shrunk to the common slope 1, which fixes the scale (θ is in logits at the common slope); the abilities'
-zero mean fixes the origin. With items or abilities fixed the log posterior is concave, so alternating Newton steps, each
-solved in closed form for all items (2 × 2 systems) or all models (scalars) at once, climb to a maximum from a fixed start:
-no random numbers. Missing cells drop out of the likelihood. The priors keep rows and columns of only 0 or only 1 finite.
+Slopes are shrunk to the common slope 1, which fixes the scale (θ is in logits at the common slope); the abilities' zero
+mean fixes the origin. With items or abilities fixed the log posterior is concave, so alternating Newton steps, each
+solved in closed form for all items (2 × 2 systems) or all models (scalars) at once, climb to a maximum from a fixed
+start: no random numbers. Missing cells drop out of the likelihood. The priors keep rows and columns of only 0 or only 1
+finite.
 """
 
 from __future__ import annotations
@@ -73,16 +74,16 @@ def fit_irt(
     slope, difficulty = np.ones(len(resolved)), -_smoothed_logit(hits.sum(axis=1), mask.sum(axis=1))
     ability = _smoothed_logit(hits.sum(axis=0), mask.sum(axis=0))
     ability -= ability.mean()
-    iteration = 0
-    for iteration in range(1, max_iterations + 1):
+    rounds = 0
+    while rounds < max_iterations:
+        rounds += 1
         before = ability, slope, difficulty
         slope, difficulty = _item_step(hits, mask, ability, slope, difficulty, priors)
         ability = _ability_step(hits, mask, ability, slope, difficulty, priors)
-        if max(float(np.abs(new - old).max()) for new, old in zip((ability, slope, difficulty), before, strict=True)) < (
-            tolerance
-        ):
+        moves = zip((ability, slope, difficulty), before, strict=True)
+        if max(float(np.abs(new - old).max()) for new, old in moves) < tolerance:
             break
-    return ItemResponse(ability, slope, difficulty, priors, iteration)
+    return ItemResponse(ability, slope, difficulty, priors, rounds)
 
 
 def sigmoid(z: FloatArray) -> FloatArray:
