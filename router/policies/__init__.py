@@ -13,6 +13,7 @@ __all__ = ["POLICIES", "Policy", "PolicyNotFittedError", "PolicyParameterError",
 POLICIES = {
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
+    "shared-difficulty": "router.policies.shared_difficulty.SharedDifficultyPolicy",
 }
 
 
