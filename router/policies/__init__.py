@@ -25,6 +25,7 @@ POLICIES = {
     "linear": "router.policies.linear.LinearPolicy",
     "oracle": "router.policies.oracle.OraclePolicy",
     "random": "router.policies.random.RandomPolicy",
+    "shared-difficulty": "router.policies.shared_difficulty.SharedDifficultyPolicy",
     "uniroute-kmeans": "router.policies.uniroute_kmeans.UniRouteKMeansPolicy",
     "uniroute-map": "router.policies.uniroute_map.UniRouteMapPolicy",
     "zero-router": "router.policies.zero_router.ZeroRouterPolicy",

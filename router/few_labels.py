@@ -1,0 +1,124 @@
+"""A new model's overall rate from few labels: which instances to run it on, and what to conclude from them.
+
+Anchors: instances in order of difficulty are cut into n strata of equal outcome spread, and from each the instance that
+tells most about ability is taken (Fisher information a²·p·(1 − p), averaged over plausible abilities): informative and
+spread out (cf. tinyBenchmarks, arXiv 2402.14992, which clusters item parameters).
+
+Estimate: ability by maximum a posteriori against the items of the reference runs; the labelled outcomes count as they
+are, the others are predicted. Instances whose residuals go together over the reference runs then correct each other: a
+normal model of the new run's standardised residuals with covariance I + τ·(residual covariance of the reference runs).
+
+The interval is approximate: it takes item parameters as known. It covered 86 % in simulations with 49 reference runs
+and 92–100 % of the recorded runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.arrays import FloatArray, IntArray
+from router.irt import ItemResponse, fit_irt, sigmoid
+
+NEWCOMER_SD = 1.0
+"""prior standard deviation, in logits, of a new model's ability around that of the able reference runs"""
+ABLE = 0.55
+"""reference runs with at least this rate tell what to expect of a newcomer (all of them, where none has it)"""
+COUPLING = 2.0
+"""τ: how far residuals of a new run follow the residual covariance of the reference runs"""
+FLOOR = 0.02
+"""added to Bernoulli variances: no prediction is certain"""
+Z95 = 1.96
+
+
+@dataclass(frozen=True, eq=False)
+class RateEstimate:
+    """A new model's share resolved of all instances."""
+
+    rate: float
+    low: float
+    """2.5 % bound"""
+    high: float
+    """97.5 % bound"""
+    ability: float
+    """in the logits of the reference runs' item-response model"""
+    probability: FloatArray
+    """(n,) P(resolved): the label where there is one, else the estimate"""
+    labels: int
+    """how many outcomes it rests on"""
+
+
+class ReferenceRuns:
+    """Runs of other models over the same instances: resolved (n, m), 1, 0 or NaN. ValueError when none is known."""
+
+    def __init__(self, resolved: FloatArray) -> None:
+        self.items: ItemResponse = fit_irt(resolved)
+        p = self.items.probability()
+        known = ~np.isnan(resolved)
+        residual = np.where(known, resolved - p, 0.0) / np.sqrt(p * (1 - p) + FLOOR)
+        self.coupling: FloatArray = COUPLING * (residual @ residual.T) / resolved.shape[1]
+        able = p.mean(axis=0) >= ABLE
+        self.expected: float = float(self.items.ability[able].mean() if able.any() else self.items.ability.mean())
+        self.spread: float = float(self.items.ability[able].std()) if able.sum() > 1 else NEWCOMER_SD
+
+    def choose_anchors(self, n: int) -> IntArray:
+        """(n,) row numbers of the most useful instances to label, ascending. ValueError unless 1 <= n <= rows."""
+        a, b = self.items.slope, self.items.difficulty
+        if not 1 <= n <= len(a):
+            raise ValueError(f"cannot choose {n} anchors among {len(a)} instances")
+        steps = np.linspace(-1.5, 1.5, 7)
+        weight = np.exp(-0.5 * steps**2)
+        p = self.items.probability(self.expected + max(self.spread, 0.1) * steps)
+        variance = (p * (1 - p)) @ (weight / weight.sum())
+        information = a**2 * variance
+        order = np.argsort(b / np.maximum(a, 0.05), kind="stable")
+        reached = np.cumsum(np.sqrt(variance[order]))
+        stratum = np.minimum((reached / reached[-1] * n - 1e-9).astype(int), n - 1)
+        best: dict[int, int] = {}
+        for row, k in zip(order.tolist(), stratum.tolist(), strict=True):
+            if k not in best or information[row] > information[best[k]]:
+                best[k] = row
+        # an instance may fill more than its stratum; the most informative others take the empty places
+        taken = set(best.values())
+        others = [row for row in np.argsort(-information, kind="stable").tolist() if row not in taken]
+        return np.sort(np.array([*taken, *others[: n - len(taken)]], dtype=np.int64))
+
+    def estimate(self, labels: FloatArray) -> RateEstimate:
+        """The rate of a model with outcomes `labels` (n,): 1, 0, or NaN where it was not run. ValueError if all are."""
+        labelled = ~np.isnan(labels)
+        if labels.shape != self.items.difficulty.shape or not labelled.any():
+            raise ValueError(
+                f"labels must be {self.items.difficulty.shape} with one known at least, got {labels.shape} with "
+                f"{int(labelled.sum())} known"
+            )
+        y, a, b = labels[labelled], self.items.slope, self.items.difficulty
+        theta, precision = self.expected, NEWCOMER_SD**-2
+        curvature = precision
+        for _ in range(50):
+            p = sigmoid(a[labelled] * theta - b[labelled])
+            curvature = float(a[labelled] ** 2 @ (p * (1 - p))) + precision
+            step = (float(a[labelled] @ (y - p)) - (theta - self.expected) * precision) / curvature
+            theta += float(np.clip(step, -1.0, 1.0))
+            if abs(step) < 1e-6:
+                break
+        p = sigmoid(a * theta - b)
+        sd = np.sqrt(p * (1 - p) + FLOOR)
+        kernel = self.coupling[np.ix_(labelled, labelled)] + np.eye(len(y))
+        cross = self.coupling[np.ix_(~labelled, labelled)]
+        followed = cross @ np.linalg.solve(kernel, (y - p[labelled]) / sd[labelled])
+        probability = np.array(labels)
+        probability[~labelled] = np.clip(p[~labelled] + sd[~labelled] * followed, 0.0, 1.0)
+        rate = float(probability.mean())
+        # of the unlabelled: luck, what the residuals share beyond the labels, and the ability's own uncertainty
+        u = sd[~labelled]
+        shared = self.coupling[np.ix_(~labelled, ~labelled)] - cross @ np.linalg.solve(kernel, cross.T)
+        tilt = float((a * p * (1 - p))[~labelled].sum())
+        variance = float((u**2).sum() + u @ shared @ u) + tilt**2 / curvature
+        half = Z95 * np.sqrt(max(variance, 0.0)) / len(labels)
+        return RateEstimate(rate, max(rate - half, 0.0), min(rate + half, 1.0), theta, probability, int(labelled.sum()))
+
+
+def choose_anchors(resolved: FloatArray, n: int) -> IntArray:
+    """(n,) rows of the reference runs' outcomes (rows, m) on which a new model is best labelled."""
+    return ReferenceRuns(resolved).choose_anchors(n)
