@@ -12,7 +12,7 @@ from router.clustering import one_thread
 from router.curves import Curve
 from router.decision import act_out, is_sequential
 from router.outcomes import OutcomeMatrix, Replay
-from router.policies.base import Policy, choose
+from router.policies.base import Policy
 
 Fold = tuple[IntArray, IntArray]
 """row numbers of (train, test)"""
@@ -69,6 +69,16 @@ def check_folds(splits: Folds, n: int) -> None:
                 raise ValueError(f"repeat {repeat}, fold {k} trains on rows outside 0…{n - 1}")
 
 
+def check_auxiliary(auxiliary: OutcomeMatrix | None, outcomes: OutcomeMatrix) -> None:
+    """ValueError unless `auxiliary` has the instances of `outcomes`, in order, and none of its models."""
+    if auxiliary is None:
+        return
+    if auxiliary.instances != outcomes.instances:
+        raise ValueError("auxiliary outcomes must be on the same instances as the pool's, in the same order")
+    if both := set(auxiliary.models) & set(outcomes.models):
+        raise ValueError(f"auxiliary outcomes contain models of the pool: {', '.join(sorted(both))}")
+
+
 def crossfit(
     policy: Policy,
     X: Features,
@@ -77,15 +87,17 @@ def crossfit(
     *,
     cost_weights: Sequence[float] | None = None,
     corpus: Features | None = None,
+    auxiliary: OutcomeMatrix | None = None,
 ) -> CrossFit:
     """Decide every instance by a clone of `policy` fitted without it, once per repeat.
 
     X (n, d) are the instances' embeddings, `corpus` (c, d) embeddings of unlabelled texts that are no instances.
-    With `cost_weights`, the curve over these λ comes from the same fits. Cascades pay for every attempt.
+    With `cost_weights`, the curve over these λ comes from the same fits. Cascades pay for every attempt. Of
+    `auxiliary`, outcomes of other models on the same instances, each fold sees its training rows only.
     """
     check_folds(splits, len(outcomes))
     with one_thread():
-        return _replay(policy, X, outcomes, splits, cost_weights, corpus)
+        return _replay(policy, X, outcomes, splits, cost_weights, corpus, auxiliary)
 
 
 def in_sample(
@@ -95,11 +107,12 @@ def in_sample(
     *,
     cost_weights: Sequence[float] | None = None,
     corpus: Features | None = None,
+    auxiliary: OutcomeMatrix | None = None,
 ) -> CrossFit:
     """Fit and decide on the same instances: flattering by construction, show it only beside its null."""
     everything = np.arange(len(outcomes))
     with one_thread():
-        return _replay(policy, X, outcomes, [[(everything, everything)]], cost_weights, corpus)
+        return _replay(policy, X, outcomes, [[(everything, everything)]], cost_weights, corpus, auxiliary)
 
 
 def fit_features(policy: Policy, X: FloatArray, splits: Folds, corpus: Features | None = None) -> list[list[Policy]]:
@@ -124,9 +137,7 @@ def decide(
     if len(cost_weights) == 1:
         choices = policy.predict(X[test], cost_weights[0])[None, :]
     else:
-        scores, costs = policy.scores(X[test]), policy.costs(X[test])
-        own = policy.get_params()["cost_weight"]
-        choices = np.stack([choose(scores, costs, own if w is None else w) for w in cost_weights])
+        choices = policy.sweep(X[test], cost_weights)
     return choices, np.stack([table[test, choices] for table in (outcomes.resolved, outcomes.cost, outcomes.seconds)])
 
 
@@ -137,15 +148,17 @@ def _replay(
     splits: Folds,
     cost_weights: Sequence[float] | None,
     corpus: Features | None,
+    auxiliary: OutcomeMatrix | None,
 ) -> CrossFit:
     n, m = outcomes.resolved.shape
     X = as_features(X, rows=n)
+    check_auxiliary(auxiliary, outcomes)
     weights: list[float | None] = [None, *(cost_weights or ())]
     choices = np.zeros((len(weights), len(splits), n), dtype=np.int64)
     brought = np.full((3, len(weights), len(splits), n), np.nan)
     for repeat, (parts, policies) in enumerate(zip(splits, fit_features(policy, X, splits, corpus), strict=True)):
         for (train, test), fold_policy in zip(parts, policies, strict=True):
-            fold_policy.fit_outcomes(outcomes.take(train))
+            fold_policy.fit_outcomes(outcomes.take(train), None if auxiliary is None else auxiliary.take(train))
             choices[:, repeat, test], brought[:, :, repeat, test] = decide(fold_policy, X, outcomes, test, weights)
     resolved, cost, seconds = mean_known(brought, axis=2)
     return CrossFit(

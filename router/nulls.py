@@ -9,7 +9,7 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, as_features
 from router.clustering import one_thread
-from router.crossfit import Folds, check_folds, decide, fit_features
+from router.crossfit import Folds, check_auxiliary, check_folds, decide, fit_features
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies.base import Policy
 
@@ -88,20 +88,23 @@ def permutation_null(
     trades: int | None = None,
     seed: int = 0,
     corpus: Features | None = None,
+    auxiliary: OutcomeMatrix | None = None,
 ) -> PermutationNull:
     """Test a policy's held-out gain against outcomes redrawn with every model's and every instance's total kept.
 
     Such outcomes keep which models are strong and which instances are hard, and nothing else. Outcomes are refitted in
     every fold of every permutation; features do not depend on outcomes and are fitted once per fold. Costs stay as
-    recorded. Raises OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its rows of X.
+    recorded, and so do `auxiliary` outcomes: with every instance's total its hardness is kept, too. Raises
+    OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its rows of X.
     """
     resolved = _complete(outcomes)
     n = len(outcomes)
     X = as_features(X, rows=n)
     check_folds(splits, n)
+    check_auxiliary(auxiliary, outcomes)
     policies = fit_features(policy, X, splits, corpus)
     fitted = [
-        (train, test, outcomes.take(train), fold_policy)
+        (train, test, outcomes.take(train), None if auxiliary is None else auxiliary.take(train), fold_policy)
         for parts, part_policies in zip(splits, policies, strict=True)
         for (train, test), fold_policy in zip(parts, part_policies, strict=True)
     ]
@@ -110,8 +113,8 @@ def permutation_null(
     def gain(verdicts: FloatArray) -> float:
         redrawn = outcomes.with_resolved(verdicts)
         hits = 0.0
-        for train, test, training, fold_policy in fitted:
-            fold_policy.fit_outcomes(training.with_resolved(verdicts[train]))
+        for train, test, training, others, fold_policy in fitted:
+            fold_policy.fit_outcomes(training.with_resolved(verdicts[train]), others)
             hits += decide(fold_policy, X, redrawn, test, [None])[1][0].sum()
         return float(hits / len(splits) - best_single)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
@@ -51,10 +52,20 @@ class Policy(Protocol):
     def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
         """Learn from training embeddings X (n, d) and optional unlabelled texts' embeddings `corpus` (c, d)."""
 
-    def fit_outcomes(self, outcomes: OutcomeMatrix) -> Self:
-        """Learn from the outcomes of the rows given to `fit_features`."""
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
+        """Learn from the outcomes of the rows given to `fit_features`.
 
-    def fit(self, X: Features, outcomes: OutcomeMatrix, corpus: Features | None = None) -> Self:
+        `auxiliary` are other models' outcomes on the same rows: they may tell how hard an instance is, but are never
+        routed to. A policy that has no use for them ignores them.
+        """
+
+    def fit(
+        self,
+        X: Features,
+        outcomes: OutcomeMatrix,
+        corpus: Features | None = None,
+        auxiliary: OutcomeMatrix | None = None,
+    ) -> Self:
         """`fit_features` then `fit_outcomes`."""
 
     def scores(self, X: Features) -> FloatArray:
@@ -63,8 +74,14 @@ class Policy(Protocol):
     def costs(self, X: Features) -> FloatArray:
         """(n, m) estimated USD, free of NaN."""
 
+    def seconds(self, X: Features) -> FloatArray:
+        """(n, m) estimated seconds, free of NaN."""
+
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
-        """(n,) index of the chosen model: `choose(scores, costs, cost_weight)`."""
+        """(n,) index of the chosen model: `choose(scores, costs, cost_weight, seconds, time_weight)`."""
+
+    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        """(w, n) `predict` for each λ of `cost_weights` (None: the policy's own), estimating only once."""
 
     def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
         """Why `choices` (n,), as read from the fitted arrays."""
@@ -86,7 +103,10 @@ class OneShotPolicy:
     name: ClassVar[str]
     fitted: ClassVar[dict[str, str]]
     cost_weight: float
+    time_weight: float = 0.0
     models_: tuple[str, ...]
+    cost_: FloatArray
+    seconds_: FloatArray
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -104,21 +124,41 @@ class OneShotPolicy:
     def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
         raise NotImplementedError
 
-    def fit_outcomes(self, outcomes: OutcomeMatrix) -> Self:
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
         raise NotImplementedError
 
     def scores(self, X: Features) -> FloatArray:
         raise NotImplementedError
 
     def costs(self, X: Features) -> FloatArray:
-        raise NotImplementedError
+        """(n, m) training means `cost_` (m,), unless the subclass knows better."""
+        self.check_fitted()
+        return np.broadcast_to(fill_costs(self.cost_), (len(X), len(self.cost_)))
 
-    def fit(self, X: Features, outcomes: OutcomeMatrix, corpus: Features | None = None) -> Self:
-        return self.fit_features(X, corpus).fit_outcomes(outcomes)
+    def seconds(self, X: Features) -> FloatArray:
+        """(n, m) training means `seconds_` (m,), unless the subclass knows better; zeros where it has none."""
+        self.check_fitted()
+        seconds = getattr(self, "seconds_", np.zeros(len(self.models_)))
+        return np.broadcast_to(fill_costs(seconds), (len(X), len(self.models_)))
+
+    def fit(
+        self,
+        X: Features,
+        outcomes: OutcomeMatrix,
+        corpus: Features | None = None,
+        auxiliary: OutcomeMatrix | None = None,
+    ) -> Self:
+        return self.fit_features(X, corpus).fit_outcomes(outcomes, auxiliary)
 
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
-        weight = self.cost_weight if cost_weight is None else cost_weight
-        return choose(self.scores(X), self.costs(X), weight)
+        choices: IntArray = self.sweep(X, [cost_weight])[0]
+        return choices
+
+    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        scores, costs = self.scores(X), self.costs(X)
+        seconds = self.seconds(X) if self.time_weight else None
+        weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
+        return np.stack([choose(scores, costs, weight, seconds, self.time_weight) for weight in weights])
 
     def fitted_arrays(self) -> FittedArrays:
         self.check_fitted()
@@ -144,13 +184,25 @@ class OneShotPolicy:
             raise PolicyNotFittedError(f"policy {self.name!r} is not fitted; call fit(X, outcomes) first")
 
 
-def choose(scores: FloatArray, costs: FloatArray, cost_weight: float) -> IntArray:
-    """(n,) argmax over models of scores − λ·costs, both (n, m), λ in resolved instances per USD.
+def choose(
+    scores: FloatArray,
+    costs: FloatArray,
+    cost_weight: float,
+    seconds: FloatArray | None = None,
+    time_weight: float = 0.0,
+) -> IntArray:
+    """(n,) argmax over models of scores − λ·costs − μ·seconds, all (n, m); λ in resolved instances per USD, μ per
+    second.
 
-    Ties go to the cheaper model, then to the first. λ = ∞ picks the cheapest, among equally cheap ones the best score.
+    Ties go to the cheaper model, then to the first. λ = ∞ picks the cheapest, among equally cheap ones the best of
+    scores − μ·seconds.
     """
     if not cost_weight >= 0:
         raise PolicyParameterError(f"cost_weight must be a number >= 0, got {cost_weight}")
+    if not 0 <= time_weight < np.inf:
+        raise PolicyParameterError(f"time_weight must be a finite number >= 0, got {time_weight}")
+    if seconds is not None and time_weight:
+        scores = scores - time_weight * seconds
     if np.isinf(cost_weight):
         value, tie_break = -costs, -scores
     else:
@@ -160,7 +212,7 @@ def choose(scores: FloatArray, costs: FloatArray, cost_weight: float) -> IntArra
 
 
 def fill_costs(mean_cost: FloatArray) -> FloatArray:
-    """(m,) mean costs without NaN: zeros when none is known.
+    """(m,) mean costs (or seconds) without NaN: zeros when none is known.
 
     Where only some are known, an unknown one counts as the dearest known: no model looks cheap for want of a price.
     """

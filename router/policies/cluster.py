@@ -10,7 +10,7 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import KMeansClusters, nearest
 from router.outcomes import OutcomeError, OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, fill_costs, known_rates
+from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, known_rates
 
 
 @dataclass(eq=False)
@@ -18,7 +18,7 @@ class ClusterPolicy(OneShotPolicy):
     """K-means clusters of issue texts, a success profile per cluster, argmax (Hypernova; UniRoute's one-hot Φ).
 
     Fitted: `centroids_` (k, d); `profile_` (k, m) estimated P(resolved), thin cells filled; `counts_` (k, m) known
-    training outcomes behind each cell; `overall_` (m,) training rates; `cost_` (m,) mean USD, NaN when unknown.
+    training outcomes behind each cell; `overall_` (m,) training rates; `cost_`, `seconds_` (m,) means, NaN if unknown.
     """
 
     name: ClassVar[str] = "cluster"
@@ -28,6 +28,7 @@ class ClusterPolicy(OneShotPolicy):
         "counts_": "km",
         "overall_": "m",
         "cost_": "m",
+        "seconds_": "m",
     }
 
     n_clusters: int = 20
@@ -36,6 +37,8 @@ class ClusterPolicy(OneShotPolicy):
     """a cell with fewer known outcomes falls back to the model's overall rate; an empty cell always does"""
     cost_weight: float = 0.0
     """λ, resolved instances per USD"""
+    time_weight: float = 0.0
+    """μ, resolved instances per second"""
     seed: int = 0
     """seed of K-means"""
 
@@ -48,7 +51,7 @@ class ClusterPolicy(OneShotPolicy):
         self._membership: FloatArray = np.eye(self.n_clusters)[:, clusters.assign(X)]
         return self
 
-    def fit_outcomes(self, outcomes: OutcomeMatrix) -> Self:
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
         """Learn the profile from the outcomes of the rows `fit_features` saw, in the same order."""
         if not hasattr(self, "_membership"):
             raise PolicyNotFittedError("policy 'cluster': fit_features(X) comes before fit_outcomes(outcomes)")
@@ -59,7 +62,8 @@ class ClusterPolicy(OneShotPolicy):
         self.models_ = outcomes.models
         self.counts_: FloatArray = self._membership @ known
         self.overall_: FloatArray = known_rates(outcomes)
-        self.cost_: FloatArray = outcomes.mean_cost()
+        self.cost_ = outcomes.mean_cost()
+        self.seconds_ = outcomes.mean_seconds()
         thin = self.counts_ < max(self.min_count, 1)
         self.profile_: FloatArray = np.where(thin, self.overall_, sums / np.maximum(self.counts_, 1))
         return self
@@ -67,10 +71,6 @@ class ClusterPolicy(OneShotPolicy):
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
         return self.profile_[nearest(X, self.centroids_)]
-
-    def costs(self, X: Features) -> FloatArray:
-        self.check_fitted()
-        return np.broadcast_to(fill_costs(self.cost_), (len(X), len(self.cost_)))
 
     def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
         clusters = nearest(X, self.centroids_)

@@ -9,7 +9,7 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, fill_costs, known_rates
+from router.policies.base import Explanation, OneShotPolicy, known_rates
 
 
 @dataclass(eq=False)
@@ -20,27 +20,26 @@ class BestFixedPolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "best-fixed"
-    fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m"}
+    fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m", "seconds_": "m"}
 
     cost_weight: float = 0.0
     """λ, resolved instances per USD"""
+    time_weight: float = 0.0
+    """μ, resolved instances per second"""
 
     def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
         return self
 
-    def fit_outcomes(self, outcomes: OutcomeMatrix) -> Self:
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
         self.models_ = outcomes.models
         self.overall_: FloatArray = known_rates(outcomes)
-        self.cost_: FloatArray = outcomes.mean_cost()
+        self.cost_ = outcomes.mean_cost()
+        self.seconds_ = outcomes.mean_seconds()
         return self
 
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
         return np.broadcast_to(self.overall_, (len(X), len(self.overall_)))
-
-    def costs(self, X: Features) -> FloatArray:
-        self.check_fitted()
-        return np.broadcast_to(fill_costs(self.cost_), (len(X), len(self.cost_)))
 
     def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
         return [

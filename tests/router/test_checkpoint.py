@@ -103,4 +103,4 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_is_plain_safetensors(saved: Path) -> None:
-    assert set(load_file(saved)) == {"centroids_", "profile_", "counts_", "overall_", "cost_"}
+    assert set(load_file(saved)) == {"centroids_", "profile_", "counts_", "overall_", "cost_", "seconds_"}

@@ -21,8 +21,9 @@ class Spy(BestFixedPolicy):
         self.rows = set(X[:, 0].astype(int))
         return self
 
-    def fit_outcomes(self, outcomes: OutcomeMatrix) -> "Spy":
+    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> "Spy":
         self.ids = set(outcomes.instances)
+        assert auxiliary is None or auxiliary.instances == outcomes.instances
         return super().fit_outcomes(outcomes)
 
     def predict(self, X: Features, cost_weight: float | None = None) -> np.ndarray:
@@ -54,7 +55,8 @@ def test_folds_depend_on_the_seed_only() -> None:
 def test_a_policy_never_decides_what_it_trained_on(world) -> None:
     Spy.seen.clear()
     X = np.column_stack([np.arange(120), np.ones(120)])
-    crossfit(Spy(), X, world.outcomes, folds(120, 10, 3))
+    others = OutcomeMatrix.build(world.outcomes.instances, ["elsewhere"], np.ones((120, 1)))
+    crossfit(Spy(), X, world.outcomes, folds(120, 10, 3), auxiliary=others)
     assert len(Spy.seen) == 30
     for rows, ids, decided in Spy.seen:
         assert ids == {f"repo__{row}" for row in rows}
@@ -130,6 +132,14 @@ def test_unknown_outcomes_do_not_poison_the_means(world) -> None:
     assert 0.7 < routed.rate < 1
     assert np.isfinite(routed.cost_per_instance)
     assert np.isnan(routed.cost[::7]).all()
+
+
+def test_auxiliary_outcomes_must_be_other_models_on_the_same_instances(world) -> None:
+    splits, everything = folds(120, 5, 1), np.arange(120)
+    with pytest.raises(ValueError, match="same instances"):
+        crossfit(Spy(), world.X, world.outcomes, splits, auxiliary=world.outcomes.take(everything[::-1]))
+    with pytest.raises(ValueError, match="models of the pool: cheap"):
+        crossfit(Spy(), world.X, world.outcomes, splits, auxiliary=world.outcomes.pool(["cheap"]))
 
 
 def test_one_embedding_per_instance_is_required(world) -> None:

@@ -127,6 +127,17 @@ def test_a_higher_cost_weight_never_chooses_dearer_models(seed: int, low: float,
     assert (costs[rows, cheap] <= costs[rows, dear] + 1e-9).all()
 
 
+def test_a_time_weight_prefers_the_faster(world) -> None:
+    quick = make_policy("best-fixed", time_weight=1.0).fit(world.X, world.outcomes)
+    assert set(quick.predict(world.X)) == {2}
+    assert quick.seconds(world.X)[0].tolist() == [30, 20, 10]
+    untimed = OutcomeMatrix.build(world.outcomes.instances, world.outcomes.models, world.outcomes.resolved)
+    best = untimed.best_single()
+    assert set(make_policy("best-fixed", time_weight=1.0).fit(world.X, untimed).predict(world.X)) == {best}
+    with pytest.raises(PolicyParameterError, match="time_weight"):
+        quick.set_params(time_weight=-1.0).predict(world.X)
+
+
 def test_an_unknown_price_never_looks_cheap() -> None:
     assert fill_costs(np.array([np.nan, 2.0, 1.0])).tolist() == [2, 2, 1]
     assert fill_costs(np.array([np.nan, np.nan])).tolist() == [0, 0]
