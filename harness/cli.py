@@ -108,6 +108,18 @@ def replay(
         str, typer.Option(help="Any sentence-transformers model, by name or path.")
     ] = "all-MiniLM-L6-v2",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/replay-latest"),
+    auxiliary: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of runs that may inform difficulty but never enter the pool (repeatable)."),
+    ] = None,
+    repeats_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of a model's repeated runs, for the repeatable oracle (repeatable)."),
+    ] = None,
+    null_sizes: Annotated[
+        str | None,
+        typer.Option(help="Sizes of random clusters to compare with, e.g. 120,80,… summing to all instances."),
+    ] = None,
 ) -> None:
     """What routing is worth on recorded outcomes: seconds, no Docker, no key.
 
@@ -122,7 +134,8 @@ def replay(
 
     results = run(
         outcomes, tasks, pool=pool, policies=policy or ["cluster"], folds=folds, repeats=repeats, seed=seed,
-        embedder=embedder, out=out, show_bar=True, progress=_say,
+        embedder=embedder, out=out, show_bar=True, progress=_say, auxiliary=auxiliary or (),
+        repeats_from=repeats_from or (), null_sizes=_sizes(null_sizes),
     )  # fmt: skip
     print(render_terminal(results))
     _say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
@@ -213,6 +226,13 @@ def main() -> None:
     except OSError as error:
         _say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
         sys.exit(EXIT_ENVIRONMENT)
+
+
+def _sizes(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise InputError(f"--null-sizes: '{text}' is not a list of whole numbers like 120,80,300") from None
 
 
 def _say(message: str) -> None:
