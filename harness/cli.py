@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -139,6 +140,22 @@ def replay(
     )  # fmt: skip
     print(render_terminal(results))
     _say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
+    if find_spec("matplotlib") is not None:
+        from harness.report.figures import write_figures
+
+        if written := write_figures(results, out / "figures"):
+            _say(f"figures: {', '.join(str(path) for path in written)}")
+
+
+@app.command()
+def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
+    """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
+    from harness.report.figures import write_figures
+    from harness.report.results import read_results
+
+    folder = run if run.is_dir() else run.parent
+    for path in write_figures(read_results(run), folder / "figures"):
+        print(path)
 
 
 lab = typer.Typer(no_args_is_help=True, help="Whether the tests behind the claims keep their word.")

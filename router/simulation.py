@@ -2,9 +2,10 @@
 
 P(instance i is resolved by model h) = σ(s·d_i + θ_h + δ·k(i, h)), d_i ~ N(0, 1) partly readable from the text.
 
-With δ = 0 this is Rasch's model: models differ in strength, instances in hardness, no model has instances of its own. Row and column sums are then sufficient statistics, which makes the permutation null exact. With δ > 0 every topic (a
-K-means cluster of the embeddings) has a model that is better at it (k = 1) than the others (k = −1), and δ is chosen so
-that routing by topic is expected to resolve a stated share more than the best single model.
+With δ = 0 this is Rasch's model: models differ in strength, instances in hardness, no model has instances of its own.
+Row and column sums are then sufficient statistics, which makes the permutation null exact. With δ > 0 every topic (a
+K-means cluster of the embeddings) has a model that is better at it (k = 1) than the others (k = −1), and δ is chosen
+so that routing by topic is expected to resolve a stated share more than the best single model.
 """
 
 from __future__ import annotations
