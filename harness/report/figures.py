@@ -100,10 +100,13 @@ def _cost_quality(results: Results) -> Figure | None:
         label = f"repeatable oracle {repeatable.resolved:.0f}"
         axes.axhline(repeatable.resolved / n, color="0.4", linestyle=":", linewidth=1, label=label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("${x:.2g}")
+    axes.xaxis.set_minor_formatter("${x:.2g}")
+    axes.margins(x=0.12)
     axes.set_xlabel("USD per instance")
     axes.set_ylabel(f"share resolved of {n} instances")
     axes.set_title(results.dataset, fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="upper right")
     return figure
 
 
