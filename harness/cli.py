@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -107,6 +108,18 @@ def replay(
         str, typer.Option(help="Any sentence-transformers model, by name or path.")
     ] = "all-MiniLM-L6-v2",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/replay-latest"),
+    auxiliary: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of runs that may inform difficulty but never enter the pool (repeatable)."),
+    ] = None,
+    repeats_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of a model's repeated runs, for the repeatable oracle (repeatable)."),
+    ] = None,
+    null_sizes: Annotated[
+        str | None,
+        typer.Option(help="Sizes of random clusters to compare with, e.g. 120,80,… summing to all instances."),
+    ] = None,
 ) -> None:
     """What routing is worth on recorded outcomes: seconds, no Docker, no key.
 
@@ -121,10 +134,75 @@ def replay(
 
     results = run(
         outcomes, tasks, pool=pool, policies=policy or ["cluster"], folds=folds, repeats=repeats, seed=seed,
-        embedder=embedder, out=out, show_bar=True, progress=_say,
+        embedder=embedder, out=out, show_bar=True, progress=_say, auxiliary=auxiliary or (),
+        repeats_from=repeats_from or (), null_sizes=_sizes(null_sizes),
     )  # fmt: skip
     print(render_terminal(results))
     _say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
+    if find_spec("matplotlib") is not None:
+        from harness.report.figures import write_figures
+
+        if written := write_figures(results, out / "figures"):
+            _say(f"figures: {', '.join(str(path) for path in written)}")
+
+
+@app.command()
+def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
+    """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
+    from harness.report.figures import write_figures
+    from harness.report.results import read_results
+
+    folder = run if run.is_dir() else run.parent
+    for path in write_figures(read_results(run), folder / "figures"):
+        print(path)
+
+
+lab = typer.Typer(no_args_is_help=True, help="Whether the tests behind the claims keep their word.")
+app.add_typer(lab, name="lab")
+
+
+@lab.command()
+def calibrate(
+    policy: Annotated[str, typer.Option(help="The routing policy to judge.")] = "cluster",
+    clusters: Annotated[int | None, typer.Option(min=1, help="Its number of clusters, where it has them.")] = None,
+    pools: Annotated[int, typer.Option(min=1, help="Simulated pools per planted effect.")] = 200,
+    gain: Annotated[
+        list[float] | None, typer.Option(help="Planted routable effect in points (repeatable; default: 3).")
+    ] = None,
+    topics: Annotated[int, typer.Option(min=2, help="Topics that carry the planted effect.")] = 2,
+    instances: Annotated[int, typer.Option(min=10, help="Instances per pool.")] = 500,
+    tasks: Annotated[
+        str | None, typer.Option(help="Embed these instances' problem statements; default: random embeddings.")
+    ] = None,
+    permutations: Annotated[int, typer.Option(min=19, help="Redrawn outcomes per pool.")] = 200,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("results/replay/calibration.json"),
+) -> None:
+    """How often a win is claimed where there is nothing to find, and where an effect of known size was planted.
+
+    Example:
+
+        polyswe lab calibrate --clusters 3 --gain 1 --gain 3 --gain 5
+    """
+    _quiet_libraries()
+    from harness.lab import GAINS, Settings
+    from harness.lab import calibrate as run
+
+    embeddings = None
+    if tasks is not None:
+        from harness.embeddings import embed_texts
+        from harness.replay import read_problem_statements
+
+        embeddings = embed_texts(list(read_problem_statements(tasks).values()), show_bar=True)
+    settings = Settings(
+        policy, {} if clusters is None else {"n_clusters": clusters}, pools, tuple(gain or GAINS), topics, instances,
+        folds, repeats, permutations, seed, "random" if tasks is None else Path(tasks).name,
+    )  # fmt: skip
+    print(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
+    _say(f"settings and shares: {out}")
 
 
 @app.command()
@@ -215,6 +293,13 @@ def main() -> None:
     except OSError as error:
         _say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
         sys.exit(EXIT_ENVIRONMENT)
+
+
+def _sizes(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise InputError(f"--null-sizes: '{text}' is not a list of whole numbers like 120,80,300") from None
 
 
 def _say(message: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from harness.cache import TextEmbedder
 from harness.embeddings import embed_texts
 from harness.errors import InputError
-from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.instances import load_rows
 from harness.report.results import PERMUTATIONS, Progress, build_results, silent
 from harness.report.schema import Results
@@ -36,6 +37,9 @@ def replay(
     cache: Path | None = None,
     progress: Progress = silent,
     show_bar: bool = False,
+    auxiliary: Sequence[str | Path] = (),
+    repeats_from: Sequence[str | Path] = (),
+    null_sizes: Sequence[int] = (),
 ) -> Results:
     """Evaluate routing policies on recorded outcomes; the same arguments give the same numbers.
 
@@ -54,6 +58,9 @@ def replay(
         cache: root of the cache for downloads and embeddings.
         progress: told each stage, see `harness.report.results.build_results`.
         show_bar: draw a progress bar while texts are embedded.
+        auxiliary: sources of runs that may inform difficulty and never enter the pool.
+        repeats_from: sources of repeated runs of a model, see `harness.importers.repeats`.
+        null_sizes: sizes of clusters to draw at random beside the policies' own.
 
     Raises:
         InputError: anything given that cannot be used.
@@ -62,6 +69,15 @@ def replay(
     loaded = load_outcomes(outcome_sources, cache=cache)
     statements = read_problem_statements(tasks, split=split)
     matrix, notes = outcome_matrix(loaded.runs, pool, list(statements), allow_faulty=allow_faulty)
+    others = None
+    told: list[str] = []
+    if auxiliary:
+        recorded = load_outcomes(auxiliary, cache=cache)
+        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements))
+    repeated: list[RepeatedModel] = []
+    if repeats_from:
+        repeated, left_out = repeated_models(load_outcomes(repeats_from, cache=cache).runs, matrix.instances)
+        told += left_out
     texts = [statements[instance] for instance in matrix.instances]
     progress(f"embedding {len(texts)} problem statements")
     embeddings = embed_texts(texts, embedder, cache=cache, show_bar=show_bar)
@@ -70,19 +86,32 @@ def replay(
         embeddings,
         dataset=Path(tasks).name if Path(tasks).is_file() else str(tasks),
         evaluation="recorded",
-        policies=policies,
+        # the leader chosen in training folds, beside the one chosen in hindsight
+        policies=list(dict.fromkeys([*policies, "best-fixed"])),
         folds=folds,
         repeats=repeats,
         seed=seed,
         permutations=permutations,
         policy_params=policy_params,
-        notes=[*loaded.notes, *notes],
+        notes=[*loaded.notes, *notes, *told],
         progress=progress,
+        auxiliary=others,
+        repositories=[repository_of(instance) for instance in matrix.instances],
+        repeated=repeated,
+        null_sizes=null_sizes,
     )
     if out is not None:
         write_outcomes_csv(matrix, out / "outcomes.csv")
         write_results(results, out)
     return results
+
+
+def repository_of(instance: str) -> str:
+    """The repository in SWE-bench's ids: "django__django" of "django__django-11099".
+
+    Ids of another kind are one repository together, which leaves nothing to leave out.
+    """
+    return instance.rpartition("-")[0] if "__" in instance else ""
 
 
 def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:

@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from harness.importers.duplicates import flag_copies, merge_listings, same_verdicts
+from harness.importers.evaluation import is_evaluation_report, read_evaluation_report
+from harness.importers.experiments import find_submissions, read_experiments
 from harness.importers.leaderboards import read_leaderboards
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
-from harness.importers.source import read_source
+from harness.importers.source import is_url, read_source
 from harness.importers.table import read_csv, write_outcomes_csv
 from harness.names import match_names
 
 if TYPE_CHECKING:
+    from router.arrays import FloatArray
     from router.outcomes import OutcomeMatrix
 
 __all__ = [
     "RecordedCell",
     "RecordedOutcomes",
     "RecordedRun",
+    "auxiliary_matrix",
     "load_outcomes",
     "outcome_matrix",
     "write_outcomes_csv",
@@ -33,7 +38,8 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
 
     Args:
         sources: the SWE-bench site's leaderboards.json, CSVs of outcomes (see `harness.importers.table`), run folders
-            with an outcomes.csv, or http(s) addresses of the first two.
+            with an outcomes.csv, reports of `swebench eval`, folders of SWE-bench/experiments (a submission, a split or
+            the repository), or http(s) addresses of files. A copy of another run has that as its `fault`.
         cache: folder for downloads (default `harness.cache.cache_dir()`).
 
     Raises:
@@ -42,19 +48,29 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
     """
     if not sources:
         raise InputError("no outcomes given: name a leaderboards.json or a CSV of outcomes")
-    runs: dict[tuple[str, str], RecordedRun] = {}
+    runs: list[RecordedRun] = []
     notes: list[str] = []
     for name in dict.fromkeys(map(str, sources)):
-        source = read_source(name, cache)
-        loaded = read_leaderboards(source) if source.text.lstrip()[0] in "{[" else read_csv(source)
-        notes += [*source.notes, *loaded.notes]
-        for run in loaded.runs:
-            first = runs.setdefault((run.label, run.name if run.folder is None else ""), run)
-            if first is not run and first.cells != run.cells:
-                notes.append(
-                    f"'{run.name}' is in {first.source} and {run.source} with other outcomes; the first is used"
-                )
-    return RecordedOutcomes(tuple(runs.values()), tuple(notes))
+        loaded = _load(name, cache)
+        runs += loaded.runs
+        notes += loaded.notes
+    merged, doubts = merge_listings(runs)
+    return RecordedOutcomes(tuple(flag_copies(merged)), (*notes, *doubts))
+
+
+def _load(name: str, cache: Path | None) -> RecordedOutcomes:
+    """One source by its shape."""
+    folder = Path(name).expanduser()
+    if not is_url(name) and folder.is_dir() and not (folder / "outcomes.csv").is_file() and find_submissions(folder):
+        return read_experiments(folder)
+    source = read_source(name, cache)
+    if source.text.lstrip()[0] not in "{[":
+        loaded = read_csv(source)
+    elif is_evaluation_report(source.text):
+        loaded = read_evaluation_report(source)
+    else:
+        loaded = read_leaderboards(source)
+    return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
 
 
 def outcome_matrix(
@@ -76,7 +92,7 @@ def outcome_matrix(
         InputError: unknown or ambiguous names, a faulty run asked for, or nothing recorded for these instances.
     """
     wanted = frozenset(instances)
-    named = _by_name([run for run in runs if any(run.cells[i].resolved is not None for i in wanted & run.cells.keys())])
+    named = _named(runs, wanted)
     if not named:
         elsewhere = next((instance for run in runs for instance in run.cells), "nothing")
         raise InputError(
@@ -95,19 +111,65 @@ def outcome_matrix(
             raise InputError(f"'{model}' cannot be used: {fault}; take another run, or allow faulty runs")
         notes += [f"{model} contradicts itself: {fault}"] if fault is not None else []
         notes += named[model].notes
-    chosen = [named[model] for model in models]
-    known = [i for i in instances if any(i in run.cells and run.cells[i].resolved is not None for run in chosen)]
+    table = _table([named[model] for model in models], instances)
+    known = [i for i, row in zip(instances, table, strict=True) if any(cell.resolved is not None for cell in row)]
     if len(known) < len(instances):
         notes.append(
             f"{len(instances) - len(known)} of {len(instances)} instances have no outcome of the pool; left out"
         )
-    return _matrix(models, chosen, known), notes
+    kept = [row for row in table if any(cell.resolved is not None for cell in row)]
+    return _matrix(models, kept, known), notes
 
 
-def _by_name(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
-    """Runs under names of their own: where two share one, each says where it is from."""
-    counts = Counter(run.name for run in runs)
-    return {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in runs}
+def auxiliary_matrix(
+    runs: Sequence[RecordedRun], outcomes: OutcomeMatrix, *, benchmark: Sequence[str] | None = None
+) -> tuple[OutcomeMatrix | None, list[str]]:
+    """Runs that may inform how hard an instance is but are no candidates, over the instances of a pool's `outcomes`.
+
+    Left out: runs that are members of the pool (the same verdicts, under whatever name), runs with a fault, and runs
+    that know fewer than half of the instances. None when no run is left. Another run of a member's model is welcome.
+
+    Args:
+        runs: as `load_outcomes` gives them.
+        outcomes: the pool's matrix, whose instances are the rows.
+        benchmark: every instance of the benchmark, where `outcomes` has only some; for sources that list only what
+            they resolved.
+    """
+    import numpy as np
+
+    whole = list(benchmark or outcomes.instances)
+    columns: dict[str, RecordedRun] = {}
+    members = faulty = thin = 0
+    for name, run in _named(runs, frozenset(outcomes.instances)).items():
+        complete = run.speaks_of_all(whole)
+        verdicts = np.array([_number(run.cell(i, complete).resolved) for i in outcomes.instances])
+        own_name = f"{name} [{run.label}]" if name in outcomes.models else name
+        if any(
+            _same(verdicts, column, name == model)
+            for model, column in zip(outcomes.models, outcomes.resolved.T, strict=True)
+        ):
+            members += 1
+        elif run.fault is not None:
+            faulty += 1
+        elif np.isnan(verdicts).mean() > 0.5:
+            thin += 1
+        else:
+            columns[own_name] = run
+    notes = [
+        f"{len(columns)} auxiliary runs inform difficulty only and are never chosen (left out: {members} of the pool "
+        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances)"
+    ]
+    if not columns:
+        return None, notes
+    table = _table(list(columns.values()), outcomes.instances, whole)
+    return _matrix(list(columns), table, outcomes.instances), notes
+
+
+def _named(runs: Sequence[RecordedRun], wanted: frozenset[str]) -> dict[str, RecordedRun]:
+    """Runs that know any of the instances, under names of their own: where two share one, each says where from."""
+    relevant = [run for run in runs if any(run.cells[i].resolved is not None for i in wanted & run.cells.keys())]
+    counts = Counter(run.name for run in relevant)
+    return {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in relevant}
 
 
 def _default_pool(named: dict[str, RecordedRun], wanted: frozenset[str], allow_faulty: bool) -> list[str]:
@@ -115,16 +177,29 @@ def _default_pool(named: dict[str, RecordedRun], wanted: frozenset[str], allow_f
     if not sound:
         raise InputError("every recorded run contradicts its published rate; name other outcomes or allow faulty runs")
     coverage = {
-        name: sum(run.cells[i].resolved is not None for i in wanted & run.cells.keys()) for name, run in sound.items()
+        name: sum(run.cell(i, run.speaks_of_all(wanted)).resolved is not None for i in wanted)
+        for name, run in sound.items()
     }
     return [name for name, n in coverage.items() if n == max(coverage.values())]
 
 
-def _matrix(models: Sequence[str], runs: Sequence[RecordedRun], instances: Sequence[str]) -> OutcomeMatrix:
-    from router.outcomes import OutcomeMatrix
+def _same(a: FloatArray, b: FloatArray, named_alike: bool) -> bool:
+    """Whether two records (n,) are one run; of few instances only the name together with equal verdicts tells."""
+    import numpy as np
 
-    unknown = RecordedCell(None)
-    cells = [[run.cells.get(instance, unknown) for run in runs] for instance in instances]
+    return same_verdicts(a, b) or (named_alike and bool(((a == b) | np.isnan(a) | np.isnan(b)).all()))
+
+
+def _table(
+    runs: Sequence[RecordedRun], instances: Sequence[str], benchmark: Sequence[str] | None = None
+) -> list[list[RecordedCell]]:
+    """Cells by instance, then run."""
+    complete = [run.speaks_of_all(benchmark or instances) for run in runs]
+    return [[run.cell(i, whole) for run, whole in zip(runs, complete, strict=True)] for i in instances]
+
+
+def _matrix(models: Sequence[str], cells: list[list[RecordedCell]], instances: Sequence[str]) -> OutcomeMatrix:
+    from router.outcomes import OutcomeMatrix
 
     def column(field: str) -> list[list[float]]:
         return [[_number(getattr(cell, field)) for cell in row] for row in cells]

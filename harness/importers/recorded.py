@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -32,10 +32,27 @@ class RecordedRun:
     """The submission's folder: what makes two listings one run."""
     agent: str | None = None
     date: str | None = None
+    flag: str | None = None
+    """What its recorder remarked on it, e.g. that several attempts were made."""
     fault: str | None = None
     """Why its outcomes must not be used, where they contradict what was published."""
     notes: tuple[str, ...] = ()
     """What a reader of numbers computed from it has to know."""
+    universe: frozenset[str] | None = None
+    """For a source that lists only some instances and means that the others failed: every instance it is known to
+    speak of. None where each instance is recorded by itself."""
+
+    def cell(self, instance: str, whole: bool = False) -> RecordedCell:
+        """The cell of an instance. `whole`: the source speaks of every instance asked for, also those not listed."""
+        known = self.cells.get(instance)
+        if known is not None:
+            return known
+        failed = self.universe is not None and (whole or instance in self.universe)
+        return RecordedCell(False if failed else None)
+
+    def speaks_of_all(self, instances: Collection[str]) -> bool:
+        """Whether `instances` are the source's whole benchmark: every instance that it lists is among them."""
+        return self.universe is not None and self.universe <= set(instances)
 
     @property
     def label(self) -> str:

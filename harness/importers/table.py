@@ -67,6 +67,7 @@ def read_csv(source: Source) -> RecordedOutcomes:
             cells=by_instance,
             agent=about[model].get("agent") or None,
             date=about[model].get("date") or None,
+            flag=about[model].get("flag") or None,
         )
         for model, by_instance in cells.items()
     )

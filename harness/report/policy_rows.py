@@ -1,16 +1,19 @@
-"""The two rows of a policy: held out, with its permutation null; and in-sample, beside random clusters."""
+"""The rows of a policy: held out, with its permutation null; on unseen repositories; in-sample, by random clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import InputError
-from harness.report.rows import curve_figures, make_row
-from harness.report.schema import RandomClusters, Row
+from harness.report.rows import curve_figures, curve_points, make_row
+from harness.report.schema import ClusterProfile, RandomClusters, Row
+from harness.report.stats import Z95, detectable_gain
+from harness.report.verdict import BASELINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +33,11 @@ def silent(message: str) -> None:
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """A policy's two rows, and what was changed to make it fit."""
+    """A policy's rows, its clusters, and what was changed to make it fit."""
 
-    cross_fitted: Row
-    in_sample: Row
+    rows: tuple[Row, ...]
+    """cross-fitted; leaving one repository out, where there are repositories; in-sample, unless it does not route"""
+    clusters: tuple[ClusterProfile, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -50,9 +54,13 @@ class Laboratory:
     seed: int
     permutations: int
     progress: Progress = silent
+    repositories: Sequence[str] | None = None
+    """(n,) the repository of each instance; None leaves the rows on unseen repositories out"""
+    auxiliary: OutcomeMatrix | None = None
+    """(n, a) runs that may inform difficulty and are never chosen"""
 
     def evaluate(self, name: str, params: dict[str, Any]) -> EvaluatedPolicy:
-        """Both rows of a policy by short name.
+        """The rows of a policy by short name.
 
         Raises:
             InputError: no such policy or parameter, or an impossible value.
@@ -63,7 +71,13 @@ class Laboratory:
         with threadpool_limits(limits=1):
             try:
                 policy, notes = self._made(name, params)
-                return EvaluatedPolicy(self._held_out(policy, name), self._in_sample(policy, name), notes)
+                rows = [self._held_out(policy, name)]
+                if self.repositories is not None:
+                    rows.append(self._on_unseen_repositories(policy, name, self.repositories))
+                if name in BASELINES:  # one choice for all: in-sample it is the best single model
+                    return EvaluatedPolicy(tuple(rows), notes=notes)
+                null, clusters = self._clusters(policy)
+                return EvaluatedPolicy((*rows, self._in_sample(policy, name, null)), clusters, notes)
             except ValueError as error:  # the router's errors for names, parameters and values
                 raise InputError(f"policy {name}: {error}") from error
 
@@ -77,6 +91,8 @@ class Laboratory:
             policy.set_params(seed=self.seed)
         n = len(self.outcomes)
         smallest = n - -(-n // self.folds)
+        if self.repositories is not None:
+            smallest = min(smallest, n - max(Counter(self.repositories).values()))
         asked = has.get("n_clusters", 0)
         if asked == "auto" or asked <= smallest:
             return policy, ()
@@ -92,12 +108,19 @@ class Laboratory:
         outcomes = self.outcomes
         splits = folds(len(outcomes), self.folds, self.repeats, self.seed)
         self.progress(f"{name}: {self.folds} folds × {self.repeats} repeats")
-        replay = crossfit(policy, self.embeddings, outcomes, splits, cost_weights=DEFAULT_COST_WEIGHTS)
-        p = 1.0  # with one model there is one choice, and no permutation changes anything
-        if len(outcomes.models) > 1:
+        replay = crossfit(
+            policy, self.embeddings, outcomes, splits, cost_weights=DEFAULT_COST_WEIGHTS, auxiliary=self.auxiliary
+        )
+        # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
+        p = None if name in BASELINES else 1.0
+        null = None
+        if len(outcomes.models) > 1 and name not in BASELINES:
             self.progress(f"{name}: {self.permutations} permutations, each refitted in every fold")
-            p = permutation_null(policy, self.embeddings, outcomes, splits, self.permutations, seed=self.seed).p_value
-        return make_row(
+            null = permutation_null(
+                policy, self.embeddings, outcomes, splits, self.permutations, seed=self.seed, auxiliary=self.auxiliary
+            )
+            p = null.p_value
+        row = make_row(
             name,
             "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict
             "cross-fitted",
@@ -106,10 +129,35 @@ class Laboratory:
             p_value=p,
             models=outcomes.models,
             figures=curve_figures(replay, outcomes),
+            curve=curve_points(replay, outcomes),
+            seed=self.seed,
+        )
+        if null is None or row.vs_best_single is None:
+            return row
+        low, high = row.vs_best_single.ci95
+        gain = detectable_gain(null.null, (high - low) / (2 * Z95))
+        return row.model_copy(update={"detectable_gain": None if gain is None else round(gain, 3)})
+
+    def _on_unseen_repositories(self, policy: Policy, name: str, repositories: Sequence[str]) -> Row:
+        from router.crossfit import crossfit, group_folds
+        from router.decision import is_clairvoyant
+        from router.outcomes import single
+
+        self.progress(f"{name}: leaving each of {len(set(repositories))} repositories out")
+        outcomes = self.outcomes
+        splits = group_folds(repositories)
+        replay = crossfit(policy, self.embeddings, outcomes, splits, auxiliary=self.auxiliary)
+        return make_row(
+            name,
+            "oracle" if is_clairvoyant(policy) else "policy",
+            "leave-one-repository-out",
+            replay,
+            best=single(outcomes, outcomes.best_single()),
+            models=outcomes.models,
             seed=self.seed,
         )
 
-    def _in_sample(self, policy: Policy, name: str) -> Row:
+    def _in_sample(self, policy: Policy, name: str, null: RandomClusters | None) -> Row:
         from router.crossfit import in_sample
         from router.decision import is_clairvoyant
         from router.outcomes import single
@@ -120,28 +168,38 @@ class Laboratory:
             name,
             "oracle" if is_clairvoyant(policy) else "policy",
             "in-sample",
-            in_sample(policy, self.embeddings, outcomes),
+            in_sample(policy, self.embeddings, outcomes, auxiliary=self.auxiliary),
             best=single(outcomes, outcomes.best_single()),
             models=outcomes.models,
-            null=self._random_clusters(policy),
+            null=null,
             seed=self.seed,
         )
 
-    def _random_clusters(self, policy: Policy) -> RandomClusters | None:
-        """What random clusters of the sizes of the policy's own reach in-sample; None for a policy without clusters."""
+    def _clusters(self, policy: Policy) -> tuple[RandomClusters | None, tuple[ClusterProfile, ...]]:
+        """What random clusters of the sizes of the policy's own reach in-sample, and its own; None without clusters."""
         from sklearn.base import clone
 
         from router.decision import is_clairvoyant
         from router.nulls import random_cluster_null
 
         if is_clairvoyant(policy):
-            return None
-        fitted = clone(policy).fit(self.embeddings, self.outcomes)
+            return None, ()
+        fitted = clone(policy).fit(self.embeddings, self.outcomes, auxiliary=self.auxiliary)
         explained = fitted.explain(self.embeddings, fitted.predict(self.embeddings))
         clusters = [explanation.cluster for explanation in explained if explanation.cluster is not None]
         if len(clusters) < len(self.outcomes):
-            return None
+            return None, ()
         min_count = int(policy.get_params().get("min_count", 1))
         sizes = np.bincount(clusters).tolist()
         null = random_cluster_null(self.outcomes, sizes, RANDOM_PARTITIONS, min_count, self.seed)
-        return RandomClusters(mean=null.mean, sd=null.sd)
+        resolved, models = self.outcomes.resolved, self.outcomes.models
+        profiles = [
+            ClusterProfile(
+                cluster=k,
+                size=size,
+                rates=dict(zip(models, resolved[np.array(clusters) == k].mean(axis=0).round(9).tolist(), strict=True)),
+            )
+            for k, size in enumerate(sizes)
+            if size
+        ]
+        return RandomClusters(mean=null.mean, sd=null.sd), tuple(profiles)

@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.errors import InputError
-from harness.report.policy_rows import Laboratory, Progress, silent
+from harness.importers.repeats import RepeatedModel
+from harness.report.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
 from harness.report.rows import make_row, mcnemar
-from harness.report.schema import Complementarity, Null, Pair, Results, Row, read_results
-from harness.report.verdict import verdict
+from harness.report.schema import (
+    ClusterProfile,
+    Complementarity,
+    Null,
+    Pair,
+    RandomClusters,
+    RepeatableOracle,
+    Results,
+    Row,
+    SizesNull,
+    read_results,
+)
+from harness.report.verdict import corrected, routing_rows, verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +52,10 @@ def build_results(
     scripted: bool = False,
     notes: Sequence[str] = (),
     progress: Progress = silent,
+    auxiliary: OutcomeMatrix | None = None,
+    repositories: Sequence[str] | None = None,
+    repeated: Sequence[RepeatedModel] = (),
+    null_sizes: Sequence[int] = (),
 ) -> Results:
     """The results document of a pool on a dataset.
 
@@ -61,6 +77,10 @@ def build_results(
         scripted: the models are scripted stand-ins; the verdict says so first.
         notes: what is already known of the outcomes' faults.
         progress: told each stage.
+        auxiliary: runs on the same instances that may inform difficulty and are never candidates.
+        repositories: (n,) the repository of each instance: adds rows that leave each repository out in turn.
+        repeated: models that were run several times, for the repeatable oracle.
+        null_sizes: sizes of clusters (of all complete instances) to draw at random beside the policies' own.
 
     Raises:
         InputError: no verdict at all, an unknown policy or parameter, or a row of embeddings too many or too few.
@@ -82,15 +102,35 @@ def build_results(
 
     progress("single models")
     best = complete.best_single() if len(complete) else None
+    clusters: tuple[ClusterProfile, ...] = ()
     rows = _singles(outcomes, best, evaluation, seed)
     if len(complete) > 1:
-        laboratory = Laboratory(embeddings[whole], complete, folds, repeats, seed, permutations, progress)
+        laboratory = Laboratory(
+            embeddings[whole], complete, folds, repeats, seed, permutations, progress,
+            repositories=_repositories(repositories, whole),
+            auxiliary=None if auxiliary is None else auxiliary.take(whole),
+        )  # fmt: skip
         for name in dict.fromkeys(policies):
             evaluated = laboratory.evaluate(name, dict((policy_params or {}).get(name, {})))
-            rows += [evaluated.cross_fitted, evaluated.in_sample]
+            rows += evaluated.rows
+            clusters = clusters or evaluated.clusters
             said += evaluated.notes
+        rows = _with_holm(rows)
+        said += [*_leader_by_training(rows), *_detectable(rows)]
     rows += _bounds(complete, evaluation, seed) if len(complete) else []
-    said.append("a repeatable oracle needs repeated runs of the same models; much of the any-model oracle is luck")
+    of_sizes = _null_of_sizes(complete, null_sizes, seed)
+    if of_sizes is not None:
+        reached = of_sizes.in_sample_random_clusters
+        said.append(
+            f"{len(null_sizes)} random clusters of the given sizes: {reached.mean:.1f} ± {reached.sd:.1f} in-sample"
+        )
+    repeatable = None
+    if repeated and len(complete.models) > 1 and len(complete):
+        progress("repeatable oracle")
+        repeatable, told = _repeatable(complete, repeated, seed)
+        said += told
+    else:
+        said.append("a repeatable oracle needs repeated runs of the same models; much of the any-model oracle is luck")
     return Results(
         dataset=dataset,
         instances=len(outcomes),
@@ -100,8 +140,11 @@ def build_results(
         repeats=repeats,
         scripted=scripted,
         rows=rows,
-        complementarity=_complementarity(outcomes, complete),
+        complementarity=_complementarity(outcomes, complete, repeatable),
         null=next((Null(policy=row.name, in_sample_random_clusters=row.null) for row in rows if row.null), None),
+        null_of_sizes=of_sizes,
+        clusters=list(clusters),
+        auxiliary=[] if auxiliary is None else list(auxiliary.models),
         verdict=verdict(rows, scripted=scripted),
         notes=said,
     )
@@ -135,12 +178,102 @@ def _bounds(complete: OutcomeMatrix, evaluation: Literal["recorded", "live"], se
     ]
 
 
-def _complementarity(outcomes: OutcomeMatrix, complete: OutcomeMatrix) -> Complementarity:
+def _repositories(repositories: Sequence[str] | None, whole: NDArray[np.int64]) -> list[str] | None:
+    """Of the rows that policies are evaluated on; None when there are fewer than two to leave out."""
+    kept = None if repositories is None else [repositories[i] for i in whole]
+    return kept if kept is not None and len(set(kept)) > 1 else None
+
+
+def _with_holm(rows: Sequence[Row]) -> list[Row]:
+    by_name = corrected(routing_rows(rows))
+    return [
+        row.model_copy(update={"vs_best_single": row.vs_best_single.model_copy(update={"p_holm": by_name[row.name]})})
+        if row.evaluation == "cross-fitted" and row.vs_best_single is not None and row.name in by_name
+        else row
+        for row in rows
+    ]
+
+
+def _leader_by_training(rows: Sequence[Row]) -> list[str]:
+    """The best single model chosen in hindsight and in training folds: how much of its lead is the choice itself."""
+    fixed = next((row for row in rows if row.name == "best-fixed" and row.evaluation == "cross-fitted"), None)
+    if fixed is None or fixed.vs_best_single is None:
+        return []
+    hindsight = fixed.resolved - fixed.vs_best_single.delta
+    return [
+        f"the best single model is {hindsight:g} chosen in hindsight and {fixed.resolved:.1f} chosen in the training "
+        "folds; every difference is to the former"
+    ]
+
+
+def _detectable(rows: Sequence[Row]) -> list[str]:
+    gains = [f"{row.name} {row.detectable_gain:.1f}" for row in rows if row.detectable_gain is not None]
+    if not gains:
+        return []
+    return [
+        "minimum detectable gain (true gain over the best single model, in instances, that is claimed in 80 % of the "
+        f"cases, before correction for several policies): {', '.join(gains)}"
+    ]
+
+
+def _repeatable(
+    complete: OutcomeMatrix, repeated: Sequence[RepeatedModel], seed: int
+) -> tuple[RepeatableOracle, list[str]]:
+    """Over all repeated models, and a note of each one's own answer, which may differ."""
+    from router.outcomes import OutcomeError
+    from router.repeatable import BOOTSTRAPS, repeatable_oracle
+
+    try:
+        found = repeatable_oracle(complete, [model.runs for model in repeated], bootstraps=BOOTSTRAPS, seed=seed)
+        alone = [repeatable_oracle(complete, [model.runs], bootstraps=0) for model in repeated if len(repeated) > 1]
+    except OutcomeError as error:
+        raise InputError(f"repeats: {error}") from error
+    near = any(len(model.agents) > 1 for model in repeated)
+    of = ", ".join(f"{model.name} ({len(model.runs.models)} runs × {len(model.runs)} instances)" for model in repeated)
+    kind = "near-repeats (the agent changed in between, so the share is a lower bound)" if near else "repeats"
+    method = (
+        "expected re-run of the best choice given the recorded verdicts; probit variance components, tetrachoric "
+        f"correlation {found.within:.2f} within a model from {kind} of {of}, "
+        f"{found.between:.2f} between the pool's models"
+    )
+    notes = [
+        f"repeats of {model.name} alone: share {single.share:.2f}, repeatable oracle {single.resolved:.1f}"
+        for model, single in zip(repeated, alone, strict=False)
+    ]
+    return (
+        RepeatableOracle(
+            resolved=round(found.resolved, 3),
+            method=method,
+            repeatable_share=round(found.share, 4),
+            resolved_ci95=(round(found.resolved_ci95[0], 3), round(found.resolved_ci95[1], 3)),
+            share_ci95=(round(found.share_ci95[0], 4), round(found.share_ci95[1], 4)),
+        ),
+        notes,
+    )
+
+
+def _null_of_sizes(complete: OutcomeMatrix, sizes: Sequence[int], seed: int) -> SizesNull | None:
+    from router.nulls import random_cluster_null
+
+    if not sizes:
+        return None
+    try:
+        null = random_cluster_null(complete, sizes, RANDOM_PARTITIONS, seed=seed)
+    except ValueError as error:
+        raise InputError(f"null sizes: {error}") from error
+    return SizesNull(sizes=list(sizes), in_sample_random_clusters=RandomClusters(mean=null.mean, sd=null.sd))
+
+
+def _complementarity(
+    outcomes: OutcomeMatrix, complete: OutcomeMatrix, repeatable: RepeatableOracle | None
+) -> Complementarity:
     from router.oracle import pairs
 
     solved = (complete if len(complete) else outcomes).resolved == 1
     return Complementarity(
-        oracle=int(solved.any(axis=1).sum()), pairs=[Pair(**asdict(pair)) for pair in pairs(outcomes)]
+        oracle=int(solved.any(axis=1).sum()),
+        repeatable_oracle=repeatable,
+        pairs=[Pair(**asdict(pair)) for pair in pairs(outcomes)],
     )
 
 

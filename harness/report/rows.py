@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import Evaluation, Kind, RandomClusters, Row, VsBestSingle
+from harness.report.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, VsBestSingle
 from harness.report.stats import mcnemar_exact, paired_bootstrap, wilson_interval
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def make_row(
     models: tuple[str, ...] | None = None,
     figures: CurveFigures | None = None,
     null: RandomClusters | None = None,
+    curve: list[CurvePoint] | None = None,
     seed: int = 0,
 ) -> Row:
     """One row, over the instances whose verdict is known to `replay`.
@@ -64,6 +65,7 @@ def make_row(
         qnc=figures.qnc,
         aiq=figures.aiq,
         null=null,
+        curve=curve,
     )
 
 
@@ -94,6 +96,14 @@ def curve_figures(fit: CrossFit, outcomes: OutcomeMatrix) -> CurveFigures:
         qnc=None if cost_ratio is None or math.isinf(cost_ratio) else cost_ratio,
         aiq=aiq(curve.cost, curve.quality, float(means.min()), float(means.max())),
     )
+
+
+def curve_points(fit: CrossFit, outcomes: OutcomeMatrix) -> list[CurvePoint] | None:
+    """The cost-weight sweep, each point once; None when a cost is unknown."""
+    if fit.curve is None or np.isnan(outcomes.cost).any():
+        return None
+    points = zip(fit.curve.cost.round(9).tolist(), fit.curve.quality.round(9).tolist(), strict=True)
+    return [CurvePoint(cost=cost, rate=rate) for cost, rate in dict.fromkeys(points)]
 
 
 def _against(replay: Replay, best: Replay, p_value: float | None, seed: int) -> VsBestSingle | None:

@@ -13,7 +13,7 @@ from harness.errors import InputError
 SCHEMA: Literal[1] = 1
 
 Kind = Literal["single", "policy", "random", "oracle"]
-Evaluation = Literal["recorded", "cross-fitted", "in-sample", "live"]
+Evaluation = Literal["recorded", "cross-fitted", "leave-one-repository-out", "in-sample", "live"]
 
 
 class Part(BaseModel):
@@ -33,6 +33,8 @@ class VsBestSingle(Part):
     """Singles: exact McNemar. Cross-fitted policies: permutation null with full refit, one-sided for a gain. None for
     in-sample rows (fitted on what they are tested on, nearly every one would be "significant"), for the oracle (better
     by construction) and for the random row (an expectation)."""
+    p_holm: float | None = None
+    """p_value corrected by Holm's method over the routing policies tried; cross-fitted policies."""
 
 
 class RandomClusters(Part):
@@ -40,6 +42,13 @@ class RandomClusters(Part):
 
     mean: float
     sd: float
+
+
+class CurvePoint(Part):
+    """A policy at one weight of cost: what it spends per instance and what share it resolves, held out."""
+
+    cost: float
+    rate: float
 
 
 class Row(Part):
@@ -69,6 +78,11 @@ class Row(Part):
     """Mean of the non-decreasing convex hull between the least and the greatest cost (RouterBench)."""
     null: RandomClusters | None = None
     """In-sample rows of policies with clusters: what random clusters reach on the same outcomes."""
+    curve: list[CurvePoint] | None = None
+    """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
+    detectable_gain: float | None = None
+    """Cross-fitted rows: the true gain over the best single model, in instances, that this test claims in 80 % of the
+    cases (critical value of the policy's own null plus 0.84 standard errors of its gain)."""
 
 
 class Pair(Part):
@@ -88,6 +102,9 @@ class RepeatableOracle(Part):
     resolved: float
     method: str
     repeatable_share: float
+    resolved_ci95: tuple[float, float] | None = None
+    share_ci95: tuple[float, float] | None = None
+    """Intervals from resampling instances; None where they were not computed."""
 
 
 class Complementarity(Part):
@@ -107,6 +124,21 @@ class Null(Part):
     in_sample_random_clusters: RandomClusters
 
 
+class SizesNull(Part):
+    """What random clusters of given sizes reach in-sample, e.g. of a published router's."""
+
+    sizes: list[int]
+    in_sample_random_clusters: RandomClusters
+
+
+class ClusterProfile(Part):
+    """A cluster of instances and what each model resolves in it; a row of the heatmap. In-sample: to look at."""
+
+    cluster: int
+    size: int
+    rates: dict[str, float]
+
+
 class Results(Part):
     """The whole document."""
 
@@ -123,6 +155,12 @@ class Results(Part):
     complementarity: Complementarity
     null: Null | None = None
     """Of the first policy that has clusters; each in-sample row carries its own."""
+    null_of_sizes: SizesNull | None = None
+    """Beside the policies' own, where sizes were given."""
+    clusters: list[ClusterProfile] = []
+    """Of the first policy that has clusters, fitted on all instances."""
+    auxiliary: list[str] = []
+    """Runs that informed difficulty and were never candidates."""
     verdict: str
     """One sentence a reader can quote."""
     notes: list[str] = []

@@ -90,6 +90,40 @@ def paired_bootstrap(
     return PairedDifference(delta=float(difference.sum()), low=float(low), high=float(high))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p corrected for all, in their order: the k-th smallest of m times m − k + 1, never below a smaller one's.
+
+    Controls the chance of any false claim among the m tests, whatever their dependence. Source: S. Holm, "A simple
+    sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    m = len(p_values)
+    corrected = [0.0] * m
+    floor = 0.0
+    for rank, k in enumerate(sorted(range(m), key=lambda k: p_values[k])):
+        floor = max(floor, min(1.0, p_values[k] * (m - rank)))
+        corrected[k] = floor
+    return corrected
+
+
+def detectable_gain(
+    null: Sequence[float] | NDArray[np.float64], standard_error: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """The true gain that a permutation test claims with the given power; None when too few draws allow any claim.
+
+    A claim needs p = (1 + #{null >= gain}) / (1 + B) < alpha and a gain above 0, so a gain above the critical value
+    max(0, the null's k-th greatest draw). Observed gains scatter around the true one by `standard_error`, about
+    normally. Gains in whatever unit `null` and `standard_error` have.
+    """
+    from statistics import NormalDist
+
+    draws = np.sort(np.asarray(null, dtype=np.float64))[::-1]
+    # the most draws that may reach the gain while p stays below alpha
+    allowed = math.ceil(alpha * (1 + len(draws)) - 1) - 1
+    if allowed < 0 or allowed >= len(draws):
+        return None
+    return max(0.0, float(draws[allowed])) + NormalDist().inv_cdf(power) * standard_error
+
+
 def mcnemar_exact(a_only: int, b_only: int) -> float:
     """Two-sided p of McNemar's test for two models on the same instances, exact (binomial), not the χ² approximation.
 

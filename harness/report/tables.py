@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from harness.files import write_atomic
-from harness.report.schema import Results, Row
+from harness.report.schema import Results, Row, VsBestSingle
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
@@ -19,7 +19,7 @@ NONE = "–"
 CSV_COLUMNS = (
     "name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high", "cost_per_instance",
     "seconds_per_instance", "delta_vs_best", "delta_low", "delta_high", "p_value", "area", "qnc", "aiq",
-    "random_clusters_mean", "random_clusters_sd", "routing_share",
+    "random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm", "detectable_gain",
 )  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def render_csv(results: Results) -> str:
         random = (null.mean, null.sd) if null else (None, None)
         head = (row.name, row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
-        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share])
+        tested = (vs.p_holm if vs else None, row.detectable_gain)
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, *tested])
     return buffer.getvalue()
 
 
@@ -103,7 +104,7 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
                 f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
                 NONE if row.cost_per_instance is None else f"{row.cost_per_instance:.4f}",
                 "best single" if is_best else delta,
-                NONE if is_best or vs is None or vs.p_value is None else _p(vs.p_value),
+                NONE if is_best or vs is None or vs.p_value is None else _tested(vs),
             )
         )
         if row.null is not None:
@@ -115,6 +116,8 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
 def _label(row: Row, results: Results) -> str:
     if row.evaluation == "in-sample":
         return f"{row.name} (in-sample, not held-out)"
+    if row.evaluation == "leave-one-repository-out":
+        return f"{row.name} (unseen repositories)"
     if row.evaluation == "cross-fitted":
         return f"{row.name} (cross-fitted)"
     if row.kind == "single" and results.scripted and "scripted" not in row.name.casefold():
@@ -146,7 +149,12 @@ def _complementarity(results: Results, with_pairs: bool = True) -> str:
     text = f"{found.oracle} instances were resolved by at least one model."
     if found.repeatable_oracle is not None:
         repeatable = found.repeatable_oracle
-        text += f" Repeatable: {repeatable.resolved:.1f} ({repeatable.method})."
+        low, high = repeatable.resolved_ci95 or (None, None)
+        interval = "" if low is None else f", 95 % interval {low:.0f} to {high:.0f}"
+        text += (
+            f" Repeatable: {repeatable.resolved:.1f}{interval}, as {repeatable.repeatable_share:.0%} of what models do "
+            f"differently repeats ({repeatable.method})."
+        )
     if with_pairs and 0 < len(found.pairs) <= 6:
         overlaps = (f"{pair.a_only} {pair.a} but not {pair.b}, {pair.b_only} the reverse" for pair in found.pairs)
         text += f" Resolved by {'; '.join(overlaps)}."
@@ -161,7 +169,7 @@ def _aligned(cells: tuple[str, ...], name_width: int, tails: list[int]) -> str:
 
 def _shortened(name: str, width: int) -> str:
     """Cut out of the middle: the end holds the label ("in-sample, not held-out") or the date."""
-    match = re.search(r" \((in-sample, not held-out|cross-fitted|scripted)\)$", name)
+    match = re.search(r" \((in-sample, not held-out|cross-fitted|unseen repositories|scripted)\)$", name)
     tail = match.group() if match else ""
     return name[: width - len(tail) - 1].rstrip() + "…" + tail
 
@@ -178,6 +186,14 @@ def _count(value: float) -> str:
 def _signed(value: float) -> str:
     text = _count(abs(value))
     return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
+
+
+def _tested(vs: VsBestSingle) -> str:
+    """The p value; where correcting for several policies changes it, the corrected one."""
+    assert vs.p_value is not None
+    if vs.p_holm is None or vs.p_holm == vs.p_value:
+        return _p(vs.p_value)
+    return f"{_p(vs.p_holm)} (Holm)"
 
 
 def _p(value: float) -> str:

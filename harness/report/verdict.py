@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.schema import Row
+from harness.report.stats import holm
 
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a wreck could be told apart."""
@@ -20,8 +21,8 @@ def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
 
     A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 % and the
     difference to the hindsight-best single model is positive; it *does harm* when the interval of that difference is
-    below zero. With several policies the most successful one is judged and its p multiplied by their number
-    (Bonferroni), since picking it is a choice made on the test results.
+    below zero. With several policies the most successful one is judged by a p corrected over all of them (Holm), since
+    picking it is a choice made on the test results.
     """
     sentence = _sentence(rows)
     if scripted:
@@ -39,17 +40,31 @@ def _sentence(rows: Sequence[Row]) -> str:
         return f"With one model there is nothing to route: {best.name} resolves {_count(best.resolved)} of {best.n}."
     if not tried:
         return f"No policy was evaluated: {best.name} is the best single model, {_count(best.resolved)} of {best.n}."
-    routing = [row for row in tried if row.name not in BASELINES] or tried
+    routing = routing_rows(rows) or tried
     judged = max(routing, key=lambda row: row.resolved)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
-    return f"{_difference(judged, best, len(routing))}: {_judgement(judged, len(routing))}{_in_sample(in_sample)}."
+    p = corrected(routing).get(judged.name)
+    return f"{_difference(judged, best, len(routing), p)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
 
 
-def _difference(judged: Row, best: Row, tried: int) -> str:
+def routing_rows(rows: Sequence[Row]) -> list[Row]:
+    """The held-out rows that claims are made about: every policy that routes."""
+    return [
+        row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted" and row.name not in BASELINES
+    ]
+
+
+def corrected(routing: Sequence[Row]) -> dict[str, float]:
+    """By policy, its p corrected over all policies tried (Holm); rows without a p are left out."""
+    tested = {row.name: row.vs_best_single.p_value for row in routing if row.vs_best_single is not None}
+    known = {name: p for name, p in tested.items() if p is not None}
+    return dict(zip(known, holm(list(known.values())), strict=True))
+
+
+def _difference(judged: Row, best: Row, tried: int, p: float | None) -> str:
     assert judged.vs_best_single is not None  # cross-fitted rows exist only where there is a best single model
     vs = judged.vs_best_single
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
-    p = corrected_p(judged, tried)
     tested = "" if p is None else f", p {_p(p)}" + (f" corrected for {tried} policies tried" if tried > 1 else "")
     money = ""
     if judged.cost_per_instance is not None and best.cost_per_instance is not None:
@@ -61,22 +76,18 @@ def _difference(judged: Row, best: Row, tried: int) -> str:
     )
 
 
-def corrected_p(judged: Row, tried: int) -> float | None:
-    """Bonferroni over the policies tried."""
-    vs = judged.vs_best_single
-    return None if vs is None or vs.p_value is None else min(1.0, vs.p_value * tried)
-
-
-def _judgement(judged: Row, tried: int) -> str:
+def _judgement(judged: Row, p: float | None) -> str:
     assert judged.vs_best_single is not None
-    vs, p = judged.vs_best_single, corrected_p(judged, tried)
+    vs = judged.vs_best_single
     if judged.n < FEW_INSTANCES:
         return f"{judged.n} instances are too few to tell"
     if vs.delta > 0 and p is not None and p < SIGNIFICANT:
         return "it beats the best single model"
     if vs.ci95[1] < 0:
         return "it does harm, the best single model alone resolves more"
-    return "no evidence that it beats the best single model"
+    unseen = judged.detectable_gain
+    limit = "" if unseen is None else f" (a true gain under about {unseen:.0f} instances would mostly go unseen)"
+    return f"no evidence that it beats the best single model{limit}"
 
 
 def _in_sample(row: Row | None) -> str:

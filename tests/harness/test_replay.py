@@ -180,3 +180,35 @@ def test_without_a_pool_every_sound_run_is_taken(shared_data: Path):
     matrix, _ = outcome_matrix(load_outcomes([path]).runs, None, list(statements))
     assert matrix.resolved.shape == (500, 24)
     assert not any("3.7 Sonnet" in model for model in matrix.models)
+
+
+def test_auxiliary_runs_repeats_and_sizes_reach_the_document(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    ids = [f"org__{'ab'[k % 2]}-{k}" for k in range(60)]
+    rows = [{"instance_id": i, "problem_statement": "ab"[k % 2] * (k + 3)} for k, i in enumerate(ids)]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def record(name: str, *models: str) -> Path:
+        lines = [f"{i},{model},{int(rng.random() < 0.6)},0.5" for model in models for i in ids]
+        (tmp_path / name).write_text("instance_id,model,resolved,cost_usd\n" + "\n".join(lines) + "\n")
+        return tmp_path / name
+
+    pool = record("pool.csv", "ant", "bee")
+    results = replay(
+        [pool], tmp_path / "tasks.jsonl", repeats=1, folds=3, permutations=19, cache=tmp_path / "cache",
+        embedder=CountingEmbedder(), auxiliary=[record("more.csv", "cat"), pool],
+        repeats_from=[record("again.csv", "dog run1", "dog run2")], null_sizes=[30, 20, 10],
+    )  # fmt: skip
+    assert results.pool == ["ant", "bee"]
+    assert results.auxiliary == ["cat"]
+    assert results.complementarity.repeatable_oracle is not None
+    assert "dog (2 runs × 60 instances)" in results.complementarity.repeatable_oracle.method
+    assert results.null_of_sizes is not None
+    assert results.null_of_sizes.sizes == [30, 20, 10]
+    kinds = [(row.name, row.evaluation) for row in results.rows if row.kind == "policy"]
+    assert ("cluster", "leave-one-repository-out") in kinds
+    assert ("best-fixed", "cross-fitted") in kinds
+    assert any("chosen in hindsight" in note for note in results.notes)
+    with pytest.raises(InputError, match="null sizes: cluster sizes sum to 5"):
+        replay([pool], tmp_path / "tasks.jsonl", repeats=1, folds=3, permutations=2, cache=tmp_path / "cache",
+               embedder=CountingEmbedder(), null_sizes=[5])  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from harness.report.stats import mcnemar_exact, paired_bootstrap, wilson_interval
+from harness.report.stats import detectable_gain, holm, mcnemar_exact, paired_bootstrap, wilson_interval
 
 
 def test_wilson_of_the_published_leader():
@@ -92,3 +92,20 @@ def test_swapping_the_sides_turns_the_sign(pairs: list[tuple[float, float]]):
 def test_unpaired_input_is_refused():
     with pytest.raises(ValueError, match="not paired"):
         paired_bootstrap([1.0], [1.0, 0.0])
+
+
+def test_holm_by_hand_and_never_below_the_raw_p():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_the_detectable_gain_has_the_power_it_states():
+    rng = np.random.default_rng(0)
+    null, error = rng.normal(-3, 4, 200), 5.0
+    gain = detectable_gain(null, error)
+    assert gain is not None
+    observed = rng.normal(gain, error, 20_000)
+    p = (1 + (null >= observed[:, None]).sum(axis=1)) / 201
+    assert ((p < 0.05) & (observed > 0)).mean() == pytest.approx(0.8, abs=0.015)
+    assert detectable_gain(null[:10], error) is None  # p never gets below 1/11

@@ -1,0 +1,242 @@
+"""Does a claim of a win mean anything? Simulated pools with a known truth, judged by the rule of the verdict.
+
+On pools without any model × instance interaction a claim is false; on pools with a planted effect a missed claim is the
+price of the test. Both shares are measured with the very code that judges real pools: cross-fitting, permutation null
+with full refit, p < 0.05 and a positive gain over the hindsight-best single model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.files import write_atomic
+from harness.report.results import PERMUTATIONS
+from harness.report.stats import detectable_gain, wilson_interval
+from harness.report.verdict import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MODELS = (3, 4, 5, 6)
+GAINS = (3.0,)
+GOAL_FALSE = 0.05
+GOAL_FOUND = 0.80
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a calibration depends on; the same settings give the same numbers."""
+
+    policy: str = "cluster"
+    params: Mapping[str, Any] | None = None
+    pools: int = 200
+    gains: tuple[float, ...] = GAINS
+    """planted effects in points (0 is always measured)"""
+    topics: int = 2
+    instances: int = 500
+    folds: int = 10
+    repeats: int = 1
+    permutations: int = PERMUTATIONS
+    seed: int = 0
+    embeddings: str = "random"
+    """what the embeddings are of, for the reader"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One simulated pool, judged."""
+
+    claimed: bool
+    p_value: float
+    gain: float
+    """held-out gain over the hindsight-best single model, in instances"""
+    detectable: float | None
+    """what the null of this pool says could be detected, see `detectable_gain`"""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of the pools with one planted effect were claimed as wins."""
+
+    planted_points: float
+    claimed: int
+    pools: int
+    ci95: tuple[float, float]
+    mean_gain: float
+    """mean held-out gain, in instances: what of the planted effect the policy finds"""
+    sd_gain: float
+    mean_detectable: float | None
+    by_models: dict[str, float]
+    """share claimed by the number of models in the pool"""
+
+    @property
+    def share(self) -> float:
+        return self.claimed / self.pools
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Shares by planted effect; the first is of pools with nothing to find."""
+
+    settings: Settings
+    embeddings_sha256: str
+    shares: tuple[Share, ...]
+
+    def to_json(self) -> str:
+        rows = [asdict(share) | {"share": share.share} for share in self.shares]
+        goals = {"false_claims_at_most": GOAL_FALSE, "found_at_least": GOAL_FOUND}
+        rule = f"permutation p < {SIGNIFICANT} and held-out gain over the hindsight-best single model > 0"
+        document = {
+            "settings": asdict(self.settings),
+            "embeddings_sha256": self.embeddings_sha256,
+            "claim": rule,
+            "goals": goals,
+            "shares": rows,
+        }
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+    def render(self) -> str:
+        """A line per planted effect, and what to think of the test."""
+        lines = [f"{self.settings.policy} over {self.settings.embeddings} embeddings, a win is claimed at p < 0.05:"]
+        for share in self.shares:
+            low, high = share.ci95
+            what = "nothing to find" if share.planted_points == 0 else f"{share.planted_points:g} points planted"
+            lines.append(
+                f"  {what:<20} claimed in {share.claimed:3d} of {share.pools} pools ({share.share:.1%}, "
+                f"95 % interval {low:.1%} to {high:.1%}), held-out gain {share.mean_gain:+.1f} ± {share.sd_gain:.1f}"
+            )
+        return "\n".join(lines)
+
+
+def calibrate(
+    settings: Settings,
+    embeddings: NDArray[np.floating[Any]] | None = None,
+    *,
+    workers: int = 1,
+    out: Path | None = None,
+    show_bar: bool = False,
+) -> Calibration:
+    """Judge `settings.pools` simulated pools per planted effect.
+
+    Args:
+        settings: see `Settings`.
+        embeddings: (n, d) of real texts; None draws random ones. With more rows than `settings.instances` the first
+            ones are taken.
+        workers: processes; the numbers do not depend on it.
+        out: a JSON file to write.
+        show_bar: draw a progress bar.
+
+    Raises:
+        InputError: an unknown policy or parameter, too few embeddings, or an effect too large to plant.
+    """
+    from tqdm import tqdm
+
+    from router.simulation import random_embeddings
+
+    if embeddings is None:
+        embeddings = random_embeddings(settings.instances, np.random.default_rng(settings.seed))
+    if len(embeddings) < settings.instances:
+        raise InputError(f"{len(embeddings)} texts for {settings.instances} instances; give --instances that many")
+    X = np.ascontiguousarray(embeddings[: settings.instances], dtype=np.float64)
+    if settings.pools < 1 or not all(0 < gain < 30 for gain in settings.gains):
+        raise InputError("at least 1 pool, and planted effects between 0 and 30 points, are needed")
+    tasks = [(points, k) for points in (0.0, *settings.gains) for k in range(settings.pools)]
+    trials: dict[float, list[Trial]] = {}
+    with tqdm(total=len(tasks), unit="pool", disable=not show_bar) as bar:
+        for (points, _), trial in zip(tasks, _judged(settings, X, tasks, workers), strict=True):
+            trials.setdefault(points, []).append(trial)
+            bar.update(1)
+    calibration = Calibration(
+        settings, hashlib.sha256(X.tobytes()).hexdigest(), tuple(_share(p, found) for p, found in trials.items())
+    )
+    if out is not None:
+        write_atomic(out, calibration.to_json())
+    return calibration
+
+
+def _judged(
+    settings: Settings, X: NDArray[np.float64], tasks: Sequence[tuple[float, int]], workers: int
+) -> Iterator[Trial]:
+    judge: Callable[[tuple[float, int]], Trial] = _Judge(settings, X)
+    judge(tasks[0])  # a wrong name or parameter fails here, once and in this process
+    if workers <= 1:
+        yield from map(judge, tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # one thread each: the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(judge, tasks, chunksize=4)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Simulates and judges one pool; pickled to the workers."""
+
+    settings: Settings
+    X: NDArray[np.float64]
+
+    def __call__(self, task: tuple[float, int]) -> Trial:
+        from threadpoolctl import threadpool_limits
+
+        from router.crossfit import crossfit, folds
+        from router.nulls import permutation_null
+        from router.outcomes import single
+        from router.policies import make_policy
+        from router.simulation import simulate_pool
+
+        points, k = task
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, k, int(points * 1000)])
+        try:
+            with threadpool_limits(limits=1):
+                policy = make_policy(settings.policy, **(settings.params or {}))
+                models = MODELS[k % len(MODELS)]
+                pool = simulate_pool(self.X, rng, models=models, gain=points / 100, topics=settings.topics)
+                # folds and clusters do not depend on the pool, so they are learned once
+                splits = folds(settings.instances, settings.folds, settings.repeats, settings.seed)
+                null = permutation_null(policy, self.X, pool.outcomes, splits, settings.permutations, seed=k)
+                replay = crossfit(policy, self.X, pool.outcomes, splits)
+        except ValueError as error:
+            raise InputError(f"calibrate: {error}") from error
+        best = single(pool.outcomes, pool.outcomes.best_single()).resolved
+        error_of_gain = float((replay.resolved - best).std() * np.sqrt(settings.instances))
+        return Trial(
+            claimed=null.p_value < SIGNIFICANT and null.observed > 0,
+            p_value=null.p_value,
+            gain=null.observed,
+            detectable=detectable_gain(null.null, error_of_gain),
+        )
+
+
+def _share(points: float, trials: Sequence[Trial]) -> Share:
+    claimed = sum(trial.claimed for trial in trials)
+    gains = np.array([trial.gain for trial in trials])
+    detectable = [trial.detectable for trial in trials if trial.detectable is not None]
+    by_models = {
+        str(models): float(np.mean([trial.claimed for trial in trials[k :: len(MODELS)]]))
+        for k, models in enumerate(MODELS)
+        if trials[k :: len(MODELS)]
+    }
+    low, high = wilson_interval(claimed, len(trials))
+    return Share(
+        planted_points=points,
+        claimed=claimed,
+        pools=len(trials),
+        ci95=(round(low, 4), round(high, 4)),
+        mean_gain=round(float(gains.mean()), 3),
+        sd_gain=round(float(gains.std()), 3),
+        mean_detectable=round(float(np.mean(detectable)), 3) if detectable else None,
+        by_models=by_models,
+    )

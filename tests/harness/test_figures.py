@@ -1,0 +1,47 @@
+"""Figures come from the results document alone, on a machine without a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.report.results import build_results
+from harness.report.schema import Results
+from router.outcomes import OutcomeMatrix
+
+pytest.importorskip("matplotlib")
+
+
+def results(cost: bool = True, policies: tuple[str, ...] = ("cluster",)) -> Results:
+    rng = np.random.default_rng(0)
+    price = np.tile([1.0, 0.3, 0.1], (60, 1)) if cost else None
+    outcomes = OutcomeMatrix.build(
+        [f"i{k}" for k in range(60)], ["ant", "bee", "cat $ <&>"], (rng.random((60, 3)) < 0.5).astype(float), price
+    )
+    params = {"cluster": {"n_clusters": 3}} if "cluster" in policies else {}
+    return build_results(
+        outcomes, rng.normal(size=(60, 4)), dataset="toy", evaluation="recorded", policies=policies,
+        policy_params=params, folds=3, repeats=1, permutations=9,
+    )  # fmt: skip
+
+
+def test_both_figures_are_written_and_the_same_again(tmp_path: Path):
+    from harness.report.figures import write_figures
+
+    document = Results.model_validate_json(results().to_json())
+    written = write_figures(document, tmp_path / "a")
+    assert sorted(path.name for path in written) == [
+        "clusters.png", "clusters.svg", "cost-quality.png", "cost-quality.svg"
+    ]  # fmt: skip
+    assert all(path.stat().st_size > 5000 for path in written)
+    for path in write_figures(document, tmp_path / "b"):
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+
+
+def test_unknown_costs_and_policies_without_clusters_leave_a_figure_out(tmp_path: Path):
+    from harness.report.figures import write_figures
+
+    assert {path.stem for path in write_figures(results(cost=False), tmp_path)} == {"clusters"}
+    assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {"cost-quality"}
