@@ -12,7 +12,6 @@ import numpy as np
 from harness.errors import InputError
 from harness.report.rows import curve_figures, curve_points, make_row
 from harness.report.schema import ClusterProfile, RandomClusters, Row
-from harness.report.stats import Z95, detectable_gain
 from harness.report.verdict import BASELINES
 
 if TYPE_CHECKING:
@@ -113,14 +112,12 @@ class Laboratory:
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
         p = None if name in BASELINES else 1.0
-        null = None
         if len(outcomes.models) > 1 and name not in BASELINES:
             self.progress(f"{name}: {self.permutations} permutations, each refitted in every fold")
-            null = permutation_null(
+            p = permutation_null(
                 policy, self.embeddings, outcomes, splits, self.permutations, seed=self.seed, auxiliary=self.auxiliary
-            )
-            p = null.p_value
-        row = make_row(
+            ).p_value
+        return make_row(
             name,
             "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict
             "cross-fitted",
@@ -132,11 +129,6 @@ class Laboratory:
             curve=curve_points(replay, outcomes),
             seed=self.seed,
         )
-        if null is None or row.vs_best_single is None:
-            return row
-        low, high = row.vs_best_single.ci95
-        gain = detectable_gain(null.null, (high - low) / (2 * Z95))
-        return row.model_copy(update={"detectable_gain": None if gain is None else round(gain, 3)})
 
     def _on_unseen_repositories(self, policy: Policy, name: str, repositories: Sequence[str]) -> Row:
         from router.crossfit import crossfit, group_folds

@@ -116,7 +116,7 @@ def build_results(
             clusters = clusters or evaluated.clusters
             said += evaluated.notes
         rows = _with_holm(rows)
-        said += [*_leader_by_training(rows), *_detectable(rows)]
+        said += _leader_by_training(rows)
     rows += _bounds(complete, evaluation, seed) if len(complete) else []
     of_sizes = _null_of_sizes(complete, null_sizes, seed)
     if of_sizes is not None:
@@ -203,16 +203,6 @@ def _leader_by_training(rows: Sequence[Row]) -> list[str]:
     return [
         f"the best single model is {hindsight:g} chosen in hindsight and {fixed.resolved:.1f} chosen in the training "
         "folds; every difference is to the former"
-    ]
-
-
-def _detectable(rows: Sequence[Row]) -> list[str]:
-    gains = [f"{row.name} {row.detectable_gain:.1f}" for row in rows if row.detectable_gain is not None]
-    if not gains:
-        return []
-    return [
-        "minimum detectable gain (true gain over the best single model, in instances, that is claimed in 80 % of the "
-        f"cases, before correction for several policies): {', '.join(gains)}"
     ]
 
 

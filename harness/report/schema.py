@@ -80,9 +80,6 @@ class Row(Part):
     """In-sample rows of policies with clusters: what random clusters reach on the same outcomes."""
     curve: list[CurvePoint] | None = None
     """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
-    detectable_gain: float | None = None
-    """Cross-fitted rows: the true gain over the best single model, in instances, that this test claims in 80 % of the
-    cases (critical value of the policy's own null plus 0.84 standard errors of its gain)."""
 
 
 class Pair(Part):

@@ -19,7 +19,7 @@ NONE = "–"
 CSV_COLUMNS = (
     "name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high", "cost_per_instance",
     "seconds_per_instance", "delta_vs_best", "delta_low", "delta_high", "p_value", "area", "qnc", "aiq",
-    "random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm", "detectable_gain",
+    "random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm",
 )  # fmt: skip
 
 
@@ -77,8 +77,8 @@ def render_csv(results: Results) -> str:
         random = (null.mean, null.sd) if null else (None, None)
         head = (row.name, row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
-        tested = (vs.p_holm if vs else None, row.detectable_gain)
-        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, *tested])
+        holm = vs.p_holm if vs else None
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, holm])
     return buffer.getvalue()
 
 

@@ -85,9 +85,7 @@ def _judgement(judged: Row, p: float | None) -> str:
         return "it beats the best single model"
     if vs.ci95[1] < 0:
         return "it does harm, the best single model alone resolves more"
-    unseen = judged.detectable_gain
-    limit = "" if unseen is None else f" (a true gain under about {unseen:.0f} instances would mostly go unseen)"
-    return f"no evidence that it beats the best single model{limit}"
+    return "no evidence that it beats the best single model"
 
 
 def _in_sample(row: Row | None) -> str:
