@@ -203,7 +203,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_continues(
         command(tmp_path, *few("--agent-workers", "1")), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for(lambda: graded(folder) >= 1, run)
-    os.kill(run.pid, signal.SIGINT)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to everything in the foreground
     _, said = run.communicate(timeout=300)
     assert run.returncode == EXIT_INTERRUPTED, said
     assert "the same command continues" in said
