@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -95,11 +96,11 @@ def main() -> None:
             }
         )
         print(f"round {number + 1}: {rounds[-1]}")
-    ratios = sorted(float(r["ratio"]) for r in rounds)
-    print(f"polyswe is {ratios[len(ratios) // 2]:.1f} times as fast as swebench eval (median of {len(rounds)} rounds)")
+    ratio = statistics.median(r["ratio"] for r in rounds)
+    print(f"polyswe is {ratio:.1f} times as fast as swebench eval (median of {len(rounds)} rounds)")
     document = {
         "what": f"{len(dataset.instances)} gold patches of the sample, {options.workers} workers",
-        "command": "make bench",
+        "command": f"make bench ARGS='--workers {options.workers} --rounds {options.rounds}'",
         "machine": f"{os.cpu_count()} CPUs, {platform.platform()}, Docker Engine {server_version(client)}",
         "versions": {name: version(name) for name in ("polyswe", "swebench", "docker")},
         "rounds": rounds,
