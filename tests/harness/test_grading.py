@@ -44,7 +44,7 @@ OFFICIAL = {
 def grader(tmp_path: Path, engine: DockerClient) -> Iterator[Grader]:
     with Grader(LABEL, tmp_path / "scratch", workers=2, timeout=60, attempts=1) as grader:
         yield grader
-    assert engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={LABEL}"}) == []
+    assert engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={LABEL}"}, ignore_removed=True) == []
 
 
 def changed(instance: Instance, instance_id: str, **columns: Any) -> Instance:

@@ -66,7 +66,8 @@ def outcome(row: CellRow) -> tuple[object, ...]:
 
 
 def containers(engine: DockerClient, folder: RunFolder) -> list[str]:
-    found = engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={folder.label}"})
+    label = {"label": f"{RUN_LABEL}={folder.label}"}
+    found = engine.containers.list(all=True, filters=label, ignore_removed=True)  # it may go between list and look
     return [container.name for container in found]
 
 

@@ -1,0 +1,88 @@
+"""A run: `polyswe evaluate`, and its table again: `polyswe results`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+
+
+class Mode(StrEnum):
+    matrix = "matrix"
+    routed = "routed"
+
+
+def evaluate(
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
+    ] = "sample",
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put an earlier run of this name aside and start anew.")
+    ] = False,
+    instance: Annotated[list[str] | None, typer.Option(help="Only this instance (repeatable).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Start no cell once so many USD are spent.")] = None,
+    agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
+    grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+) -> None:
+    """Run a benchmark end to end: agents, official grading, results table. The same command continues a killed run.
+
+    Examples:
+
+        polyswe evaluate                      # the embedded sample, scripted stand-in models, no key
+
+        polyswe evaluate verified --limit 5   # SWE-bench Verified with your keys, a first look
+
+        polyswe evaluate my.yaml --run-id friday --max-cost 200
+
+    Exit code 0: every cell has a verdict; 2: bad input; 3: something is missing on this machine; 4: some cells have no
+    verdict (not the models' fault, or the cost limit); 130: interrupted.
+    """
+    quiet_libraries()
+    from harness.config import find_config, load_config
+    from harness.overrides import apply_overrides
+    from harness.pipeline import evaluate as run
+    from harness.pipeline import run_folder
+    from harness.report.tables import render_terminal
+    from harness.signals import stop_on_signals
+
+    path = find_config(config)
+    settings = apply_overrides(
+        load_config(path),
+        instances=instance, limit=limit, mode=mode.value if mode else None, checkpoint=checkpoint,
+        max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers, run_id=run_id, out=out,
+    )  # fmt: skip
+    folder = run_folder(settings, path)
+    with stop_on_signals(folder.label) as stop:
+        end = run(settings, folder, stop=stop, fresh=fresh)
+    if end.results is not None:
+        print(render_terminal(end.results))
+        say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
+    if end.missing:
+        say(
+            f"{len(end.missing)} of {len(end.rows)} cells have no verdict{f' ({end.stopped})' if end.stopped else ''}: "
+        )
+        for line in end.reasons():
+            say(f"  {line}")
+        say("the same command continues the run")
+        raise typer.Exit(EXIT_INTERRUPTED if end.stopped == "interrupted" else EXIT_INCOMPLETE)
+
+
+def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results/sample.")]) -> None:
+    """Compute a run's table again from its store, also while it is still running."""
+    quiet_libraries()
+    from harness.report.tables import render_terminal
+    from harness.run_results import results_again
+
+    print(render_terminal(results_again(run)))

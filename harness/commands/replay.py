@@ -1,0 +1,81 @@
+"""Recorded outcomes: `polyswe replay`, and drawing: `polyswe figures`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.errors import InputError
+
+
+def replay(
+    outcomes: Annotated[
+        list[str], typer.Argument(help="leaderboards.json of the SWE-bench site, or CSV; paths or URLs.")
+    ],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster).")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of folds, clusters and resampling.")] = 0,
+    embedder: Annotated[
+        str, typer.Option(help="Any sentence-transformers model, by name or path.")
+    ] = "all-MiniLM-L6-v2",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/replay-latest"),
+    auxiliary: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of runs that may inform difficulty but never enter the pool (repeatable)."),
+    ] = None,
+    repeats_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes of a model's repeated runs, for the repeatable oracle (repeatable)."),
+    ] = None,
+    null_sizes: Annotated[
+        str | None,
+        typer.Option(help="Sizes of random clusters to compare with, e.g. 120,80,… summing to all instances."),
+    ] = None,
+) -> None:
+    """What routing is worth on recorded outcomes: seconds, no Docker, no key.
+
+    Example:
+
+        polyswe replay leaderboards.json --tasks swebench_verified.jsonl
+        --pool "opus medium" --pool "gemini 3 pro" --pool "4.5 sonnet"
+    """
+    quiet_libraries()
+    from harness.replay import replay as run
+    from harness.report.tables import render_terminal
+
+    results = run(
+        outcomes, tasks, pool=pool, policies=policy or ["cluster"], folds=folds, repeats=repeats, seed=seed,
+        embedder=embedder, out=out, show_bar=True, progress=say, auxiliary=auxiliary or (),
+        repeats_from=repeats_from or (), null_sizes=_sizes(null_sizes),
+    )  # fmt: skip
+    print(render_terminal(results))
+    say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
+    if find_spec("matplotlib") is not None:
+        from harness.report.figures import write_figures
+
+        if written := write_figures(results, out / "figures"):
+            say(f"figures: {', '.join(str(path) for path in written)}")
+
+
+def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
+    """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
+    from harness.report.figures import write_figures
+    from harness.report.results import read_results
+
+    folder = run if run.is_dir() else run.parent
+    for path in write_figures(read_results(run), folder / "figures"):
+        print(path)
+
+
+def _sizes(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise InputError(f"--null-sizes: '{text}' is not a list of whole numbers like 120,80,300") from None
