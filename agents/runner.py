@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError, AgentFaultError
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
@@ -94,6 +95,8 @@ def run_agent(
     out_dir: Path,
     labels: Mapping[str, str],
     on_attempt: Callable[[Attempt], None] | None = None,
+    budget: Budget | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it.
 
@@ -102,8 +105,10 @@ def run_agent(
     labels: Docker labels of the container, by which leftovers of a killed run are found.
     on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
     can be kept at once. What it raises comes out as it is, after the removal. Not called when the attempt is an error.
-    Raises ProviderError, ContainerError, a PoolError, or AgentFaultError for whatever else went wrong (never the
-    model's failure; `.attempt` tells what was paid).
+    budget: shared by the agents of a run and asked before every call.
+    on_call: told of every call as soon as it has ended, before the agent sees its reply.
+    Raises ProviderError, ContainerError, a PoolError, BudgetSpentError, or AgentFaultError for whatever else went wrong
+    (never the model's failure; `.attempt` tells what was paid).
     """
     from agents.loop import PoolAgent
     from agents.model import PoolModel
@@ -115,7 +120,7 @@ def run_agent(
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
     watch = Watch(wall_time_limit)
     parts = _merged(config.overrides)
-    llm = PoolModel(model, config.retry, watch, **_model_part(parts["model"], model))
+    llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, **_model_part(parts["model"], model))
 
     def attempt(exit_status: str, *, patch: str = "", unsubmitted: str = "") -> Attempt:
         usage = llm.usage

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 from harness.config import Config, find_config, load_config
 from harness.docker_engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
 from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
+from harness.images import GB_PER_IMAGE
 from harness.run_folder import VERSIONED
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-GB_PER_IMAGE = 1.0
-"""Rough size of a SWE-bench instance's image beyond the layers it shares, for the disk estimate."""
 
 
 class Level(StrEnum):

@@ -43,6 +43,9 @@ class EngineUnavailableError(EnvironmentFault):
 class ImageUnavailableError(EnvironmentFault):
     """An instance's image is neither here nor can it be pulled or built."""
 
+    kind = "missing"
+    """missing, rate-limit, registry, or disk."""
+
 
 class RunLockedError(PolysweError):
     """Another process is working in the same run folder."""

@@ -31,6 +31,19 @@ class ModelStats:
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class ServedCall:
+    """One answered call, as the server has counted it."""
+
+    model: str
+    instance_id: str
+    """Empty when the issue was not recognised."""
+    turn: int
+    """Replies the conversation had had before; 0 begins an attempt."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class ScriptedServer:
     """The server in a daemon thread, while the context lasts. `url` is what a model's `api_base` needs."""
 
@@ -40,6 +53,7 @@ class ScriptedServer:
         self.delay = delay
         self.models = (*MODELS, *sorted({name for book in self.playbooks for name in book.attempts} - set(MODELS)))
         self._stats = {name: ModelStats() for name in self.models}
+        self._log: list[ServedCall] = []
         self._lock = threading.Lock()
         self._http = _Server(self, port)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -63,6 +77,11 @@ class ScriptedServer:
         with self._lock:
             return {name: ModelStats(**asdict(stats)) for name, stats in self._stats.items()}
 
+    def log(self) -> list[ServedCall]:
+        """Every answered call so far, in order."""
+        with self._lock:
+            return list(self._log)
+
     def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The chat completion for a conversation, counted."""
         step = self.next_step(model, messages)
@@ -83,6 +102,9 @@ class ScriptedServer:
             stats.calls += 1
             stats.prompt_tokens += prompt_tokens
             stats.completion_tokens += completion_tokens
+            playbook = recognise(_first_user(messages), self.playbooks)
+            instance_id = playbook.instance_id if playbook else ""
+            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens))
         message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
         return {
             "id": f"scripted-{number}",
@@ -99,8 +121,7 @@ class ScriptedServer:
 
     def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
         """Which step of which script answers a conversation."""
-        first = next((_text(message) for message in messages if message.get("role") == "user"), "")
-        playbook: Playbook | None = recognise(first, self.playbooks)
+        playbook: Playbook | None = recognise(_first_user(messages), self.playbooks)
         if playbook is None or model not in playbook.attempts:
             return _UNKNOWN
         return playbook.attempts[model].step(_turn(messages)) or _OVER
@@ -114,6 +135,10 @@ def _turn(messages: list[dict[str, Any]]) -> int:
     """
     roles = [message.get("role") for message in messages]
     return roles.count("assistant") + max(0, roles.count("user") - 1)
+
+
+def _first_user(messages: list[dict[str, Any]]) -> str:
+    return next((_text(message) for message in messages if message.get("role") == "user"), "")
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -78,6 +78,11 @@ class Row(Part):
     """Mean of the non-decreasing convex hull between the least and the greatest cost (RouterBench)."""
     null: RandomClusters | None = None
     """In-sample rows of policies with clusters: what random clusters reach on the same outcomes."""
+    missing: int = 0
+    """Instances that the row says nothing of, as a verdict is missing."""
+    bounds: tuple[float, float] | None = None
+    """Where verdicts are missing: resolved if they were all unresolved, and if they were all resolved, over all
+    instances."""
     curve: list[CurvePoint] | None = None
     """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
 
@@ -136,6 +141,21 @@ class ClusterProfile(Part):
     rates: dict[str, float]
 
 
+class Failure(Part):
+    """One kind of failure; a row of the failure table. Every cell counts under one kind at most."""
+
+    kind: str
+    whose: Literal["model", "provider", "machine", "run"]
+    scored: bool
+    """Counted as not resolved: the model's own. All others have no verdict and are left out."""
+    retried: str
+    """Where it is tried again, and why or why not."""
+    cells: dict[str, int] = {}
+    """By model, cells that ended so."""
+    earlier: dict[str, int] = {}
+    """By model, how often it struck before a later try of the same cell."""
+
+
 class Results(Part):
     """The whole document."""
 
@@ -156,6 +176,8 @@ class Results(Part):
     """Beside the policies' own, where sizes were given."""
     clusters: list[ClusterProfile] = []
     """Of the first policy that has clusters, fitted on all instances."""
+    failures: list[Failure] = []
+    """Of live runs, how cells ended that have no plain verdict."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str

@@ -74,10 +74,10 @@ def test_cells_without_an_outcome_take_new_settings(store: Store, what: str) -> 
 
 def test_a_grading_that_failed_keeps_the_paid_patch_waiting(store: Store) -> None:
     store.agent_done(A, attempt(A))
-    store.graded(A, Grade(Verdict.INFRASTRUCTURE, "engine gone"))
+    store.graded(A, Grade(Verdict.INFRASTRUCTURE, "engine gone"), "engine")
     row = next(row for row in store.rows() if row.cell == A)
     assert (row.state, row.verdict) == (State.AGENT_DONE, None)
-    assert row.failure == "grading: infrastructure"
+    assert row.failure == "engine"
 
 
 def test_money_lost_to_failures_is_counted_every_time(store: Store) -> None:
