@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agents.attempt import paid_in
 from agents.budget import Budget
 from agents.errors import MissingKeyError, PoolError
-from agents.pool import ModelConfig, check_pool
+from agents.pool import ModelConfig, check_pool, prices
 from harness.cells import CellWork
 from harness.config import Config
 from harness.docker_engine import check_disk, connect, sweep
@@ -112,12 +112,8 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
         EnvironmentFault: no embedder; API keys that are not set; too little disk.
     """
     from harness.embeddings import embed_texts
-    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
 
-    try:
-        make_policy(config.router.policy, **config.router.params)
-    except (UnknownPolicyError, PolicyParameterError) as error:
-        raise ConfigError(f"router: {error}") from error
+    check_settings(config)
     try:
         check_pool(config.pool)
     except MissingKeyError as error:
@@ -126,6 +122,25 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
         raise ConfigError(f"pool: {error}") from error
     check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
     embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
+
+
+def check_settings(config: Config) -> None:
+    """What the configuration alone can tell, without keys, disk or embedder.
+
+    Raises:
+        ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
+    """
+    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
+
+    try:
+        make_policy(config.router.policy, **config.router.params)
+    except (UnknownPolicyError, PolicyParameterError) as error:
+        raise ConfigError(f"router: {error}") from error
+    try:
+        for model in config.pool:
+            prices(model)
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
 
 
 def plan(config: Config, dataset: Dataset) -> dict[Cell, str]:

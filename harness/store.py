@@ -161,22 +161,27 @@ class ModelCalls:
 class Store:
     """The run's cells. Safe for many threads of one process; the run folder's lock keeps other processes out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises InputError when the file is not a store of this schema."""
         self.path = path
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        address = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise InputError(
                     f"{path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
                 )
+            if read_only:
+                return
             self._db.executescript(TABLES)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            if version != SCHEMA:
+                self._db.execute(f"PRAGMA user_version={SCHEMA}")
         except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
             raise
         except sqlite3.DatabaseError as error:
