@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.pool import ModelConfig, prices
-from agents.quiet import is_loopback
 from harness.errors import EngineUnavailableError, InputError
 from harness.images import GB_PER_IMAGE
+from harness.registry import layer_sizes
 from harness.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
@@ -260,18 +258,7 @@ def _unpacked(sizes: Sequence[Mapping[str, int]], images: int) -> float:
 def _registry_sizes(images: Sequence[str]) -> list[dict[str, int]]:
     """Layers by digest of those images whose registry answers."""
     with ThreadPoolExecutor(SAMPLED) as pool:
-        return [layers for layers in pool.map(_layers, images) if layers]
-
-
-def _layers(image: str) -> dict[str, int]:
-    insecure = ["--insecure"] if is_loopback(f"http://{image.split('/')[0]}") else []
-    command = ["docker", "manifest", "inspect", *insecure, image]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
-        manifest = json.loads(done.stdout) if done.returncode == 0 else {}
-    except (OSError, subprocess.TimeoutExpired, ValueError):
-        return {}
-    return {layer["digest"]: int(layer["size"]) for layer in manifest.get("layers", [])}
+        return [layers for layers in pool.map(layer_sizes, images) if layers]
 
 
 def render(seen: Forecast, folder: Path) -> str:
