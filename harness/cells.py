@@ -32,6 +32,8 @@ REFUSALS = frozenset({"quota", "installation"})
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
+OUTAGES = 5
+"""How often the engine may go down under one cell."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 
@@ -67,12 +69,16 @@ class CellWork:
             return False
         done = False
         try:
-            for number in range(1, self.limits.agent_attempts + 1):
-                if self.stop.now:
-                    break
+            tries, outages = 0, 0
+            while not self.stop.now:
                 failure = self._attempt(cell)
                 done = failure is None
-                if failure not in TRIED_AGAIN or number == self.limits.agent_attempts or not self._engine_back():
+                # an engine that goes down still answers for a while: its absence is no try of the cell's
+                outages += failure == "engine"
+                tries += failure != "engine"
+                if failure not in TRIED_AGAIN or tries >= self.limits.agent_attempts or outages > OUTAGES:
+                    break
+                if not self._engine_back():
                     break
                 self.progress.say(f"{cell.instance_id} / {cell.model}: trying again")
             return done

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from harness.config import Config, find_config, load_config
 from harness.docker_engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
 from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
-from harness.images import GB_PER_IMAGE
 from harness.run_folder import VERSIONED
 
 if TYPE_CHECKING:
@@ -100,12 +99,16 @@ def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator
             "the first run builds the rest, one to two minutes",
         )
     else:
-        missing = len(wanted) - present
+        from harness.forecast import disk_needed
+
+        need, missing, basis = disk_needed(wanted)
+        limit = config.run.images_gb
+        kept = "" if limit is None else f", at most {limit:g} GB of them at a time"
         yield Finding(
             Level.WARN,
             "images",
             f"{present} of {len(wanted)} here",
-            f"the run pulls {missing}, roughly {missing * GB_PER_IMAGE:.0f} GB",
+            f"the run pulls {missing}, about {need:.0f} GB{kept} ({basis})",
         )
 
 
@@ -156,7 +159,7 @@ def _disk(client: DockerClient | None) -> Finding:
             Level.WARN,
             "disk",
             f"{free:.0f} GB free at {place}",
-            "enough for the sample; SWE-bench Verified needs ~400 GB",
+            "enough for the sample; for SWE-bench Verified set run.images_gb, or have ~400 GB",
         )
     return Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
 
