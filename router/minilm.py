@@ -125,7 +125,7 @@ class MiniLM:
         return vectors
 
     def weight_digests(self) -> list[str]:
-        """SHA-256 of every weight's shape and float32 values, sorted: what `router.embedding` takes for a fingerprint."""
+        """SHA-256 of every weight's shape and float32 values, sorted, as `router.embedding` needs them."""
         from safetensors.numpy import load_file
 
         weights = load_file(self.folder / "model.safetensors")
