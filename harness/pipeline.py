@@ -271,7 +271,7 @@ def _run(
                 to_grade,
                 work,
                 agent_workers=config.run.agent_workers,
-                grading_workers=workers,
+                grading_workers=grader.lanes,
                 stop=stop,
             )
         finally:
