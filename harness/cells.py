@@ -11,6 +11,7 @@ from agents.attempt import AgentTask, Attempt
 from agents.errors import AgentError, AgentFaultError, ContainerError, PoolError, ProviderError
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
+from agents.signals import extract
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
 from harness.engines.base import Stop
 from harness.errors import EngineUnavailableError, ImageUnavailableError, PolysweError
@@ -107,7 +108,7 @@ class CellWork:
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-            self.store.agent_done(cell, attempt)
+            self.store.agent_done(cell, attempt, extract(attempt))
 
         run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
 
 
+class UndecidedError(InputError):
+    """A routed run whose policy has accepted no graded attempt yet."""
+
+
 def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results:
     """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
 
@@ -40,7 +44,10 @@ def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Se
     write_outcomes_csv(matrix, out / "outcomes.csv")
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
-    results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows))
+    if routed:
+        results = _routed(config, dataset, matrix, rows, folder)
+    else:
+        results = _compared(config, dataset, matrix, _notes(rows))
     write_results(results, out)
     return results
 
@@ -63,14 +70,42 @@ def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: li
     )
 
 
-def _routed(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str]) -> Results:
+def _routed(
+    config: Config, dataset: Dataset, matrix: OutcomeMatrix, cells: Sequence[CellRow], folder: RunFolder
+) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from router.outcomes import replay_choices
+    from harness.acting import act
+    from harness.routing import load_router
+    from router.outcomes import Replay
 
-    known = matrix.take(np.flatnonzero(~np.isnan(matrix.resolved).all(axis=1)))
-    chosen = np.argmin(np.isnan(known.resolved), axis=1)
-    replayed = replay_choices(known, chosen)
-    row = make_row("routed", "policy", "live", replayed, best=None, models=known.models, seed=config.router.seed)
+    assert config.router.checkpoint is not None  # the configuration's validator sees to it
+    acted = act(load_router(config.router.checkpoint), dataset, cells, folder)
+    notes = _notes(cells)
+    # of an instance whose cascade has not come to its end nothing can be said
+    ended = [
+        (i, how)
+        for i, how in enumerate(acted.values())
+        if how.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(how.accepted)])
+    ]
+    if not ended:
+        raise UndecidedError(f"{folder.path}: no instance has an accepted attempt with a verdict yet")
+    rows = np.array([i for i, _ in ended], dtype=np.int64)
+    choices = np.array([matrix.models.index(how.accepted) for _, how in ended if how.accepted], dtype=np.int64)
+    asked = [[matrix.models.index(model) for model in how.models] for _, how in ended]
+    replayed = Replay(
+        choices=choices[None, :],
+        resolved=matrix.resolved[rows, choices],
+        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
+    )
+    if unfinished := len(acted) - len(ended):
+        notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
+    if escalated := sum(len(models) > 1 for models in asked):
+        notes.append(
+            f"{escalated} of {len(asked)} instances were escalated to a further model; the cost of every attempt counts"
+        )
+    row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
@@ -105,8 +140,9 @@ def results_again(path: Path) -> Results:
     config = Config.model_validate(folder.frozen()["config"])
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        cells = plan(config, dataset)
-        rows = [row for row in store.rows() if row.cell in cells]
+        stored = store.rows()
+        cells = plan(config, dataset, stored, folder)
+        rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
     return results_of_run(config, dataset, folder, rows, folder.path)

@@ -45,8 +45,8 @@ def what_it_takes(
     """Resolved and cost as a function of the verifier's AUC, for every budget. Needs every verdict and cost.
 
     Each ordered pair of models is played as the cascade policy plays it: escalate when P(b right | score of a) −
-    P(a right | score) > λ·cost_b, accept the likelier attempt after both. The pair and λ are the best of each budget **in hindsight** (a
-    mixture with single models is not allowed), so the curve is what such a verifier makes possible, not a forecast.
+    P(a right | score) > λ·cost_b, accept the likelier attempt after both. The pair and λ are the
+    best of each budget **in hindsight**, so the curve is what such a verifier makes possible, not a forecast.
     """
     from scipy.stats import norm
 

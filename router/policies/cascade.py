@@ -397,7 +397,7 @@ class CascadePolicy(OneShotPolicy):
         return z if prior is None else np.concatenate([z, np.asarray(prior)[..., None]], axis=-1)
 
     def _width(self) -> int:
-        return 3 * self.signal_mean_.shape[1] + (1 if self.prior else 0)
+        return 3 * int(self.signal_mean_.shape[1]) + (1 if self.prior else 0)
 
     def _prior_policy(self) -> OneShotPolicy | None:
         return getattr(self, "_prior", None)
@@ -455,9 +455,10 @@ def _fit_price(design: FloatArray, paid: FloatArray) -> FloatArray:
     ridge = np.full(design.shape[-1], 5.0)
     ridge[0] = 1e-9
     transposed = np.swapaxes(design, -1, -2)
-    weights = np.linalg.solve(transposed @ design + np.diag(ridge), transposed @ logs[..., None])[..., 0]
+    solved = np.linalg.solve(transposed @ design + np.diag(ridge), transposed @ logs[..., None])
+    weights = np.array(solved[..., 0], dtype=np.float64)
     weights[:, 0] += np.log(np.maximum(paid.mean(axis=-1), 1e-12) / np.exp(_dot(design, weights)).mean(axis=-1))
-    return np.asarray(weights)
+    return weights
 
 
 def _logit(p: FloatArray) -> FloatArray:
