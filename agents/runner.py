@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from agents.errors import AgentError, AgentFaultError
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
+from agents.signals import run_neighbour_tests
 from agents.watch import Watch
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class AgentConfig(BaseModel):
     """Seconds until the container must run, fetching the image included."""
     max_output_bytes: int = Field(default=10_000_000, gt=0)
     """Bytes of one command's output that are kept (the model sees at most 10,000 characters by the template)."""
+    neighbour_tests: bool = False
+    """Run the repository's existing tests near the change after the agent has ended, as a signal of its chances."""
     retry: RetryConfig = RetryConfig()
     """Patience with failing providers."""
     overrides: dict[str, dict[str, Any]] = {}
@@ -158,6 +162,9 @@ def run_agent(
                 },
             )
             finished = _act(agent, task, container, attempt)
+            if config.neighbour_tests and finished.patch:
+                passed = run_neighbour_tests(partial(_shell, container), finished.patch)
+                finished = replace(finished, measured={"neighbour_tests_passed": passed})
         if on_attempt is not None:
             on_attempt(finished)
     return finished
@@ -190,6 +197,11 @@ def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Calla
     if status == "Submitted":
         return attempt(status, patch=info["submission"])
     return attempt(status, unsubmitted=container.diff())
+
+
+def _shell(container: Container, command: str) -> tuple[int, str]:
+    done = container.execute({"command": command})
+    return int(done["returncode"]), str(done["output"])
 
 
 @cache

@@ -13,6 +13,7 @@ from agents.budget import Budget
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
+from agents.signals import extract
 from harness.config import RunConfig
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk
 from harness.engines.base import Stop
@@ -160,7 +161,7 @@ class CellWork:
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-            self.store.agent_done(cell, attempt)
+            self.store.agent_done(cell, attempt, extract(attempt))
 
         run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),

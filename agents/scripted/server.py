@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.environment import SUBMIT_MARKER
+from agents.review import MARKER as REVIEW_MARKER
 from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
 
 LABEL = "[scripted stand-in]"
 """Every reply's text begins so: nobody shall take it for a language model's."""
 
+_REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 
@@ -121,7 +123,10 @@ class ScriptedServer:
 
     def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
         """Which step of which script answers a conversation."""
-        playbook: Playbook | None = recognise(_first_user(messages), self.playbooks)
+        first = _first_user(messages)
+        if first.startswith(REVIEW_MARKER):
+            return _REVIEW
+        playbook: Playbook | None = recognise(first, self.playbooks)
         if playbook is None or model not in playbook.attempts:
             return _UNKNOWN
         return playbook.attempts[model].step(_turn(messages)) or _OVER

@@ -156,6 +156,40 @@ class Failure(Part):
     """By model, how often it struck before a later try of the same cell."""
 
 
+class ReliabilityBin(Part):
+    """Attempts of similar predicted probability."""
+
+    predicted: float
+    observed: float
+    n: int
+
+
+class VerifierQuality(Part):
+    """How well P(resolved | signals of the finished attempt) tells right from wrong, cross-fitted."""
+
+    signals: list[str]
+    attempts: int
+    auc: float
+    """Within a model, weighted by pairs."""
+    auc_ci95: tuple[float, float]
+    auc_across_models: float
+    """Over all attempts together: differences between models count, too."""
+    brier: float
+    brier_of_rates: float
+    """Of predicting each model's own rate."""
+    reliability: list[ReliabilityBin]
+
+
+class Reachable(Part):
+    """What a two-stage cascade would reach with a simulated verifier of some AUC, chosen in hindsight."""
+
+    auc: float
+    budget: float
+    """Allowed cost, as a share of the best single model's."""
+    resolved: float
+    cost_per_instance: float
+
+
 class Results(Part):
     """The whole document."""
 
@@ -178,6 +212,10 @@ class Results(Part):
     """Of the first policy that has clusters, fitted on all instances."""
     failures: list[Failure] = []
     """Of live runs, how cells ended that have no plain verdict."""
+    verifier: VerifierQuality | None = None
+    """None where no signals of finished attempts are recorded."""
+    what_it_takes: list[Reachable] = []
+    """Simulated: resolved by a verifier's AUC. Empty where costs are unknown."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str
