@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -115,6 +116,7 @@ class Container:
         self.name = f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
         self.overflowed = False
+        self._removing = threading.Lock()
         self._commands = 0
 
     def __enter__(self) -> Container:
@@ -233,7 +235,8 @@ class Container:
         DISK_WATCH.discard(self)
         command = [self.config.executable, "rm", "-f", "-v", self.name]
         try:
-            done = _client(command, 120)
+            with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
+                done = _client(command, 120)
         except (OSError, subprocess.TimeoutExpired) as error:
             logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
             return

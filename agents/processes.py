@@ -15,12 +15,12 @@ sweep() { # kill what carries the tag $1, and what was born at or after tick $2 
     local tag=$1 since=$2 pass process pid stat env found begetter
     local -a fields
     local -A parent born
-    for pass in {1..40}; do
+    for pass in {1..100}; do
         found=0 parent=() born=()
         for process in /proc/[0-9]*; do
             IFS= read -r -d '' stat < "$process/stat" || [[ $stat ]] || continue
             fields=(${stat##*) })
-            [[ ${fields[0]} == Z ]] && continue
+            [[ ${fields[0]} == Z ]] && { (( fields[1] == 1 && (found = 1) )); continue; }
             pid=${process#/proc/} parent[$pid]=${fields[1]} born[$pid]=${fields[19]}
         done
         for pid in "${!born[@]}"; do
@@ -37,6 +37,7 @@ sweep() { # kill what carries the tag $1, and what was born at or after tick $2 
             kill -9 "$pid" && found=1
         done
         (( found )) || return 0
+        echo > /proc/1/fd/0  # the first process reaps when its read returns
     done
     return 1
 }

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from agents.attempt import AgentTask, Attempt
 from agents.errors import AgentError, AgentFaultError, ContainerError, PoolError, ProviderError
+from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
 from harness.engines.base import Stop
 from harness.errors import EngineUnavailableError, ImageUnavailableError, PolysweError
 from harness.files import write_atomic
+from harness.flags import hints_of
 from harness.grading import Grade, Grader, Verdict
 from harness.instances import Instance
 from harness.progress import Progress
@@ -107,6 +109,7 @@ class CellWork:
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
+            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
             self.store.agent_done(cell, attempt)
 
         run_agent(

@@ -21,6 +21,7 @@ from harness.grading import Grade, Verdict
 
 if TYPE_CHECKING:
     from agents.attempt import Attempt
+    from agents.leaks import Flag
     from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1
@@ -61,6 +62,18 @@ class State(StrEnum):
     GRADED = "graded"
     FAILED = "failed"
     """A failure that was not the model's; the next start tries again."""
+
+
+TABLES += """
+CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    command TEXT NOT NULL,              -- its beginning
+    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
+) STRICT;
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -227,6 +240,28 @@ class Store:
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
 
+    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
+        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+        rows = [(*_key(cell), flag.kind, flag.step, flag.command, flag.failed) for flag in flags]
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
+            self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def flags(self) -> dict[Cell, list[Flag]]:
+        """Flagged cells, and what was seen in each."""
+        from agents.leaks import Flag
+
+        with self._lock:
+            found = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        flags: dict[Cell, list[Flag]] = {}
+        for row in found:
+            failed = None if row["failed"] is None else bool(row["failed"])
+            flag = Flag(row["kind"], row["step"], row["command"], failed)
+            flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
+        return flags
+
 
 def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
     """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
@@ -243,6 +278,10 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
         arrays["calls"][at] = np.nan if row.api_calls is None else row.api_calls
         arrays["seconds"][at] = np.nan if row.agent_seconds is None else row.agent_seconds
     return OutcomeMatrix(tuple(instances), tuple(models), **arrays)
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.instance_id, cell.model
 
 
 def _cell_row(row: sqlite3.Row) -> CellRow:

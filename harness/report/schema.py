@@ -136,6 +136,22 @@ class ClusterProfile(Part):
     rates: dict[str, float]
 
 
+class FlaggedAttempt(Part):
+    """A sign in an attempt's trajectory that it had help: a reason to look, not a verdict."""
+
+    instance_id: str
+    model: str
+    kind: str
+    """A kind of `agents.leaks.KINDS`."""
+    times: int
+    step: int
+    """The model's reply that `command` belongs to, from 1."""
+    command: str
+    """The beginning of one of the commands."""
+    failed: bool
+    """Every such command ended with an error: the attempt looked, and found nothing."""
+
+
 class Results(Part):
     """The whole document."""
 
@@ -156,6 +172,8 @@ class Results(Part):
     """Beside the policies' own, where sizes were given."""
     clusters: list[ClusterProfile] = []
     """Of the first policy that has clusters, fitted on all instances."""
+    flagged: list[FlaggedAttempt] = []
+    """Of live runs, attempts whose trajectory shows signs of help from outside."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str
