@@ -18,6 +18,7 @@ from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError, AgentFaultError
+from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
@@ -54,12 +55,11 @@ class AgentConfig(BaseModel):
     """The repository inside the container."""
     network: str = "none"
     """Docker network of the container."""
-    memory: str | None = None
-    """Memory limit of the container, such as `8g`. None means no limit."""
-    cpus: float | None = Field(default=None, gt=0)
-    """CPU limit of the container. None means no limit."""
-    pids_limit: int | None = Field(default=4096, gt=0)
-    """Limit of processes in the container. None means no limit."""
+    limits: ContainerLimits = ContainerLimits()
+    """What the container may take of the machine."""
+    hide_later_history: bool = True
+    """Whether commits, refs and objects after the base commit are removed before the agent starts. The image that is
+    graded stays as it is."""
     pull: Literal["missing", "never"] = "missing"
     """Whether an image that is not on this machine is fetched."""
     start_timeout: float = Field(default=600, gt=0)
@@ -234,7 +234,7 @@ def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
 def _container_config(
     task: AgentTask, config: AgentConfig, labels: Mapping[str, str], part: dict[str, Any]
 ) -> ContainerConfig:
-    shared = ("cwd", "network", "memory", "cpus", "pids_limit", "pull", "start_timeout", "max_output_bytes")
+    shared = ("cwd", "network", "limits", "hide_later_history", "pull", "start_timeout", "max_output_bytes")
     return ContainerConfig(
         image=task.image,
         labels=dict(labels),

@@ -11,6 +11,7 @@ from pathlib import Path
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget
 from agents.errors import AgentError, AgentFaultError, ProviderError
+from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
 from agents.signals import extract
@@ -20,6 +21,7 @@ from harness.engines.base import Stop
 from harness.errors import EnvironmentFault, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
+from harness.flags import hints_of
 from harness.grading import Grade, Grader, Verdict
 from harness.images import Images
 from harness.instances import Instance
@@ -161,6 +163,7 @@ class CellWork:
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
+            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
             self.store.agent_done(cell, attempt, extract(attempt))
 
         run_agent(

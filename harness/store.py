@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from agents.attempt import Attempt
     from agents.budget import Call
+    from agents.leaks import Flag
     from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1
@@ -97,6 +98,18 @@ class State(StrEnum):
     GRADED = "graded"
     FAILED = "failed"
     """A failure that was not the model's; the next start tries again."""
+
+
+TABLES += """
+CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    command TEXT NOT NULL,              -- its beginning
+    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
+) STRICT;
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -395,6 +408,28 @@ class Store:
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
 
+    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
+        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+        rows = [(*_key(cell), flag.kind, flag.step, flag.command, flag.failed) for flag in flags]
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
+            self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def flags(self) -> dict[Cell, list[Flag]]:
+        """Flagged cells, and what was seen in each."""
+        from agents.leaks import Flag
+
+        with self._lock:
+            found = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        flags: dict[Cell, list[Flag]] = {}
+        for row in found:
+            failed = None if row["failed"] is None else bool(row["failed"])
+            flag = Flag(row["kind"], row["step"], row["command"], failed)
+            flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
+        return flags
+
 
 def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
     """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
@@ -414,6 +449,10 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
         for name in row.signals.keys() - OWN_COLUMNS:
             signals.setdefault(name, np.full((len(instances), len(models)), np.nan))[at] = row.signals[name]
     return OutcomeMatrix.build(instances, models, **arrays, signals=dict(sorted(signals.items())))
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.instance_id, cell.model
 
 
 def _cell_row(row: sqlite3.Row) -> CellRow:

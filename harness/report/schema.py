@@ -190,6 +190,22 @@ class Reachable(Part):
     cost_per_instance: float
 
 
+class FlaggedAttempt(Part):
+    """A sign in an attempt's trajectory that it had help: a reason to look, not a verdict."""
+
+    instance_id: str
+    model: str
+    kind: str
+    """A kind of `agents.leaks.KINDS`."""
+    times: int
+    step: int
+    """The model's reply that `command` belongs to, from 1."""
+    command: str
+    """The beginning of one of the commands."""
+    failed: bool
+    """Every such command ended with an error: the attempt looked, and found nothing."""
+
+
 class Results(Part):
     """The whole document."""
 
@@ -216,6 +232,8 @@ class Results(Part):
     """None where no signals of finished attempts are recorded."""
     what_it_takes: list[Reachable] = []
     """Simulated: resolved by a verifier's AUC. Empty where costs are unknown."""
+    flagged: list[FlaggedAttempt] = []
+    """Of live runs, attempts whose trajectory shows signs of help from outside."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str
