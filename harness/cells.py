@@ -24,7 +24,7 @@ from harness.images import Images
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store import KILLED, Cell, State, Store
 
 PATCH_FILE = "patch.diff"
 REFUSALS = frozenset({"quota", "installation"})
@@ -97,6 +97,8 @@ class CellWork:
                     grade, failure = self._graded(cell)
             finally:
                 self.progress.grading_ended()
+            if self.stop.now:  # its container or process was ended by ourselves; the patch waits for the next start
+                return
             if grade.verdict.final:
                 sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
             self.store.graded(cell, grade, failure)
@@ -155,6 +157,8 @@ class CellWork:
         make_folder(cell_dir)
 
         def keep(attempt: Attempt) -> None:
+            if self.stop.now:  # its last commands may have been killed by ourselves: no work of the model's
+                raise InterruptedError("the run is stopping now")
             attempts.append(attempt)
             # the paid-for patch is on disk before the store says so
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
@@ -181,6 +185,8 @@ class CellWork:
         if isinstance(error, ProviderError) and self._final(error, cell.model):
             self.refused[cell.model] = error
         kind = attempt_kind(error)
+        if self.stop.now:  # our own doing; the next start finds the agent at work and what its calls had cost
+            return KILLED
         if kind == "container" and not self.images.engine_answers(0):
             kind = "engine"
         if kind == "budget":
