@@ -14,9 +14,9 @@ from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
 from harness.config import RunConfig
-from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk
+from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
 from harness.engines.base import Stop
-from harness.errors import EnvironmentFault, PolysweError
+from harness.errors import DiskFullError, EnvironmentFault, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
 from harness.grading import Grade, Grader, Verdict
@@ -32,6 +32,9 @@ REFUSALS = frozenset({"quota", "installation"})
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
+NO_SPACE = "No space left on device"
+STARVED_GB = 0.1
+"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
 OUTAGES = 5
 """How often the engine may go down under one cell."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
@@ -122,6 +125,7 @@ class CellWork:
             if patch:
                 self.images.ensure(instance.image)  # it may have been removed since the agent had it
             grade = self.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
+            self._check_starved(self.folder.cell_dir(cell) / "test_output.txt")
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
             expected = isinstance(error, PolysweError)
             detail = str(error) if expected else self._noted(cell, error)
@@ -160,6 +164,7 @@ class CellWork:
             if self.stop.now:  # its last commands may have been killed by ourselves: no work of the model's
                 raise InterruptedError("the run is stopping now")
             attempts.append(attempt)
+            self._check_starved(attempt.trajectory)
             # the paid-for patch is on disk before the store says so
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
@@ -208,6 +213,16 @@ class CellWork:
             return True
         self.stop.request("the Docker Engine is gone")
         return False
+
+    def _check_starved(self, record: Path) -> None:
+        """Commands that met a disk that is full say nothing of the model, though they look like its failures.
+
+        Raises:
+            DiskFullError: they did.
+        """
+        full = [place for place in self.places if disk_free_gb(place) < STARVED_GB]
+        if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
+            raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
 
     def _full_place(self) -> str:
         """Why no further cell can be kept safely; empty when there is space."""
