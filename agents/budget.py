@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.errors import AgentError
@@ -39,9 +40,13 @@ class Budget:
     the total usually passes the limit by one call's cost at most, and never by more than the calls in flight.
     """
 
-    def __init__(self, limit: float | None = None, spent: float = 0.0) -> None:
-        """limit: USD; None means no limit. spent: USD that earlier starts of the run have paid."""
+    def __init__(
+        self, limit: float | None = None, spent: float = 0.0, *, halted: Callable[[], bool] = lambda: False
+    ) -> None:
+        """limit: USD; None means no limit. spent: USD that earlier starts of the run have paid. halted: asked before
+        every call; once it says so, no further call is made whatever is left."""
         self.limit = limit
+        self._halted = halted
         self._spent = spent
         self._reserved = 0.0
         self._in_flight = 0
@@ -64,6 +69,8 @@ class Budget:
             BudgetSpentError: the limit is reached.
         """
         with self._changed:
+            if self._halted():
+                raise BudgetSpentError("the run is stopping now: no further call is made")
             while self.limit is not None:
                 if self._spent >= self.limit:
                     raise BudgetSpentError(

@@ -16,9 +16,9 @@ from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
 from agents.signals import extract
 from harness.config import RunConfig
-from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk
+from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
 from harness.engines.base import Stop
-from harness.errors import EnvironmentFault, PolysweError
+from harness.errors import DiskFullError, EnvironmentFault, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
 from harness.flags import hints_of
@@ -27,7 +27,7 @@ from harness.images import Images
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store import KILLED, Cell, State, Store
 
 PATCH_FILE = "patch.diff"
 REFUSALS = frozenset({"quota", "installation"})
@@ -35,6 +35,9 @@ REFUSALS = frozenset({"quota", "installation"})
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
+NO_SPACE = "No space left on device"
+STARVED_GB = 0.1
+"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
 OUTAGES = 5
 """How often the engine may go down under one cell."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
@@ -100,6 +103,8 @@ class CellWork:
                     grade, failure = self._graded(cell)
             finally:
                 self.progress.grading_ended()
+            if self.stop.now:  # its container or process was ended by ourselves; the patch waits for the next start
+                return
             if grade.verdict.final:
                 sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
             self.store.graded(cell, grade, failure)
@@ -123,6 +128,7 @@ class CellWork:
             if patch:
                 self.images.ensure(instance.image)  # it may have been removed since the agent had it
             grade = self.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
+            self._check_starved(self.folder.cell_dir(cell) / "test_output.txt")
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
             expected = isinstance(error, PolysweError)
             detail = str(error) if expected else self._noted(cell, error)
@@ -158,7 +164,10 @@ class CellWork:
         make_folder(cell_dir)
 
         def keep(attempt: Attempt) -> None:
+            if self.stop.now:  # its last commands may have been killed by ourselves: no work of the model's
+                raise InterruptedError("the run is stopping now")
             attempts.append(attempt)
+            self._check_starved(attempt.trajectory)
             # the paid-for patch is on disk before the store says so
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
@@ -185,6 +194,8 @@ class CellWork:
         if isinstance(error, ProviderError) and self._final(error, cell.model):
             self.refused[cell.model] = error
         kind = attempt_kind(error)
+        if self.stop.now:  # our own doing; the next start finds the agent at work and what its calls had cost
+            return KILLED
         if kind == "container" and not self.images.engine_answers(0):
             kind = "engine"
         if kind == "budget":
@@ -206,6 +217,16 @@ class CellWork:
             return True
         self.stop.request("the Docker Engine is gone")
         return False
+
+    def _check_starved(self, record: Path) -> None:
+        """Commands that met a disk that is full say nothing of the model, though they look like its failures.
+
+        Raises:
+            DiskFullError: they did.
+        """
+        full = [place for place in self.places if disk_free_gb(place) < STARVED_GB]
+        if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
+            raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
 
     def _full_place(self) -> str:
         """Why no further cell can be kept safely; empty when there is space."""

@@ -47,6 +47,10 @@ class ImageUnavailableError(EnvironmentFault):
     """missing, rate-limit, registry, or disk."""
 
 
+class DiskFullError(EnvironmentFault):
+    """The disk was full while a cell was at work, and the cell's commands met that."""
+
+
 class RunLockedError(PolysweError):
     """Another process is working in the same run folder."""
 

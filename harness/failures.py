@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
 from agents.retry import KINDS as PROVIDER_KINDS
-from harness.errors import EngineUnavailableError, ImageUnavailableError
+from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError
 from harness.grading import Grade, Verdict
 from harness.store import KILLED, CellRow, FailureRow, State
 
@@ -109,7 +109,7 @@ def kind_of(name: str) -> Kind:
 
 def attempt_kind(error: BaseException) -> str:
     """Kind of what broke an attempt off."""
-    if disk_is_full(error):
+    if isinstance(error, DiskFullError) or disk_is_full(error):
         return "disk"
     match error:
         case BudgetSpentError():

@@ -226,9 +226,10 @@ class Images:
         )
         tries(self._pull_once, image)
         size = self._size(image)
+        if size is None:
+            raise _unavailable(image, "the engine says it was pulled, and it is not there")
         with self._changed:
-            if size is not None:
-                self._sizes[image] = size
+            self._sizes[image] = size
         self._shrink()
 
     def _pull_once(self, image: str) -> None:

@@ -281,7 +281,7 @@ def _run(
             grader=grader,
             progress=progress,
             stop=stop,
-            budget=Budget(config.run.max_cost, store.spent()),
+            budget=Budget(config.run.max_cost, store.spent(), halted=lambda: stop.now),
             limits=config.run,
             places=(folder.path, _docker_root(client)),
         )

@@ -95,6 +95,17 @@ MUTATIONS = [
         ("tests/harness/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),
     ),
     Mutation(
+        "what we killed ourselves counts as the model's work", "harness/cells.py",
+        "            if self.stop.now:  # its last commands", "            if False:  # its last commands",
+        ("tests/harness/test_stop_now.py",),
+    ),
+    Mutation(
+        "what meets a full disk is graded as the model's", "harness/cells.py",
+        "            self._check_starved(attempt.trajectory)\n", "",
+        ("tests/harness/test_fault_matrix.py::"
+         "test_an_engine_whose_disk_is_full_is_told_from_a_missing_container",),
+    ),
+    Mutation(
         "an image that a cell still needs is removed", "harness/images.py",
         "if self._needed[image] <= 0 and image in self._sizes:", "if image in self._sizes:",
         ("tests/harness/test_images.py::test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first",),

@@ -90,6 +90,10 @@ class TinyRegistry:
         self.names.append(full)
         return full
 
+    def lose_layers(self) -> None:
+        """Forget what the manifests speak of: a transfer breaks off after it has begun."""
+        self._blobs = {digest: blob for digest, blob in self._blobs.items() if blob.startswith(b"{")}
+
     def requests_for(self, name: str) -> int:
         return self.asked.count(name)
 
@@ -111,8 +115,10 @@ class TinyRegistry:
                 status, body = refusal[0], _error(refusal[1])
             elif name in self._manifests:
                 status, kind, body = 200, MANIFEST, self._manifests[name]
-        elif len(parts) == 5 and parts[3] == "blobs" and parts[4] in self._blobs:
-            status, kind, body = 200, "application/octet-stream", self._blobs[parts[4]]
+        elif len(parts) == 5 and parts[3] == "blobs":
+            body = _error("BLOB_UNKNOWN")
+            if parts[4] in self._blobs:
+                status, kind, body = 200, "application/octet-stream", self._blobs[parts[4]]
         handler.send_response(status)
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(body)))

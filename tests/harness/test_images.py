@@ -64,6 +64,16 @@ def test_a_pull_that_fails_for_good_says_why(
     )
 
 
+def test_a_broken_transfer_is_not_taken_for_an_image(engine: DockerClient, registry: Any) -> None:
+    """The engine tells of it only in the midst of its report, which the SDK's own `pull` does not read."""
+    image = registry.add("broken")
+    registry.lose_layers()
+    with pytest.raises(ImageUnavailableError, match=r"unknown blob|blob unknown") as caught:
+        Images(engine, patience=QUICK).ensure(image)
+    assert caught.value.kind == "registry"
+    assert registry.requests_for("broken") == 3, "what breaks off may go well the next time"
+
+
 def test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first(engine: DockerClient, registry: Any) -> None:
     there = registry.add("there-before", 3 * MB)
     engine.images.pull(there)
