@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.attempt import AgentTask, Attempt
-from agents.budget import Budget
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
-from agents.runner import AgentConfig, run_agent
+from agents.runner import AgentConfig
 from agents.signals import extract
 from harness.config import RunConfig
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
-from harness.engines.base import Stop
-from harness.errors import DiskFullError, EnvironmentFault, PolysweError
+from harness.engines.base import Shop, Stop
+from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
 from harness.flags import hints_of
-from harness.grading import Grade, Grader, Verdict
-from harness.images import Images
+from harness.grading import Grade, Verdict
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
@@ -53,21 +51,17 @@ class CellWork:
     agent: AgentConfig
     folder: RunFolder
     store: Store
-    images: Images
-    grader: Grader
+    shop: Shop
     progress: Progress
     stop: Stop
-    budget: Budget
     limits: RunConfig
-    places: Sequence[Path] = ()
-    """Where the run and the engine write."""
     answered: set[str] = field(default_factory=set)
     """Models with a finished attempt in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
     """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
     def attempt(self, cell: Cell) -> bool:
-        if self.budget.exhausted:
+        if self.shop.budget.exhausted:
             self._stop_for_budget()
             return False
         if full := self._full_place():
@@ -90,7 +84,7 @@ class CellWork:
             return done
         finally:
             if not done:
-                self.images.release(self.instances[cell.instance_id].image)
+                self.shop.images.release(self.instances[cell.instance_id].image)
 
     def grade(self, cell: Cell) -> None:
         try:
@@ -118,7 +112,7 @@ class CellWork:
                 "the patch is kept and graded at the next start"
             )
         finally:
-            self.images.release(self.instances[cell.instance_id].image)
+            self.shop.images.release(self.instances[cell.instance_id].image)
 
     def _graded(self, cell: Cell) -> tuple[Grade, str]:
         """A grade, and the kind of failure where it has no verdict."""
@@ -126,8 +120,8 @@ class CellWork:
         try:
             patch = read_patch(self.folder, cell)
             if patch:
-                self.images.ensure(instance.image)  # it may have been removed since the agent had it
-            grade = self.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
+                self.shop.images.ensure(instance.image)  # it may have been removed since the agent had it
+            grade = self.shop.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
             self._check_starved(self.folder.cell_dir(cell) / "test_output.txt")
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
             expected = isinstance(error, PolysweError)
@@ -151,7 +145,8 @@ class CellWork:
             elif self._kept(cell):
                 self.progress.say(f"{cell.instance_id} / {cell.model}: {error} (after its patch was kept)")
                 return None
-            return self._failed(cell, error, attempts[0].cost_usd if attempts else 0.0)
+            paid = error.paid if isinstance(error, NodeLostError) else 0.0
+            return self._failed(cell, error, attempts[0].cost_usd if attempts else paid)
         finally:
             self.progress.agent_ended(attempts[0].cost_usd if attempts else 0.0)
         self.answered.add(cell.model)
@@ -159,7 +154,7 @@ class CellWork:
 
     def _run_agent(self, cell: Cell, attempts: list[Attempt]) -> None:
         instance = self.instances[cell.instance_id]
-        self.images.ensure(instance.image)
+        self.shop.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
         make_folder(cell_dir)
 
@@ -175,14 +170,14 @@ class CellWork:
             self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
             self.store.agent_done(cell, attempt, extract(attempt))
 
-        run_agent(
+        self.shop.run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
             self.agent,
             out_dir=cell_dir,
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
             on_attempt=keep,
-            budget=self.budget,
+            budget=self.shop.budget,
             on_call=lambda call: self.store.called(cell, call),
         )
 
@@ -196,7 +191,7 @@ class CellWork:
         kind = attempt_kind(error)
         if self.stop.now:  # our own doing; the next start finds the agent at work and what its calls had cost
             return KILLED
-        if kind == "container" and not self.images.engine_answers(0):
+        if kind == "container" and not self.shop.images.engine_answers(0):
             kind = "engine"
         if kind == "budget":
             self._stop_for_budget()
@@ -209,11 +204,11 @@ class CellWork:
         return kind
 
     def _stop_for_budget(self) -> None:
-        self.stop.request(f"the cost limit of ${self.budget.limit:g} is reached")
+        self.stop.request(f"the cost limit of ${self.shop.budget.limit:g} is reached")
 
     def _engine_back(self) -> bool:
         """Wait for an engine that went down; without it the run ends."""
-        if self.images.engine_answers(self.limits.engine_patience):
+        if self.shop.images.engine_answers(self.limits.engine_patience):
             return True
         self.stop.request("the Docker Engine is gone")
         return False
@@ -224,13 +219,13 @@ class CellWork:
         Raises:
             DiskFullError: they did.
         """
-        full = [place for place in self.places if disk_free_gb(place) < STARVED_GB]
+        full = [place for place in self.shop.places if disk_free_gb(place) < STARVED_GB]
         if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
             raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
 
     def _full_place(self) -> str:
         """Why no further cell can be kept safely; empty when there is space."""
-        for place in self.places:
+        for place in self.shop.places:
             try:
                 check_disk(place, self.limits.least_disk_gb)
             except EnvironmentFault as fault:

@@ -56,6 +56,17 @@ class RouterConfig(Part):
     """Seed of folds, clusters and resampling."""
 
 
+class RayConfig(Part):
+    address: str | None = None
+    """Head node, such as `10.0.0.1:6379` or `auto`. None starts a Ray of its own on this machine."""
+    agent_cpus: float = Field(default=0.25, gt=0)
+    """CPUs that an agent occupies on its node; it mostly waits for its model."""
+    grading_cpus: float = Field(default=1, gt=0)
+    """CPUs that a grading occupies on its node."""
+    patience: float = Field(default=300, ge=0)
+    """Seconds to wait for a node that can work, when none is left, before the run ends."""
+
+
 class RunConfig(Part):
     mode: Literal["matrix", "routed"] = "matrix"
     """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
@@ -83,8 +94,10 @@ class RunConfig(Part):
     """Seconds before a pull is tried again; they double each time, up to five minutes."""
     least_disk_gb: float = Field(default=LEAST_DISK_GB, ge=0)
     """Free space, where the run and the engine write, below which no cell is started."""
-    engine: Literal["local"] = "local"
-    """Where the cells run."""
+    engine: Literal["local", "ray"] = "local"
+    """Where the cells run: on this machine, or on the nodes of a Ray cluster (extra `ray`)."""
+    ray: RayConfig = RayConfig()
+    """The cluster, for `engine: ray`."""
 
 
 class OutConfig(Part):

@@ -51,6 +51,13 @@ class DiskFullError(EnvironmentFault):
     """The disk was full while a cell was at work, and the cell's commands met that."""
 
 
+class NodeLostError(EnvironmentFault):
+    """A node of the cluster died, or turned out unfit, while a cell was at work there."""
+
+    paid = 0.0
+    """USD that the attempt's calls had cost until then."""
+
+
 class RunLockedError(PolysweError):
     """Another process is working in the same run folder."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
 from agents.retry import KINDS as PROVIDER_KINDS
-from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError
+from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading import Grade, Verdict
 from harness.store import KILLED, CellRow, FailureRow, State
 
@@ -82,6 +82,7 @@ _ALL = [
     Kind("image: registry", Whose.MACHINE, f"the pull, with back-off: the registry or the way to it failed; {_NEXT}"),
     Kind("engine", Whose.MACHINE, f"once the engine answers again, within run.engine_patience; {_NEXT}"),
     Kind("container", Whose.MACHINE, f"up to run.agent_attempts: it was removed or killed from outside; {_NEXT}"),
+    Kind("node", Whose.MACHINE, f"up to run.agent_attempts, on another node of the cluster; {_NEXT}"),
     Kind("disk", Whose.MACHINE, f"no, the run stops: nothing that is paid for could be kept; {_NEXT}"),
     Kind("internal", Whose.MACHINE, f"no: an error nobody foresaw may not be safe to repeat; {_NEXT}"),
     # this machine's, while grading: the patch is kept
@@ -96,7 +97,7 @@ _ALL = [
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 """Every kind by its name, as the store, the results and the documentation call it."""
-TRIED_AGAIN = frozenset({"engine", "container"})
+TRIED_AGAIN = frozenset({"engine", "container", "node"})
 """Kinds of a broken-off attempt that the same run tries again."""
 ENGINE_KINDS = frozenset({"engine", "grading: container"})
 """Kinds of a grading that may be the engine's going down: it is awaited before another try."""
@@ -118,6 +119,8 @@ def attempt_kind(error: BaseException) -> str:
             return f"provider: {error.kind}"
         case ImageUnavailableError():
             return error.kind if error.kind == "disk" else f"image: {error.kind}"
+        case NodeLostError():
+            return "node"
         case EngineUnavailableError():
             return "engine"
         case ContainerError():

@@ -21,6 +21,8 @@ def apply_overrides(
     max_cost: float | None = None,
     agent_workers: int | None = None,
     grading_workers: int | None = None,
+    engine: str | None = None,
+    address: str | None = None,
     run_id: str | None = None,
     out: Path | None = None,
 ) -> Config:
@@ -37,12 +39,15 @@ def apply_overrides(
             "max_cost": max_cost,
             "agent_workers": agent_workers,
             "grading_workers": grading_workers,
+            "engine": engine,
         },
         "out": {"run_id": run_id, "root": out},
     }
     data = config.model_dump()
     for part, options in given.items():
         data[part].update({name: value for name, value in options.items() if value is not None})
+    if address is not None:
+        data["run"]["ray"]["address"] = address
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,26 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.attempt import paid_in
-from agents.budget import Budget
 from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool, prices
 from harness.cells import CellWork
 from harness.config import Config
-from harness.docker_engine import check_disk, connect, sweep
+from harness.docker_engine import check_disk
+from harness.engines import open_shop
 from harness.engines.base import Stop
+from harness.engines.job import Job
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
 from harness.files import write_atomic
-from harness.grading import Grader, slug
-from harness.images import Images, Patience
+from harness.grading import slug
 from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from harness.report.results import Results
 
 SELECTION = "selection"
@@ -89,11 +86,9 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
             cells = plan(config, dataset, store.rows(), folder)
             rows = _planned(store, cells)
             while any(row.state is not State.GRADED for row in rows if row.cell in cells):
-                client = connect()
-                check_disk(_docker_root(client), config.run.least_disk_gb)
                 with _agents_ready(config, dataset) as models:
                     folder.freeze(config, dataset)
-                    _run(config, dataset, models, folder, store, client, list(cells), stop)
+                    _run(config, dataset, models, folder, store, list(cells), stop)
                 rows = store.rows()
                 # a cascade asks for more once it has seen the attempts
                 asked = plan(config, dataset, rows, folder)
@@ -227,16 +222,10 @@ def _run(
     models: Sequence[ModelConfig],
     folder: RunFolder,
     store: Store,
-    client: DockerClient,
     cells: Sequence[Cell],
     stop: Stop,
 ) -> None:
-    sweep(client, folder.label)
-    shutil.rmtree(folder.scratch, ignore_errors=True)  # half-written reports of a killed run
     if dataset.scripted:
-        from harness.sample.images import build_images
-
-        build_images(client, dataset.instances)
         # the sample has no public copy: this one is what `swebench eval` takes
         rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
         write_atomic(folder.path / "dataset.jsonl", rows_as_json)
@@ -247,56 +236,35 @@ def _run(
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
     to_attempt = [cell for cell in cells if rows[cell].state not in (State.GRADED, State.AGENT_DONE)]
+    instances = {instance.instance_id: instance for instance in dataset.instances}
+    order = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
     progress = Progress(
         len(cells), done=len(done), resolved=sum(row.verdict == "resolved" for row in done), cost=store.spent()
     )
-    workers = min(config.run.grading_workers, len(to_attempt) + len(to_grade))
-    grader = Grader(
-        folder.label,
-        folder.scratch,
-        workers=workers,
-        timeout=config.run.grading_timeout,
-        attempts=config.run.grading_attempts,
-        give_up=lambda: stop.now,
-    )
-    instances = {instance.instance_id: instance for instance in dataset.instances}
-    images = Images(
-        client,
-        limit_gb=config.run.images_gb,
-        patience=Patience(config.run.pull_attempts, config.run.pull_wait),
-        pulled_before=store.images_pulled(),
-        on_pull=store.image_pulled,
-        say=progress.say,
-        give_up=lambda: stop.now,
-    )
-    order = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
-    with grader, images.ahead(order, workers=config.run.pull_workers, depth=config.run.pull_workers):
-        work = CellWork(
-            instances=instances,
-            models={model.name: model for model in models},
-            agent=config.agent,
-            folder=folder,
-            store=store,
-            images=images,
-            grader=grader,
-            progress=progress,
-            stop=stop,
-            budget=Budget(config.run.max_cost, store.spent(), halted=lambda: stop.now),
-            limits=config.run,
-            places=(folder.path, _docker_root(client)),
-        )
-        try:
+    job = Job(config, dataset, models, folder, store, order, stop, progress.say)
+    try:
+        with open_shop(job) as shop:
+            work = CellWork(
+                instances=instances,
+                models={model.name: model for model in models},
+                agent=config.agent,
+                folder=folder,
+                store=store,
+                shop=shop,
+                progress=progress,
+                stop=stop,
+                limits=config.run,
+            )
             run_cells(
                 to_attempt,
                 to_grade,
                 work,
                 agent_workers=config.run.agent_workers,
-                grading_workers=grader.lanes,
+                grading_workers=shop.lanes,
                 stop=stop,
             )
-        finally:
-            progress.close()
-            sweep(client, folder.label)
+    finally:
+        progress.close()
 
 
 def _results(
@@ -315,12 +283,6 @@ def _results(
         return results_of_run(config, dataset, folder, rows, out, struck)
     except UndecidedError:
         return None
-
-
-def _docker_root(client: DockerClient) -> Path:
-    """Where the engine keeps images and containers; this folder where it is on another machine."""
-    root = Path(str(client.info().get("DockerRootDir", "")))
-    return root if root.is_absolute() and root.exists() else Path()
 
 
 def run_folder(config: Config, config_path: Path) -> RunFolder:

@@ -17,6 +17,11 @@ class Mode(StrEnum):
     routed = "routed"
 
 
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 def evaluate(
     config: Annotated[
         str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
@@ -35,6 +40,8 @@ def evaluate(
     max_cost: Annotated[float | None, typer.Option(min=0, help="Make no call once so many USD are spent.")] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+    engine: Annotated[Engine | None, typer.Option(help="Where cells run: this machine, or a Ray cluster.")] = None,
+    address: Annotated[str | None, typer.Option(help="Head node of the Ray cluster (default: one of its own).")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would run, cost, last and need; nothing is started.")
     ] = False,
@@ -51,6 +58,8 @@ def evaluate(
         polyswe evaluate verified --limit 5   # SWE-bench Verified with your keys, a first look
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
+
+        polyswe evaluate my.yaml --engine ray --address 10.0.0.1:6379
 
         polyswe evaluate verified --dry-run   # what it would cost, last and need
 
@@ -70,6 +79,7 @@ def evaluate(
         load_config(path),
         instances=instance, limit=limit, mode=mode.value if mode else None, checkpoint=checkpoint,
         max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers, run_id=run_id, out=out,
+        engine=engine.value if engine else None, address=address,
     )  # fmt: skip
     folder = run_folder(settings, path)
     if dry_run:

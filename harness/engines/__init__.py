@@ -1,1 +1,24 @@
-"""Where cells run. An engine gets cells and the two stages of work; it decides only when and where each stage runs."""
+"""Where cells run: this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.engines.base import Shop
+    from harness.engines.job import Job
+
+ENGINES = {"local": "harness.engines.here", "ray": "harness.engines.ray"}
+"""`run.engine` → module with `open_shop(job)`."""
+
+
+def open_shop(job: Job) -> AbstractContextManager[Shop]:
+    """The shop of the configured engine, open while the context lasts.
+
+    Raises:
+        EnvironmentFault: no Docker Engine, no disk, no cluster.
+    """
+    shop: AbstractContextManager[Shop] = import_module(ENGINES[job.config.run.engine]).open_shop(job)
+    return shop

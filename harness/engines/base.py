@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from harness.store import Cell
+
+if TYPE_CHECKING:
+    from agents.attempt import AgentTask, Attempt
+    from agents.budget import Budget, Call
+    from agents.pool import ModelConfig
+    from agents.runner import AgentConfig
+    from harness.grading import Grade
+    from harness.instances import Instance
 
 
 class Work(Protocol):
@@ -35,3 +45,47 @@ class Stop:
     @property
     def requested(self) -> bool:
         return self._event.is_set()
+
+
+class RunAgent(Protocol):
+    """`agents.runner.run_agent`, or one that has a node do it."""
+
+    def __call__(
+        self,
+        task: AgentTask,
+        model: ModelConfig,
+        config: AgentConfig,
+        *,
+        out_dir: Path,
+        labels: Mapping[str, str],
+        on_attempt: Callable[[Attempt], None],
+        budget: Budget,
+        on_call: Callable[[Call], None],
+    ) -> Attempt: ...
+
+
+class ImageKeeper(Protocol):
+    """`harness.images.Images`, or the nodes' own."""
+
+    def ensure(self, image: str) -> None: ...
+    def release(self, image: str) -> None: ...
+    def engine_answers(self, patience: float) -> bool: ...
+
+
+class Grades(Protocol):
+    """`harness.grading.Grader`, or one that has a node do it."""
+
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade: ...
+
+
+class Shop(Protocol):
+    """Where a run's attempts and gradings happen: this machine, or the nodes of a cluster."""
+
+    run_agent: RunAgent
+    images: ImageKeeper
+    grader: Grades
+    budget: Budget
+    lanes: int
+    """Gradings in hand at the same time, those being set up or cleaned up included."""
+    places: Sequence[Path]
+    """Where the run and the engine write on this machine."""

@@ -1,0 +1,240 @@
+"""A Ray cluster: the driver keeps run folder, store and progress; nodes run agents and official gradings.
+
+The driver's threads are the same as on one machine; each waits for a task on a node instead of doing the work itself.
+An attempt is a streaming task: its calls and its patch reach the driver as they come, so that a node that dies after
+an attempt has ended costs nothing but the grading elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
+from agents.errors import AgentError
+from agents.pool import ModelConfig
+from agents.runner import AgentConfig
+from harness.config import RunConfig
+from harness.docker_engine import check_disk
+from harness.engines.job import Job
+from harness.errors import ConfigError, EnvironmentFault, NodeLostError
+from harness.files import write_atomic
+from harness.grading import Grade, Verdict
+from harness.instances import Instance
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+try:
+    import ray
+except ModuleNotFoundError as error:
+    raise EnvironmentFault("run.engine 'ray' needs Ray: pip install 'polyswe[ray]'") from error
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from harness.engines import ray_node
+from harness.engines.ray_budget import ClusterBudget, Till
+from harness.engines.ray_node import TRAJECTORY, AttemptJob, Broken, Finished, Graded, GradingJob, Needs, Over
+from harness.engines.ray_nodes import Nodes
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Implements `harness.engines.base.Shop`, and its image keeper and grader, on the cluster's nodes."""
+
+    nodes: Nodes
+    needs: Needs
+    run: RunConfig
+    budget: Budget
+    places: Sequence[Path]
+
+    @property
+    def lanes(self) -> int:
+        return self.run.grading_workers
+
+    @property
+    def images(self) -> Fleet:
+        return self
+
+    @property
+    def grader(self) -> Fleet:
+        return self
+
+    def ensure(self, image: str) -> None:
+        """Nothing to do here: a node makes sure of an image before it uses it."""
+
+    def release(self, image: str) -> None:
+        """Nothing to do here: nodes keep their images."""
+
+    def engine_answers(self, patience: float) -> bool:
+        """Whether a node can work, now or soon."""
+        return self.nodes.wait(max(patience, self.run.ray.patience) if patience else 0)
+
+    def run_agent(
+        self,
+        task: AgentTask,
+        model: ModelConfig,
+        config: AgentConfig,
+        *,
+        out_dir: Path,
+        labels: Mapping[str, str],
+        on_attempt: Callable[[Attempt], None],
+        budget: Budget,
+        on_call: Callable[[Call], None],
+    ) -> Attempt:
+        """As `agents.runner.run_agent`, on a node.
+
+        Raises:
+            NodeLostError: the node died or turned out unfit; what its calls had cost is known from `on_call`.
+        """
+        out_dir.mkdir(parents=True, exist_ok=True)
+        share = budget.of(uuid.uuid4().hex) if isinstance(budget, ClusterBudget) else None
+        job = AttemptJob(task, model, config, dict(labels), self.needs, share)
+        paid = 0.0
+        with self.nodes.place(task.image) as (node, place):
+            stream: Any = _attempt.options(num_cpus=self.run.ray.agent_cpus, scheduling_strategy=place).remote(job)
+            try:
+                for piece in stream:
+                    match ray.get(piece):
+                        case Call() as call:
+                            paid += call.cost_usd
+                            on_call(call)
+                        case Finished(attempt, trajectory):
+                            on_attempt(_here(attempt, trajectory, out_dir))
+                        case Over(attempt):
+                            return replace(attempt, trajectory=out_dir / TRAJECTORY)
+                        case Broken() as broken:
+                            self._raise(broken, node, out_dir)
+            except RayError as error:
+                if share is not None:
+                    share.abandon()
+                lost = NodeLostError(f"its node is gone ({_line(error)})")
+                lost.paid = paid
+                raise lost from error
+        raise NodeLostError("the node ended the attempt without a word")
+
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+        """As `harness.grading.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
+        if not patch:  # the official command line does not run these either
+            return Grade(Verdict.EMPTY_PATCH)
+        job = GradingJob(instance, model, patch, self.run.grading_timeout, self.run.grading_attempts, self.needs)
+        for last in (False, True):
+            try:
+                return self._grade(job, cell_dir)
+            except NodeLostError:
+                if last or not self.engine_answers(self.run.ray.patience):
+                    raise
+        raise AssertionError("not reached")
+
+    def _grade(self, job: GradingJob, cell_dir: Path) -> Grade:
+        with self.nodes.place(job.instance.image) as (node, place):
+            try:
+                found = ray.get(
+                    _grade.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=place).remote(job)
+                )
+            except RayError as error:
+                raise NodeLostError(f"its node is gone ({_line(error)})") from error
+            if isinstance(found, Broken):
+                self._raise(found, node, cell_dir)
+            assert isinstance(found, Graded)
+            for name, content in found.files.items():
+                write_atomic(cell_dir / name, content)
+            return found.grade
+
+    def _raise(self, broken: Broken, node: str, out_dir: Path) -> None:
+        error = broken.error
+        if isinstance(error, AgentError) and error.attempt is not None:
+            error.attempt = _here(error.attempt, broken.trajectory, out_dir)
+        if broken.nodes_own:
+            self.nodes.leave_out(node, str(error))
+            raise NodeLostError(f"its node cannot work: {error}") from error
+        raise error
+
+
+@contextmanager
+def open_shop(job: Job) -> Iterator[Fleet]:
+    """Join the cluster (or start one on this machine), and leave no container on any node.
+
+    Raises:
+        ConfigError: settings that a cluster cannot keep.
+        EnvironmentFault: no cluster at the address, another version there, no node that can work.
+    """
+    run, stop = job.config.run, job.stop
+    if run.images_gb is not None:
+        raise ConfigError("run.images_gb: nodes of a cluster keep their images; leave it out with engine 'ray'")
+    check_disk(job.folder.path, run.least_disk_gb)
+    with _joined(run.ray.address):
+        needs = Needs(
+            label=job.folder.label,
+            keys=tuple(dict.fromkeys(model.api_key_env for model in job.models if model.api_key_env)),
+            least_disk_gb=run.least_disk_gb,
+            pull_attempts=run.pull_attempts,
+            pull_wait=run.pull_wait,
+            sample=job.dataset.instances if job.dataset.scripted else (),
+        )
+        nodes = Nodes(needs, job.say, lambda: stop.requested)
+        if not nodes.look():
+            raise EnvironmentFault("no node of the cluster can work: see why above")
+        for_tasks = replace(needs, sample=())
+        try:
+            yield Fleet(nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,))
+        finally:
+            nodes.sweep()
+
+
+@contextmanager
+def _joined(address: str | None) -> Iterator[None]:
+    """Connected to the cluster. Ray's own signal handlers give way to the run's."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    local: dict[str, Any] = {"num_cpus": max(4, os.cpu_count() or 1)} if address is None else {"address": address}
+    try:
+        ray.init(
+            **local,
+            namespace="polyswe",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            ignore_reinit_error=True,
+        )
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        where = f"at {address} " if address else ""
+        raise EnvironmentFault(f"no Ray cluster {where}can be joined ({_line(error)})") from error
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _budget(run: RunConfig, spent: float) -> Budget:
+    if run.max_cost is None:
+        return Budget(None, spent)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # every agent may wait in it at the same time
+    options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": here}
+    return ClusterBudget(run.max_cost, ray.remote(Till).options(**options).remote(run.max_cost, spent))
+
+
+# never repeated by Ray itself: an attempt that ran has been paid
+_attempt = ray.remote(num_returns="streaming", max_retries=0)(ray_node.attempt)
+_grade = ray.remote(max_retries=0)(ray_node.grade)
+
+
+def _here(attempt: Attempt, trajectory: bytes, out_dir: Path) -> Attempt:
+    """The attempt with its trajectory in the run folder."""
+    if trajectory:
+        write_atomic(out_dir / TRAJECTORY, trajectory)
+    return replace(attempt, trajectory=out_dir / TRAJECTORY)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

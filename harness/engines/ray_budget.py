@@ -1,0 +1,77 @@
+"""One budget for a whole cluster: an actor beside the driver holds it, agents on all nodes ask it before every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.budget import Budget, BudgetSpentError
+
+
+class Till:
+    """The actor: `agents.budget.Budget` behind Ray's calls. A spent budget is an answer, not an error.
+
+    Reservations are kept by attempt: those of an attempt whose node died are settled by the driver.
+    """
+
+    def __init__(self, limit: float | None, spent: float) -> None:
+        self.budget = Budget(limit, spent)
+        self._open: dict[str, float] = {}
+        """Attempt → the estimate of its call in flight; an agent makes one call at a time."""
+
+    def reserve(self, attempt: str, estimate: float) -> str:
+        """Why the call must not be made; empty when it may."""
+        try:
+            self.budget.reserve(estimate)
+        except BudgetSpentError as error:
+            return str(error)
+        self._open[attempt] = estimate
+        return ""
+
+    def settle(self, attempt: str, cost: float | None) -> None:
+        """The attempt's call in flight has ended, if there is one; its cost is its estimate where nobody knows it."""
+        estimate = self._open.pop(attempt, None)
+        if estimate is not None:
+            self.budget.settle(estimate, estimate if cost is None else cost)
+
+    def spent(self) -> float:
+        return self.budget.spent
+
+
+class ClusterBudget(Budget):
+    """What the driver and one attempt's agent hold: asks the till. Travels between processes."""
+
+    def __init__(self, limit: float, till: Any, attempt: str = "") -> None:
+        super().__init__(limit)
+        self.till = till
+        self.attempt = attempt
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClusterBudget, (self.limit, self.till, self.attempt)
+
+    def of(self, attempt: str) -> ClusterBudget:
+        """The same till, for one attempt."""
+        assert self.limit is not None
+        return ClusterBudget(self.limit, self.till, attempt)
+
+    def abandon(self) -> None:
+        """The attempt's node is gone: settle what it had reserved."""
+        import ray
+
+        ray.get(self.till.settle.remote(self.attempt, None))
+
+    @property
+    def spent(self) -> float:
+        import ray
+
+        return float(ray.get(self.till.spent.remote()))
+
+    def reserve(self, estimate: float) -> None:
+        import ray
+
+        if refusal := ray.get(self.till.reserve.remote(self.attempt, estimate)):
+            raise BudgetSpentError(refusal)
+
+    def settle(self, estimate: float, cost: float) -> None:
+        import ray
+
+        ray.get(self.till.settle.remote(self.attempt, cost))
