@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,7 @@ class Fleet:
                         case Broken() as broken:
                             self._raise(broken, node, out_dir)
             except RayError as error:
+                self.nodes.doubt(node)
                 if share is not None:
                     share.abandon()
                 lost = NodeLostError(f"its node is gone ({_line(error)})")
@@ -141,6 +143,7 @@ class Fleet:
                     _grade.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=place).remote(job)
                 )
             except RayError as error:
+                self.nodes.doubt(node)
                 raise NodeLostError(f"its node is gone ({_line(error)})") from error
             if isinstance(found, Broken):
                 self._raise(found, node, cell_dir)
@@ -193,6 +196,7 @@ def open_shop(job: Job) -> Iterator[Fleet]:
 @contextmanager
 def _joined(address: str | None) -> Iterator[None]:
     """Connected to the cluster. Ray's own signal handlers give way to the run's."""
+    _check_address(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     local: dict[str, Any] = {"num_cpus": max(4, os.cpu_count() or 1)} if address is None else {"address": address}
     try:
@@ -213,6 +217,21 @@ def _joined(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str | None) -> None:
+    """Ray itself would try a dead address for minutes, silently. Raises EnvironmentFault, ConfigError."""
+    if address is None or address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"run.ray.address {address!r}: expected HOST:PORT, such as 10.0.0.1:6379, or 'auto'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise EnvironmentFault(
+            f"no Ray cluster answers at {address} ({error}): start its head with 'ray start --head --port {port}'"
+        ) from error
 
 
 def _budget(run: RunConfig, spent: float) -> Budget:

@@ -81,6 +81,12 @@ class Nodes:
             if self._fit.pop(node, None) is not None:
                 self.say(f"node {self._known[node]} is left out: {why}")
 
+    def doubt(self, node: str) -> None:
+        """A cell's task was lost there: the node gets no other before it has been examined again."""
+        with self._guard:
+            if self._fit.pop(node, None) is not None:
+                self.say(f"node {self._known.pop(node)} lost a cell's task: it is examined again, if it is still there")
+
     def wait(self, patience: float) -> bool:
         """Whether a node is fit, now or within `patience` seconds."""
         until = time.monotonic() + patience
