@@ -133,6 +133,13 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                     )
                 )
 
+    def ask(self, question: str) -> str:
+        """The text of one answered call without tools, charged like any other. Raises as `query` does."""
+        messages = [{"role": "user", "content": question}]
+        send = partial(self._metered, messages, {"tool_choice": "none"})
+        response, _ = call_with_retries(send, self.retry, pause=self.watch.pause)
+        return str(response.choices[0].message.content or "")
+
     def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> Any:
         """One request. Raises ProviderError with a redacted message, and counts it."""
         patience = self.retry.call_timeout_seconds

@@ -11,14 +11,17 @@ from pathlib import Path
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget
 from agents.errors import AgentError, AgentFaultError, ProviderError
+from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
+from agents.signals import extract
 from harness.config import RunConfig
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
 from harness.engines.base import Stop
 from harness.errors import DiskFullError, EnvironmentFault, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
+from harness.flags import hints_of
 from harness.grading import Grade, Grader, Verdict
 from harness.images import Images
 from harness.instances import Instance
@@ -169,7 +172,8 @@ class CellWork:
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-            self.store.agent_done(cell, attempt)
+            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
+            self.store.agent_done(cell, attempt, extract(attempt))
 
         run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),

@@ -81,20 +81,26 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
     """
     dataset = load_dataset(config.dataset)
     check_ahead(config, dataset)
-    cells = plan(config, dataset)
+    plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
     with folder.locked():
         if fresh and (aside := folder.put_aside()):
             print(f"polyswe: the earlier run is kept in {aside}", file=sys.stderr)
         with Store(folder.store_path) as store:
-            store.plan(cells)
-            rows = store.rows()
-            if any(row.state is not State.GRADED for row in rows if row.cell in cells):
+            cells = plan(config, dataset, store.rows(), folder)
+            rows = _planned(store, cells)
+            while any(row.state is not State.GRADED for row in rows if row.cell in cells):
                 client = connect()
                 check_disk(_docker_root(client), config.run.least_disk_gb)
                 with _agents_ready(config, dataset) as models:
                     folder.freeze(config, dataset)
                     _run(config, dataset, models, folder, store, client, list(cells), stop)
                 rows = store.rows()
+                # a cascade asks for more once it has seen the attempts
+                asked = plan(config, dataset, rows, folder)
+                if stop.requested or asked.keys() <= cells.keys():
+                    break
+                cells |= asked
+                rows = _planned(store, cells)
             struck = store.failures()
         planned = [row for row in rows if row.cell in cells]
         # a command that asks for a part of what is here must not replace the results of the whole
@@ -143,12 +149,18 @@ def check_settings(config: Config) -> None:
         raise ConfigError(f"pool: {error}") from error
 
 
-def plan(config: Config, dataset: Dataset) -> dict[Cell, str]:
-    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together."""
+def plan(
+    config: Config, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
+) -> dict[Cell, str]:
+    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together.
+
+    A routed run's are those that the policy asks for after the finished attempts among `rows`, whose patches are in
+    `folder`.
+    """
     keys = {model.name: _settings_key(config, model) for model in config.pool}
     if config.run.mode == "routed":
-        chosen = _routed_models(config, dataset)
-        pairs = [(instance, chosen[instance.instance_id]) for instance in dataset.instances]
+        asked = _routed_models(config, dataset, rows, folder)
+        pairs = [(instance, name) for instance in dataset.instances for name in asked[instance.instance_id]]
     else:
         pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
     return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
@@ -158,26 +170,34 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
     """Changes with every setting that may change an outcome; where the key comes from is none of them."""
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
-        # patience with providers and engines changes no outcome
-        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout"}),
+        # patience with providers and engines changes no outcome, and neither does a look at what is finished
+        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout", "neighbour_tests"}),
         "grading_timeout": config.run.grading_timeout,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _routed_models(config: Config, dataset: Dataset) -> dict[str, str]:
-    """The model the checkpoint picks for each instance."""
+def _routed_models(
+    config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
+) -> dict[str, tuple[str, ...]]:
+    """The models the checkpoint has asked for on each instance so far."""
+    from harness.acting import act
     from harness.routing import load_router
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     router = load_router(config.router.checkpoint)
-    routes = router.route([instance.problem_statement for instance in dataset.instances])
     pool = [model.name for model in config.pool]
-    if strange := sorted({route.model for route in routes} - set(pool)):
+    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder).items()}
+    if strange := sorted({name for names in asked.values() for name in names} - set(pool)):
         raise ConfigError(
             f"checkpoint {config.router.checkpoint} routes to {', '.join(strange)}, not in the pool: {', '.join(pool)}"
         )
-    return {instance.instance_id: route.model for instance, route in zip(dataset.instances, routes, strict=True)}
+    return asked
+
+
+def _planned(store: Store, cells: dict[Cell, str]) -> list[CellRow]:
+    store.plan(cells)
+    return store.rows()
 
 
 @contextmanager
@@ -271,7 +291,7 @@ def _run(
                 to_grade,
                 work,
                 agent_workers=config.run.agent_workers,
-                grading_workers=workers,
+                grading_workers=grader.lanes,
                 stop=stop,
             )
         finally:
@@ -287,11 +307,14 @@ def _results(
     out: Path,
     struck: Sequence[FailureRow],
 ) -> Results | None:
-    from harness.run_results import results_of_run
+    from harness.run_results import UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None
-    return results_of_run(config, dataset, folder, rows, out, struck)
+    try:
+        return results_of_run(config, dataset, folder, rows, out, struck)
+    except UndecidedError:
+        return None
 
 
 def _docker_root(client: DockerClient) -> Path:

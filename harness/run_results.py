@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
 
 
+class UndecidedError(InputError):
+    """A routed run whose policy has accepted no graded attempt yet."""
+
+
 def results_of_run(
     config: Config,
     dataset: Dataset,
@@ -50,7 +54,10 @@ def results_of_run(
     routed = config.run.mode == "routed"
     cells = {row.cell for row in rows}
     failures = failure_table(rows, [event for event in struck if event.cell in cells])
-    results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows), failures)
+    if routed:
+        results = _routed(config, dataset, matrix, rows, folder, failures)
+    else:
+        results = _compared(config, dataset, matrix, _notes(rows), failures)
     write_results(results, out)
     return results
 
@@ -77,15 +84,46 @@ def _compared(
 
 
 def _routed(
-    config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str], failures: list[Failure]
+    config: Config,
+    dataset: Dataset,
+    matrix: OutcomeMatrix,
+    cells: Sequence[CellRow],
+    folder: RunFolder,
+    failures: list[Failure],
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from router.outcomes import replay_choices
+    from harness.acting import act
+    from harness.routing import load_router
+    from router.outcomes import Replay
 
-    known = matrix.take(np.flatnonzero(~np.isnan(matrix.resolved).all(axis=1)))
-    chosen = np.argmin(np.isnan(known.resolved), axis=1)
-    replayed = replay_choices(known, chosen)
-    row = make_row("routed", "policy", "live", replayed, best=None, models=known.models, seed=config.router.seed)
+    assert config.router.checkpoint is not None  # the configuration's validator sees to it
+    acted = act(load_router(config.router.checkpoint), dataset, cells, folder)
+    notes = _notes(cells)
+    # of an instance whose cascade has not come to its end nothing can be said
+    ended = [
+        (i, how)
+        for i, how in enumerate(acted.values())
+        if how.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(how.accepted)])
+    ]
+    if not ended:
+        raise UndecidedError(f"{folder.path}: no instance has an accepted attempt with a verdict yet")
+    rows = np.array([i for i, _ in ended], dtype=np.int64)
+    choices = np.array([matrix.models.index(how.accepted) for _, how in ended if how.accepted], dtype=np.int64)
+    asked = [[matrix.models.index(model) for model in how.models] for _, how in ended]
+    replayed = Replay(
+        choices=choices[None, :],
+        resolved=matrix.resolved[rows, choices],
+        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
+    )
+    if unfinished := len(acted) - len(ended):
+        notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
+    if escalated := sum(len(models) > 1 for models in asked):
+        notes.append(
+            f"{escalated} of {len(asked)} instances were escalated to a further model; the cost of every attempt counts"
+        )
+    row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
@@ -121,8 +159,9 @@ def results_again(path: Path) -> Results:
     config = Config.model_validate(folder.frozen()["config"])
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        cells = plan(config, dataset)
-        rows, struck = [row for row in store.rows() if row.cell in cells], store.failures()
+        stored, struck = store.rows(), store.failures()
+        cells = plan(config, dataset, stored, folder)
+        rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
     return results_of_run(config, dataset, folder, rows, folder.path, struck)

@@ -5,11 +5,13 @@ The store says what is finished; patches and logs lie beside it as files, writte
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,13 +24,18 @@ from harness.files import sync_folder
 from harness.grading import Grade, Verdict
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from agents.attempt import Attempt
     from agents.budget import Call
+    from agents.leaks import Flag
     from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1
 KILLED = "killed"
 """Failure of a cell whose agent was at work when the run was killed."""
+OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
+"""Signals that outcomes have columns of their own for."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS cells (
@@ -51,6 +58,7 @@ CREATE TABLE IF NOT EXISTS cells (
     grading_seconds REAL,
     unsubmitted INTEGER NOT NULL DEFAULT 0, -- a diff was left in the container but never submitted
     scripted INTEGER NOT NULL DEFAULT 0,
+    signals TEXT NOT NULL DEFAULT '{}',     -- JSON: what the attempt shows of its chances, by name
     updated_at TEXT NOT NULL,
     PRIMARY KEY (instance_id, model)
 ) STRICT;
@@ -92,6 +100,18 @@ class State(StrEnum):
     """A failure that was not the model's; the next start tries again."""
 
 
+TABLES += """
+CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    command TEXT NOT NULL,              -- its beginning
+    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
+) STRICT;
+"""
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     instance_id: str
@@ -122,6 +142,8 @@ class CellRow:
     unsubmitted: bool
     scripted: bool
     updated_at: str
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What the finished attempt shows, without knowledge of the hidden tests; see `agents.signals`."""
 
     @property
     def cell(self) -> Cell:
@@ -180,6 +202,8 @@ class Store:
             if read_only:
                 return
             self._db.executescript(TABLES)
+            if "signals" not in {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}:  # of before
+                self._db.execute("ALTER TABLE cells ADD COLUMN signals TEXT NOT NULL DEFAULT '{}'")
             if version != SCHEMA:
                 self._db.execute(f"PRAGMA user_version={SCHEMA}")
         except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
@@ -231,8 +255,9 @@ class Store:
     def agent_started(self, cell: Cell) -> None:
         self._update(cell, state=State.RUNNING, failure=None, detail="")
 
-    def agent_done(self, cell: Cell, attempt: Attempt) -> None:
+    def agent_done(self, cell: Cell, attempt: Attempt, signals: Mapping[str, float] | None = None) -> None:
         """Record a finished attempt. Call it only after the patch is safely on disk."""
+        known = {name: value for name, value in (signals or {}).items() if math.isfinite(value)}
         self._update(
             cell,
             state=State.AGENT_DONE,
@@ -246,6 +271,7 @@ class Store:
             agent_seconds=attempt.seconds,
             unsubmitted=int(bool(attempt.unsubmitted_patch)),
             scripted=int(attempt.scripted),
+            signals=json.dumps(known, sort_keys=True),
         )
 
     def called(self, cell: Cell, call: Call) -> None:
@@ -382,6 +408,28 @@ class Store:
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
 
+    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
+        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+        rows = [(*_key(cell), flag.kind, flag.step, flag.command, flag.failed) for flag in flags]
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
+            self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def flags(self) -> dict[Cell, list[Flag]]:
+        """Flagged cells, and what was seen in each."""
+        from agents.leaks import Flag
+
+        with self._lock:
+            found = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        flags: dict[Cell, list[Flag]] = {}
+        for row in found:
+            failed = None if row["failed"] is None else bool(row["failed"])
+            flag = Flag(row["kind"], row["step"], row["command"], failed)
+            flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
+        return flags
+
 
 def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
     """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
@@ -389,6 +437,7 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
 
     place = {Cell(instance, model): (i, j) for i, instance in enumerate(instances) for j, model in enumerate(models)}
     arrays = {name: np.full((len(instances), len(models)), np.nan) for name in ("resolved", "cost", "calls", "seconds")}
+    signals: dict[str, NDArray[np.float64]] = {}
     for row in rows:
         if row.state is not State.GRADED or row.cell not in place:
             continue
@@ -397,7 +446,13 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
         arrays["cost"][at] = np.nan if row.cost_usd is None else row.cost_usd
         arrays["calls"][at] = np.nan if row.api_calls is None else row.api_calls
         arrays["seconds"][at] = np.nan if row.agent_seconds is None else row.agent_seconds
-    return OutcomeMatrix(tuple(instances), tuple(models), **arrays)
+        for name in row.signals.keys() - OWN_COLUMNS:
+            signals.setdefault(name, np.full((len(instances), len(models)), np.nan))[at] = row.signals[name]
+    return OutcomeMatrix.build(instances, models, **arrays, signals=dict(sorted(signals.items())))
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.instance_id, cell.model
 
 
 def _cell_row(row: sqlite3.Row) -> CellRow:
@@ -406,6 +461,7 @@ def _cell_row(row: sqlite3.Row) -> CellRow:
     values["verdict"] = Verdict(values["verdict"]) if values["verdict"] is not None else None
     values["unsubmitted"] = bool(values["unsubmitted"])
     values["scripted"] = bool(values["scripted"])
+    values["signals"] = json.loads(values["signals"])
     return CellRow(**values)
 
 

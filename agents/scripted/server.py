@@ -7,17 +7,21 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from agents.environment import SUBMIT_MARKER
+from agents.review import MARKER as REVIEW_MARKER
 from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
+from agents.scripted.stream import pieces
 
 LABEL = "[scripted stand-in]"
 """Every reply's text begins so: nobody shall take it for a language model's."""
 
+_REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 
@@ -121,7 +125,10 @@ class ScriptedServer:
 
     def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
         """Which step of which script answers a conversation."""
-        playbook: Playbook | None = recognise(_first_user(messages), self.playbooks)
+        first = _first_user(messages)
+        if first.startswith(REVIEW_MARKER):
+            return _REVIEW
+        playbook: Playbook | None = recognise(first, self.playbooks)
         if playbook is None or model not in playbook.attempts:
             return _UNKNOWN
         return playbook.attempts[model].step(_turn(messages)) or _OVER
@@ -225,12 +232,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif model not in owner.models:
             known = ", ".join(owner.models)
             self._refuse(404, f"The model `{model}` does not exist, choose from {known}", "model_not_found")
-        elif request.get("stream"):
-            self._refuse(400, "the scripted stand-ins do not stream", "unsupported")
         else:
             if owner.delay:
                 time.sleep(owner.delay)
-            self._send(200, owner.reply(model, messages))
+            completion = owner.reply(model, messages)
+            if request.get("stream"):
+                wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+                self._send_events(pieces(completion, usage=wants_usage))
+            else:
+                self._send(200, completion)
 
     def _refuse(self, status: int, message: str, code: str) -> None:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
@@ -243,6 +253,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_events(self, events: Iterable[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")  # the end of the connection is the end of the stream
+        self.end_headers()
+        for event in events:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: the caller counts."""

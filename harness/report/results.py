@@ -25,6 +25,8 @@ from harness.report.schema import (
     SizesNull,
     read_results,
 )
+from harness.report.signals import notes as signal_notes
+from harness.report.signals import reachable, verifier_quality
 from harness.report.verdict import corrected, routing_rows, verdict
 
 if TYPE_CHECKING:
@@ -121,6 +123,12 @@ def build_results(
         rows = _with_holm(rows)
         said += _leader_by_training(rows)
     rows += _bounds(complete, evaluation, seed) if len(complete) else []
+    quality, reach = None, []
+    if len(complete) > 1:
+        progress("signals of finished attempts")
+        quality = verifier_quality(complete, folds, repeats, seed)
+        reach = reachable(complete, seed)
+        said += signal_notes(quality, reach)
     of_sizes = _null_of_sizes(complete, null_sizes, seed)
     if of_sizes is not None:
         reached = of_sizes.in_sample_random_clusters
@@ -148,6 +156,8 @@ def build_results(
         null=next((Null(policy=row.name, in_sample_random_clusters=row.null) for row in rows if row.null), None),
         null_of_sizes=of_sizes,
         clusters=list(clusters),
+        verifier=quality,
+        what_it_takes=reach,
         auxiliary=[] if auxiliary is None else list(auxiliary.models),
         verdict=verdict(rows, scripted=scripted),
         notes=said,

@@ -63,11 +63,11 @@ def test_patches_and_reports_are_on_the_disk_before_the_store_speaks(
     with watched(monkeypatch) as flushed:
         agent_done, graded = Store.agent_done, Store.graded
 
-        def check_patch(store: Store, cell: Cell, attempt: Any) -> None:
+        def check_patch(store: Store, cell: Cell, attempt: Any, signals: Any) -> None:
             assert place(folder.cell_dir(cell) / "patch.diff") in flushed
             assert (folder.cell_dir(cell) / "patch.diff").read_text() == attempt.patch
             said.append("agent done")
-            agent_done(store, cell, attempt)
+            agent_done(store, cell, attempt, signals)
 
         def check_report(store: Store, cell: Cell, grade: Any, failure: str = "") -> None:
             for name in ("patch.diff", "report.json", "test_output.txt"):
