@@ -46,14 +46,14 @@ test: setup engine ## the whole test suite, on a real engine
 
 test-full: setup engine ## the suite with 50 kills and the fault matrix, three times in a row (KILL_SEEDS='0 1 2')
 	@$(BIN)/python -m pytest --ignore=tests/harness/test_kills.py --ignore=tests/harness/test_fault_matrix.py $(ARGS)
-	@for seed in $(KILL_SEEDS); do POLYSWE_KILLS=50 POLYSWE_KILL_SEED=$$seed \
+	@for seed in $(KILL_SEEDS); do POLYSWE_FULL=1 POLYSWE_KILLS=50 POLYSWE_KILL_SEED=$$seed \
 		$(BIN)/python -m pytest -s tests/harness/test_kills.py tests/harness/test_fault_matrix.py || exit 1; done
 
 coverage: setup engine ## lines of harness and agents that the tests run, processes included
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html:build/coverage $(ARGS)
 
 mutate: setup engine ## break key lines one by one and see that tests notice
-	@$(BIN)/python tests/mutate.py $(ARGS)
+	@POLYSWE_FULL=1 $(BIN)/python tests/mutate.py $(ARGS)
 
 bench: setup engine ## speed figures as ratios side by side
 	@$(BIN)/python tests/bench/grading.py $(ARGS)

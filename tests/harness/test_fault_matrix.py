@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
+FULL = pytest.mark.skipif(not os.environ.get("POLYSWE_FULL"), reason="slow: 'make test-full' sets POLYSWE_FULL")
 INSTANCE = "polyswe__spanset-303"
 PATIENCE = 180
 
@@ -61,7 +62,7 @@ def configured(provider: ScriptedServer, sample: Dataset, tmp_path: Path) -> Con
         data = tmp_path / "data.json"
         data.write_text(json.dumps([dict(i.row) for i in chosen], default=str))
         config["dataset"] = {"name": str(data)}
-        config["pool"] = config["pool"][:models]
+        config["pool"] = config["pool"][-models:]
         for model in config["pool"]:
             model["api_base"] = provider.url
         config["router"] = {"policy": "cluster", "folds": 2, "repeats": 1, "params": {"n_clusters": 1}}
@@ -131,6 +132,7 @@ def test_an_engine_restarted_under_a_run_costs_no_verdict(
     assert own_engine.docker("ps", "-aq").stdout == b""
 
 
+@FULL
 def test_an_engine_that_stays_away_ends_the_run_and_the_same_command_goes_on(
     own_engine: Any, configured: Configured, provider: ScriptedServer, sample: Dataset, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_an_engine_that_stays_away_ends_the_run_and_the_same_command_goes_on(
     assert {row.state for row in rows_of(folder)} == {State.GRADED}
 
 
+@FULL
 def test_an_engine_whose_disk_is_full_is_told_from_a_missing_container(
     own_engine: Any, configured: Configured, sample: Dataset, tmp_path: Path
 ) -> None:
@@ -284,7 +287,7 @@ def test_a_grading_process_that_dies_is_ours_and_the_patch_waits(
     again = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True, check=False)
     assert again.returncode == EXIT_OK, again.stderr
     assert len(provider.log()) == calls, "a paid-for attempt was repeated"
-    assert table(folder)["grading: process"]["earlier"] == {"scripted-small": 1}
+    assert table(folder)["grading: process"]["earlier"] == {"scripted-large": 1}
 
 
 def _grading_processes(parent: int) -> list[int]:
