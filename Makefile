@@ -7,6 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= sample
 ARGS   ?=
+BENCH  ?= grading whole_path agents64 big_store nordlys
 # what `make replay` reads: the SWE-bench site's own record, or a path of yours
 OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
 TASKS    ?= SWE-bench/SWE-bench_Verified
@@ -42,8 +43,10 @@ replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, PO
 test: setup engine ## the whole test suite, on a real engine
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: setup engine ## speed figures as ratios side by side
-	@$(BIN)/python tests/bench/grading.py $(ARGS)
+bench: setup engine ## speed figures as ratios side by side (BENCH='grading nordlys' picks some)
+	@for name in $(BENCH); do \
+		echo "== $$name"; PYTHONPATH=. $(BIN)/python tests/bench/$$name.py $(ARGS) || failed="$$failed $$name"; \
+	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
