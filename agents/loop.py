@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.environment import Container
-from agents.errors import ProviderError
+from agents.errors import DiskLimitError, ProviderError
 from agents.model import PoolModel
 from agents.pool import redact, secrets
 from agents.quiet import load_minisweagent
@@ -37,6 +37,8 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
             return messages
         except OutOfTimeError:
             raise _exit("TimeExceeded") from None
+        except DiskLimitError as error:
+            raise _exit("DiskLimitExceeded", str(error)) from None
         except ProviderError as error:
             if error.kind not in MODEL_FAILURES:
                 raise
