@@ -103,7 +103,9 @@ def side(python: Path | str, *arguments: object) -> dict[str, Any]:
     if str(python) == sys.executable:
         env["PYTHONPATH"] = str(Path(__file__).parents[2])
     started = time.monotonic()
-    done = subprocess.run([python, "-P", DRIVER, *map(str, arguments)], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-P", DRIVER, *map(str, arguments)], env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{arguments[0]}: {done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
