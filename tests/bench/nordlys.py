@@ -123,8 +123,7 @@ def on_folds(python: Path, vectors: np.ndarray[Any, Any], folder: Path) -> dict[
         return None
     tasks = (data / "tasks" / "swebench_verified.jsonl").read_text().splitlines()
     names = [json.loads(line)["instance_id"] for line in tasks]
-    found = outcome_matrix(load_outcomes([record]), names, POOL)
-    outcomes: OutcomeMatrix = found[0] if isinstance(found, tuple) else found
+    outcomes, _ = outcome_matrix(load_outcomes([record]).runs, POOL, names)
     splits = folds(len(names), 10, 2, 0)
     assignment = np.zeros((len(splits), len(names)), dtype=np.int64)
     for repeat, parts in enumerate(splits):
