@@ -7,6 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= sample
 ARGS   ?=
+BENCH  ?= grading whole_path agents64 big_store nordlys
 # what `make replay` reads: the SWE-bench site's own record, or a path of yours
 OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
 TASKS    ?= SWE-bench/SWE-bench_Verified
@@ -55,8 +56,10 @@ coverage: setup engine ## lines of harness and agents that the tests run, proces
 mutate: setup engine ## break key lines one by one and see that tests notice
 	@POLYSWE_FULL=1 $(BIN)/python tests/mutate.py $(ARGS)
 
-bench: setup engine ## speed figures as ratios side by side
-	@$(BIN)/python tests/bench/grading.py $(ARGS)
+bench: setup engine ## speed figures as ratios side by side (BENCH='grading nordlys' picks some)
+	@for name in $(BENCH); do \
+		echo "== $$name"; PYTHONPATH=. $(BIN)/python tests/bench/$$name.py $(ARGS) || failed="$$failed $$name"; \
+	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -75,7 +75,6 @@ class MiniLM:
         self.heads = int(config["num_attention_heads"])
         self.epsilon = float(config["layer_norm_eps"])
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.precision = precision
         self.folder = folder
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -90,6 +89,10 @@ class MiniLM:
             raise UnsupportedModelError(f"{folder}: no weight {error}") from error
         self.dimension = int(config["hidden_size"])
         self._fast: Layers | None = None
+        if precision == "bfloat16" and has_bfloat16():
+            from router.minilm_torch import bfloat16_layers
+
+            self._fast = bfloat16_layers(self._layers)
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Float32:
         """(n, d) unit-norm embeddings of the texts, each by its first `max_tokens` tokens."""
@@ -109,10 +112,10 @@ class MiniLM:
                 return vectors
             with ExitStack() as stack:
                 layers: Layers = self._layers
-                if self.precision == "bfloat16" and has_bfloat16():
-                    from router.minilm_torch import bfloat16_layers, one_thread_each
+                if self._fast is not None:
+                    from router.minilm_torch import one_thread_each
 
-                    self._fast = layers = self._fast or bfloat16_layers(self._layers)
+                    layers = self._fast
                     prepare = stack.enter_context(one_thread_each())
                 else:
                     from threadpoolctl import threadpool_limits

@@ -118,6 +118,11 @@ class Router:
             )
         return routes
 
+    def choose(self, X: Features, cost_weight: float | None = None) -> list[str]:
+        """Only the chosen models' names for n texts by their embeddings (n, d): microseconds, and no reasons."""
+        names = self.policy.models_
+        return [names[choice] for choice in self.policy.predict(X, cost_weight).tolist()]
+
     def next_step(self, x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
         """The next decision on one instance with embedding x (d,) and the attempts made so far, oldest first."""
         return next_step(self.policy, x, attempts)

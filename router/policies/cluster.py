@@ -11,7 +11,7 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray
 from router.clustering import nearest
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError
+from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, choose
 from router.policies.partition import Auto, Partition, best_candidate, check_rows, learn_partitions
 
 
@@ -84,6 +84,21 @@ class ClusterPolicy(OneShotPolicy):
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
         return self.profile_[nearest(X, self.centroids_)]
+
+    def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
+        """Decided once per cluster and looked up per row: scores, costs and seconds are the same within a cluster."""
+        self.check_fitted()
+        weight = self.cost_weight if cost_weight is None else cost_weight
+        fitted = (self.profile_, self.cost_, getattr(self, "seconds_", None))
+        settings = (weight, self.time_weight)
+        known = self.__dict__.get("_table")
+        if known is None or known[0] != settings or any(a is not b for a, b in zip(known[1], fitted, strict=True)):
+            k = np.empty((len(self.profile_), 0))  # costs and seconds look only at the number of rows
+            seconds = self.seconds(k) if self.time_weight else None
+            known = (settings, fitted, choose(self.profile_, self.costs(k), weight, seconds, self.time_weight))
+            self._table = known
+        choices: IntArray = known[2][nearest(X, self.centroids_)]
+        return choices
 
     def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
         clusters = nearest(X, self.centroids_)

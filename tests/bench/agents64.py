@@ -37,7 +37,8 @@ async def serve(reader, writer):
     try:
         while True:
             head = await reader.readuntil(b"\\r\\n\\r\\n")
-            length = next(int(l.split(b":")[1]) for l in head.split(b"\\r\\n") if l.lower().startswith(b"content-length"))
+            lines = head.lower().split(b"\\r\\n")
+            length = next(int(l.split(b":")[1]) for l in lines if l.startswith(b"content-length"))
             messages = json.loads(await reader.readexactly(length))["messages"]
             await asyncio.sleep(DELAY)
             turn = sum(m["role"] == "assistant" for m in messages)
@@ -46,10 +47,11 @@ async def serve(reader, writer):
             call = {"id": f"call_{turn}", "type": "function",
                     "function": {"name": "bash", "arguments": json.dumps({"command": command})}}
             body = json.dumps({"id": f"r{turn}", "object": "chat.completion", "created": 1, "model": "waiting",
-                "choices": [{"index": 0, "finish_reason": "tool_calls",
-                    "message": {"role": "assistant", "content": "I look at the next lines. " * 8, "tool_calls": [call]}}],
+                "choices": [{"index": 0, "finish_reason": "tool_calls", "message":
+                    {"role": "assistant", "content": "I look at the next lines. " * 8, "tool_calls": [call]}}],
                 "usage": {"prompt_tokens": 900, "completion_tokens": 60, "total_tokens": 960}}).encode()
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body))
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n")
+            writer.write(b"Content-Length: %d\\r\\n\\r\\n" % len(body))
             writer.write(body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

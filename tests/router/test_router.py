@@ -57,3 +57,23 @@ def test_a_pool_in_another_order_is_refused(router: Router, word_embedder) -> No
 def test_an_unfitted_policy_is_refused(word_embedder) -> None:
     with pytest.raises(PolicyNotFittedError, match="'cluster' is not fitted"):
         Router(make_policy("cluster"), ["a"], word_embedder)
+
+
+def test_names_alone_are_those_of_the_routes(router: Router, word_embedder) -> None:
+    vectors = word_embedder.encode(TEXTS)
+    for weight in (None, 0.0, 0.7, 3.0, float("inf")):
+        routes = router.route_embeddings(vectors, weight)
+        assert router.choose(vectors, weight) == [route.model for route in routes]
+    assert router.choose(vectors[:1]) == ["writer"]
+
+
+def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) -> None:
+    vectors = word_embedder.encode(TEXTS)
+    assert router.choose(vectors[:2]) == ["writer", "diver"]
+    outcomes = OutcomeMatrix.build(
+        [str(i) for i in range(12)], ["writer", "diver", "novice"], [[0, 0, 1]] * 12, cost=[[1.0, 0.5, 0.2]] * 12
+    )
+    router.policy.fit_outcomes(outcomes)
+    assert router.choose(vectors[:2]) == ["novice", "novice"]
+    router.policy.set_params(cost_weight=float("inf"))
+    assert router.choose(vectors[:2]) == ["novice", "novice"]
