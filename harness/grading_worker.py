@@ -23,10 +23,12 @@ class GradingClient(DockerClient):
     """A docker client that adds settings of ours to every container the official harness creates with it.
 
     `stop_signal=SIGKILL`: the harness stops containers whose first process ignores SIGTERM, and would wait 15 s for
-    each. The labels tell whose container it is. Neither changes what runs inside.
+    each. The labels tell whose container it is, the limits what it may take. None changes what runs inside.
     """
 
     labels: Mapping[str, str] = {}
+    limits: Mapping[str, Any] = {}
+    """Arguments of `containers.create` (`agents.limits.ContainerLimits.arguments`)."""
 
     @property
     def containers(self) -> ContainerCollection:
@@ -37,8 +39,10 @@ class _LabelledContainers(ContainerCollection):
     client: GradingClient
 
     def create(self, *args: Any, **kwargs: Any) -> Container:
-        ours = {"stop_signal": "SIGKILL", "labels": dict(self.client.labels)}
-        return super().create(*args, **{**ours, **kwargs})
+        # no log: what tests write to the first process's output would grow without bound on the host
+        unlogged = {"Type": "none", "Config": {}}
+        ours = {"stop_signal": "SIGKILL", "labels": dict(self.client.labels), "log_config": unlogged}
+        return super().create(*args, **{**ours, **self.client.limits, **kwargs})
 
 
 def main() -> None:
@@ -52,7 +56,7 @@ def main() -> None:
     print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
-        client.labels = job["labels"]
+        client.labels, client.limits = job["labels"], job["limits"]
         prediction = {
             "instance_id": job["row"]["instance_id"],
             "model_name_or_path": job["model"],

@@ -143,6 +143,7 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
         # patience with providers and engines changes no outcome
         "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout"}),
         "grading_timeout": config.run.grading_timeout,
+        "grading_limits": config.run.grading_limits.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -220,6 +221,7 @@ def _run(
         workers=workers,
         timeout=config.run.grading_timeout,
         attempts=config.run.grading_attempts,
+        limits=config.run.grading_limits,
         give_up=lambda: stop.now,
     )
     with grader:

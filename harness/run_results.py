@@ -15,6 +15,7 @@ from harness.config import Config
 from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.files import write_atomic
+from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
 from harness.report.results import Results, build_results
@@ -41,6 +42,9 @@ def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Se
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
     results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows))
+    with Store(folder.store_path) as store:
+        flagged = flagged_attempts(store.flags(), [row.cell for row in rows if row.state is State.GRADED])
+    results = results.model_copy(update={"flagged": flagged, "notes": [*results.notes, *flag_notes(flagged)]})
     write_results(results, out)
     return results
 
