@@ -81,7 +81,7 @@ ATTACKS = {
         flag="processes",
         short=True,
     ),
-    "no repository": attack("rm -rf /testbed", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", ends=EMPTY, short=True),
+    "no repository": attack("rm -rf /testbed", "true", ends=EMPTY, exit_status="LimitsExceeded", short=True),
     "no system": attack("rm -rf --no-preserve-root / 2> /dev/null", "true", ends=EMPTY, exit_status="LimitsExceeded"),
     "path traversal": attack(TRAVERSAL, ends=BROKEN, short=True),
     "binary patch": attack(
