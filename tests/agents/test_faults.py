@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -411,3 +414,31 @@ def test_the_error_survives_pickling(faulty: Any) -> None:
         make(faulty.url).query(ASK)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (str(copy), copy.kind, copy.transient) == (str(caught.value), "auth", False)
+
+
+DEBUGGED = """
+import sys
+from agents.errors import ProviderError
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+from agents.watch import Watch
+entry = ModelConfig(name="m", model="openai/m", api_base=sys.argv[1], api_key_env="POLYSWE_TEST_KEY", free=True)
+model = PoolModel(entry, RetryConfig(max_attempts=1), Watch())
+for _ in range(2):
+    try:
+        model.query([{"role": "user", "content": "hello"}])
+    except ProviderError as error:
+        print(error)
+"""
+
+
+def test_not_even_litellms_debug_mode_tells_the_key(faulty: Any) -> None:
+    environment = os.environ | {"LITELLM_LOG": "DEBUG", "POLYSWE_TEST_KEY": CANARY, "OPENAI_LOG": "debug"}
+    faulty.faults = [echo_key]
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED, faulty.url], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "m: auth: " in done.stdout
+    assert faulty.keys == [f"Bearer {CANARY}"] * 2
+    assert CANARY not in done.stdout + done.stderr

@@ -1,6 +1,6 @@
 """A run on the sample with a hostile scripted model: the other cells' verdicts are unharmed, and every cell ends.
 
-The short set runs always; `POLYSWE_HOSTILE=full` runs everything, with 10 GB of output in earnest.
+The short set runs always; `POLYSWE_HOSTILE=full` runs everything.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ ATTACKS = {
     "fork bomb": attack(f"{BOMB}; sleep 4321", NOTE, short=True),
     "fork bomb in the background": attack(f"({BOMB}) > /dev/null 2>&1 &", "true", "true", "true", NOTE),
     "kill everything": attack("kill -9 -1", "for s in $(seq 64); do kill -$s 1; done", NOTE, short=True),
-    "flood": attack(f"yes | head -c {10**10 if FULL else 10**9}", NOTE),
+    "flood": attack("yes | head -c 10000000000", NOTE),
     "proc": attack(
         "cat /proc/[0-9]*/environ /proc/1/mem; ls -l /proc/1/root /proc/1/fd; cat /proc/kcore | head -c 100",
         "git log --all; git reflog",
@@ -136,7 +136,7 @@ def config(sample: Dataset, tmp_path: Path) -> tuple[Path, Path, dict[str, str]]
         "router": {"params": {"n_clusters": 2, "min_count": 1}, "folds": 2, "repeats": 1},
         "agent": {
             "step_limit": 12,
-            "command_timeout": 60 if FULL else 5,
+            "command_timeout": 6,
             "limits": {"memory": "512m", "pids": 256, "disk_gb": 0.5},
         },
         "run": {
