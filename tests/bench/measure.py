@@ -30,9 +30,7 @@ def options(name: str, doc: str | None, **defaults: Any) -> Namespace:
 
 def machine() -> str:
     load = os.getloadavg()[0]
-    return (
-        f"{os.cpu_count()} CPUs, {platform.platform()}, Python {platform.python_version()}, load {load:.1f} at the end"
-    )
+    return f"{os.cpu_count()} CPUs, {platform.platform()}, Python {platform.python_version()}, load {load:.1f} at the end"
 
 
 def versions(*packages: str) -> dict[str, str]:

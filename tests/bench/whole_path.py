@@ -96,7 +96,9 @@ def timed(command: list[str], folder: Path, *, check: bool = True) -> float:
 
 
 def main() -> None:
-    chosen = options("whole_path", __doc__, model="scripted-large", workers=4, grading_workers=2, delay=0.3, rounds=1)
+    chosen = options(
+        "whole_path", __doc__, model="scripted-large", workers=4, grading_workers=2, delay=0.3, rounds=1
+    )
     if not (Path(sys.executable).parent / "swebench").exists():
         skip("the official command line is not installed beside this Python")
     client = connect()
