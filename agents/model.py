@@ -6,8 +6,11 @@ Importing this module loads LiteLLM (two to three seconds): do so inside functio
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,6 +29,9 @@ import openai  # noqa: E402
 from minisweagent.exceptions import FormatError  # noqa: E402
 from minisweagent.models.litellm_model import LitellmModel  # noqa: E402
 from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
+
+_LATE_SECONDS = 1.0
+"""The client's own timeout comes first: it closes the connection."""
 
 
 @dataclass
@@ -150,7 +156,9 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         address = {"api_base": self.pool.api_base} if self.pool.api_base else {}
         started = time.monotonic()
         try:
-            response = litellm.completion(
+            response = _within(
+                timeout,
+                litellm.completion,
                 model=self.pool.model,
                 messages=messages,
                 tools=[BASH_TOOL],
@@ -161,6 +169,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                 num_retries=0,
                 max_retries=0,
             )
+            if response is None:
+                raise self._failure("timeout", f"the reply did not end within {timeout:g} s")
             if not getattr(response, "choices", None):
                 raise self._failure("malformed", "the reply has no choices")
             return response
@@ -180,7 +190,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
     def _charge(self, response: Any, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """Count a reply's tokens and cost."""
         usage: Any = getattr(response, "usage", None)
-        estimated = usage is None or not (usage.prompt_tokens or usage.completion_tokens)
+        counts = [0] if usage is None else [usage.prompt_tokens or 0, usage.completion_tokens or 0]
+        estimated = max(counts) <= 0 or min(counts) < 0
         if estimated:
             prompt = sum(len(str(message.get("content") or "")) for message in messages)
             reply = response.choices[0].message
@@ -210,3 +221,25 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             "cache_creation_input_token_cost": self.prices.cache_write,
         }
         return float(litellm.completion_cost(response, model=self.pool.model, custom_cost_per_token=custom))
+
+
+def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:
+    """What `call` returns or raises; None when it has not ended in time and is left to itself.
+
+    HTTP clients bound the wait for the next byte only: a reply that drips in would hold an agent for ever.
+    """
+    ended: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(call(**arguments))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="model-call", daemon=True).start()
+    try:
+        return ended.result(seconds + _LATE_SECONDS)
+    except FutureTimeoutError:
+        if ended.done():  # the call's own
+            raise
+        return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import email.utils
 import random
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -99,6 +100,15 @@ _UNREADABLE = (
 """LiteLLM's words for a reply that it could not read, which it files under 400, 500 or no status by provider."""
 
 
+_OUTGROWN = re.compile(
+    r"maximum context length|prompt is too long|context window|input token count .{0,40}exceeds|request_too_large"
+    r"|string_above_max_length|reduce the length of the (messages|prompt|input)",
+    re.IGNORECASE,
+)
+"""Providers' words for a conversation that is too long, where LiteLLM does not know them."""
+_FILTERED = re.compile(r"content_policy_violation|content_filter|ResponsibleAIPolicyViolation|content filtering policy")
+
+
 def classify(error: Exception) -> str:
     """Kind of failure behind an exception of LiteLLM or the OpenAI client.
 
@@ -114,8 +124,10 @@ def classify(error: Exception) -> str:
         return "installation"
     if isinstance(error, litellm_errors.ContextWindowExceededError) or "context_length_exceeded" in body:
         return "context-window"
-    if isinstance(error, litellm_errors.ContentPolicyViolationError) or "content_policy_violation" in body:
+    if isinstance(error, litellm_errors.ContentPolicyViolationError) or _FILTERED.search(body):
         return "content-policy"
+    if _sent_status(error) == 413 or (status in (400, 413, 422) and _OUTGROWN.search(f"{text} {body}")):
+        return "context-window"
     if any(words in text for words in _UNREADABLE):
         return "malformed"
     if status == 402 or "insufficient_quota" in body or "credit balance is too low" in text:
@@ -146,7 +158,7 @@ def retry_after(error: Exception) -> float | None:
         if value := headers.get("retry-after-ms"):
             seconds = float(value) / 1000
         elif value := headers.get("retry-after"):
-            seconds = float(value) if value.strip().isdigit() else _until(value)
+            seconds = float(value) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) else _until(value)
         else:
             return None
     except ValueError:
@@ -167,11 +179,20 @@ def _headers(error: Exception) -> Mapping[str, str]:
 
 def _body(error: BaseException) -> str:
     """The provider's error object, which LiteLLM keeps only on the exception that it wrapped."""
+    return next((str(body) for link in _chain(error) if (body := getattr(link, "body", None))), "")
+
+
+def _sent_status(error: BaseException) -> int | None:
+    """The HTTP status that was sent, which LiteLLM replaces by that of the class it chooses."""
+    sent = [status for link in _chain(error) if (status := getattr(link, "status_code", None)) is not None]
+    return sent[-1] if sent else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what it wraps, outermost first."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if body := getattr(link, "body", None):
-            return str(body)
+        yield link
         link = link.__cause__ or link.__context__
-    return ""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from agents.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.docker_engine import LEAST_DISK_GB
@@ -76,6 +77,8 @@ class RunConfig(Part):
     """Gradings at the same time."""
     grading_timeout: int = Field(default=1800, ge=1)
     """Seconds an instance's tests may take (the official default is 1800)."""
+    grading_limits: ContainerLimits = ContainerLimits(memory="16g", pids=16_384, disk_gb=50)
+    """What a grading's container may take of the machine; wide, for a limit that strikes changes a verdict."""
     grading_attempts: int = Field(default=3, ge=1)
     """How often a grading is tried when the failure was the infrastructure's."""
     agent_attempts: int = Field(default=2, ge=1)

@@ -63,6 +63,7 @@ _ALL = [
     # the model's: scored as not resolved
     Kind("LimitsExceeded", Whose.MODEL, _AGAIN),
     Kind("TimeExceeded", Whose.MODEL, _AGAIN),
+    Kind("DiskLimitExceeded", Whose.MODEL, _AGAIN),
     Kind("RepeatedFormatError", Whose.MODEL, _AGAIN),
     Kind("ContextWindowExceededError", Whose.MODEL, _AGAIN),
     Kind("ContentPolicyViolationError", Whose.MODEL, _AGAIN),

@@ -25,6 +25,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
+from agents.limits import ContainerLimits
 from harness.docker_engine import CELL_LABEL, RUN_LABEL
 from harness.instances import Instance
 
@@ -98,6 +99,7 @@ class Grader:
         workers: int,
         timeout: int = 1800,
         attempts: int = 3,
+        limits: ContainerLimits | None = None,
         give_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """
@@ -107,12 +109,14 @@ class Grader:
             workers: instances whose tests run at the same time.
             timeout: seconds an instance's tests may take.
             attempts: tries of a grading that failed, or may have failed, for infrastructure reasons.
+            limits: what a grading's container may take of the machine; None takes no limits, as the official harness.
             give_up: asked before another try.
         """
         self.run_label = run_label
         self.scratch = scratch
         self.timeout = timeout
         self.attempts = attempts
+        self.limits = limits.arguments() if limits else {}
         self.give_up = give_up
         self.lanes = workers + min(workers, AHEAD)
         self._tests = threading.BoundedSemaphore(workers)
@@ -153,6 +157,7 @@ class Grader:
             "patch": patch,
             "run_id": f"{self.run_label}.{model_slug}.{digest}",
             "timeout": self.timeout,
+            "limits": self.limits,
             "labels": {RUN_LABEL: self.run_label, CELL_LABEL: f"{instance.instance_id}/{model}"},
         }
         worker = self._idle.get()

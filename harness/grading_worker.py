@@ -37,11 +37,13 @@ GONE = 60
 class GradingClient(DockerClient):
     """A docker client that adds settings of ours to every container the official harness creates with it.
 
-    The labels tell whose container it is; `stop_signal=SIGKILL`, because the first process ignores SIGTERM. Neither
-    changes what runs inside. `made` are the containers of the job, for us to remove.
+    The labels tell whose container it is, the limits what it may take; `stop_signal=SIGKILL`, because the first process
+    ignores SIGTERM. None changes what runs inside. `made` are the containers of the job, for us to remove.
     """
 
     labels: Mapping[str, str] = {}
+    limits: Mapping[str, Any] = {}
+    """Arguments of `containers.create` (`agents.limits.ContainerLimits.arguments`)."""
     turn: Turn
     eval_script: str = ""
     made: list[Container]
@@ -56,8 +58,10 @@ class _LabelledContainers(ContainerCollection):
     model = GradedContainer
 
     def create(self, *args: Any, **kwargs: Any) -> Container:
-        ours = {"stop_signal": "SIGKILL", "labels": dict(self.client.labels)}
-        container = cast(GradedContainer, super().create(*args, **{**ours, **kwargs}))
+        # no log: what tests write to the first process's output would grow without bound on the host
+        unlogged = {"Type": "none", "Config": {}}
+        ours = {"stop_signal": "SIGKILL", "labels": dict(self.client.labels), "log_config": unlogged}
+        container = cast(GradedContainer, super().create(*args, **{**ours, **self.client.limits, **kwargs}))
         container.prepare(self.client.turn, self.client.eval_script)
         self.client.made.append(container)
         return container
@@ -151,7 +155,8 @@ def _grade(job: Mapping[str, Any], client: GradingClient, channel: Channel) -> d
     report, error = None, ""
     try:
         spec = make_test_spec(job["row"])
-        client.labels, client.turn, client.eval_script = job["labels"], channel, spec.eval_script
+        client.labels, client.limits = job["labels"], job["limits"]
+        client.turn, client.eval_script = channel, spec.eval_script
         outcome = run_instance(spec, prediction, client, job["run_id"], timeout=job["timeout"])
         report = outcome[1][prediction["instance_id"]] if outcome else None
     except Exception as fault:  # noqa: BLE001 - one job's error is its answer; the process serves the next

@@ -168,6 +168,7 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
         # patience with providers and engines changes no outcome, and neither does a look at what is finished
         "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout", "neighbour_tests"}),
         "grading_timeout": config.run.grading_timeout,
+        "grading_limits": config.run.grading_limits.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

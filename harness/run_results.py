@@ -16,6 +16,7 @@ from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.failures import failure_table
 from harness.files import write_atomic
+from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
 from harness.report.results import Results, build_results
@@ -58,6 +59,9 @@ def results_of_run(
         results = _routed(config, dataset, matrix, rows, folder, failures)
     else:
         results = _compared(config, dataset, matrix, _notes(rows), failures)
+    with Store(folder.store_path) as store:
+        flagged = flagged_attempts(store.flags(), [row.cell for row in rows if row.state is State.GRADED])
+    results = results.model_copy(update={"flagged": flagged, "notes": [*results.notes, *flag_notes(flagged)]})
     write_results(results, out)
     return results
 

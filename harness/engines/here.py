@@ -56,6 +56,7 @@ def open_shop(job: Job) -> Iterator[Here]:
         workers=max(1, min(run.grading_workers, len(job.order))),
         timeout=run.grading_timeout,
         attempts=run.grading_attempts,
+        limits=run.grading_limits,
         give_up=lambda: stop.now,
     )
     images = Images(

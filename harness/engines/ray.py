@@ -127,7 +127,10 @@ class Fleet:
         """As `harness.grading.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
-        job = GradingJob(instance, model, patch, self.run.grading_timeout, self.run.grading_attempts, self.needs)
+        run = self.run
+        job = GradingJob(
+            instance, model, patch, run.grading_timeout, run.grading_attempts, run.grading_limits, self.needs
+        )
         for last in (False, True):
             try:
                 return self._grade(job, cell_dir)

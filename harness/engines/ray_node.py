@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
+from agents.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig, run_agent
 from harness.docker_engine import check_disk, connect, sweep
@@ -65,6 +66,7 @@ class GradingJob:
     patch: str
     timeout: int
     attempts: int
+    limits: ContainerLimits
     needs: Needs
 
 
@@ -178,7 +180,9 @@ def grade(job: GradingJob) -> Graded | Broken:
     try:
         check_disk(folder, job.needs.least_disk_gb)
         _images(job.needs.pull_attempts, job.needs.pull_wait).ensure(job.instance.image)
-        found = _grader(job.needs.label, job.timeout, job.attempts).grade(job.instance, job.model, job.patch, folder)
+        found = _grader(job.needs.label, job.timeout, job.attempts, job.limits.model_dump_json()).grade(
+            job.instance, job.model, job.patch, folder
+        )
         return Graded(found, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
     except Exception as error:  # noqa: BLE001 - as above
         return _broken(error)
@@ -208,10 +212,11 @@ def _images(pull_attempts: int, pull_wait: float) -> Images:
 
 
 @cache
-def _grader(label: str, timeout: int, attempts: int) -> Grader:
+def _grader(label: str, timeout: int, attempts: int, limits: str) -> Grader:
     """Of this process, which Ray keeps for further gradings: the official harness takes seconds to import."""
     scratch = Path(tempfile.mkdtemp(prefix="polyswe-grading-"))
-    grader = Grader(label, scratch, workers=1, timeout=timeout, attempts=attempts)
+    found = ContainerLimits.model_validate_json(limits)
+    grader = Grader(label, scratch, workers=1, timeout=timeout, attempts=attempts, limits=found)
     grader.warm_up()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     atexit.register(grader.close)

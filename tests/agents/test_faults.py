@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import pickle
+import socket
+import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from minisweagent.exceptions import FormatError
 
 from agents.errors import MissingKeyError, ProviderError
 from agents.model import PoolModel
@@ -47,6 +53,31 @@ def truncate(handler: Any) -> None:
 
 def echo_key(handler: Any) -> None:
     handler.answer(401, {"error": {"message": f"bad key {handler.headers['Authorization']}"}})
+
+
+def reset(handler: Any) -> None:
+    """Ends the connection without a farewell."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    drop(handler)
+
+
+def half_a_chunk(handler: Any) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b'20\r\n{"id": "x", "cho')
+    handler.close_connection = True
+
+
+def no_http(handler: Any) -> None:
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    handler.close_connection = True
+
+
+def choice(**choice: Any) -> Fault:
+    return lambda handler: handler.answer(
+        200, {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    )
 
 
 PROVIDERS = ["anthropic/m", "gemini/m", "openrouter/m", "hosted_vllm/m", "azure/m"]
@@ -107,7 +138,17 @@ POLICY = {"message": "rejected by our safety system", "code": "content_policy_vi
         ("connection", truncate),
         ("malformed", body(b"<html>bad gateway</html>", **{"Content-Type": "text/html"})),
         ("malformed", body(b'{"id": "x", "cho')),
+        ("connection", reset),
+        ("connection", half_a_chunk),
+        ("connection", no_http),
+        ("connection", body(b"not gzip", **{"Content-Encoding": "gzip"})),
+        ("timeout", status(408)),
+        ("server", status(520)),
         ("malformed", body(b"")),
+        ("malformed", body(b"null")),
+        ("malformed", body(b'"hello"')),
+        ("malformed", body(b'{"id": "\xff\xfe"}')),
+        ("malformed", choice(index=0, finish_reason="stop", message=None)),
         ("malformed", body(b'{"id": "x", "object": "chat.completion", "choices": []}')),
         ("server", body(b'{"error": {"message": "upstream failed", "code": 502}}')),
     ],
@@ -139,6 +180,9 @@ def test_passing_faults_are_tried_again(faulty: Any, kind: str, fault: Fault) ->
         ("bad-request", status(422)),
         ("context-window", status(400, CONTEXT)),
         ("content-policy", status(400, POLICY)),
+        ("content-policy", status(400, {"message": "blocked", "code": "content_filter"})),
+        ("context-window", status(413)),
+        ("context-window", status(400, {"message": "Too long", "code": "string_above_max_length"})),
     ],
 )
 def test_final_faults_cost_exactly_one_request(faulty: Any, kind: str, fault: Fault) -> None:
@@ -161,6 +205,101 @@ def test_retry_after_is_honoured_in_both_forms(faulty: Any) -> None:
     make(faulty.url).query(ASK)
     assert time.monotonic() - started >= 1.9
     assert len(faulty.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("provider", "code", "error"),
+    [
+        (
+            "anthropic/m",
+            400,
+            {"type": "invalid_request_error", "message": "prompt is too long: 210 tokens > 200 maximum"},
+        ),
+        ("anthropic/m", 413, {"type": "request_too_large", "message": "Request exceeds the maximum size"}),
+        (
+            "gemini/m",
+            400,
+            {"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens (8)"},
+        ),
+        ("hosted_vllm/m", 400, {"message": "This model's maximum context length is 8 tokens.", "code": 400}),
+        ("openrouter/m", 400, {"message": "This endpoint's maximum context length is 8 tokens.", "code": 400}),
+    ],
+)
+def test_a_conversation_that_outgrew_the_context_is_known_in_every_providers_words(
+    faulty: Any, provider: str, code: int, error: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYSWE_TEST_KEY", CANARY)
+    faulty.faults = [status(code, error)] * 3
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url, model=provider, api_key_env="POLYSWE_TEST_KEY").query(ASK)
+    assert (caught.value.kind, len(faulty.requests)) == ("context-window", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0.5", 0.5), ("7", 7.0), ("-3", None), ("nan", None), ("inf", None), ("soon", None), ("Wed, 99 Foo", None)],
+)
+def test_only_a_sensible_retry_after_counts(faulty: Any, value: str, seconds: float | None) -> None:
+    faulty.faults = [status(429, **{"Retry-After": value})]
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url, FAST.model_copy(update={"max_attempts": 1})).query(ASK)
+    assert caught.value.retry_after == seconds
+
+
+def test_a_reply_that_drips_in_ends_with_the_calls_patience(faulty: Any) -> None:
+    over = threading.Event()
+
+    def drip(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        while not over.wait(0.1):
+            try:
+                handler.wfile.write(b" ")
+            except OSError:
+                return
+
+    faulty.faults = [drip]
+    model = make(faulty.url, FAST.model_copy(update={"call_timeout_seconds": 1, "max_attempts": 1}))
+    with pytest.raises(ProviderError) as caught:
+        model.query(ASK)
+    over.set()
+    assert caught.value.kind == "timeout"
+    assert model.usage.failed_calls == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        choice(index=0, finish_reason="content_filter", message={"role": "assistant", "content": None}),
+        choice(index=0, finish_reason="length", message={"role": "assistant", "content": "cut o"}),
+        choice(
+            index=0,
+            finish_reason="tool_calls",
+            message={
+                "role": "assistant",
+                "content": "x",
+                "tool_calls": [{"id": "1", "type": "function", "function": {"name": "bash", "arguments": '{"comm'}}],
+            },
+        ),
+    ],
+)
+def test_an_answer_without_an_action_is_the_models_and_is_charged(faulty: Any, reply: Fault) -> None:
+    faulty.faults = [reply]
+    model = make(faulty.url)
+    with pytest.raises(FormatError):
+        model.query([{"role": "user", "content": "x" * 400}])
+    assert len(faulty.requests) == 1
+    assert (model.usage.calls, model.usage.failed_calls) == (1, 0)
+    assert model.usage.cost_usd > 0
+
+
+def test_a_usage_below_zero_gives_nothing_back(faulty: Any) -> None:
+    faulty.usage = {"prompt_tokens": -1000, "completion_tokens": 5, "total_tokens": -995}
+    model = make(faulty.url)
+    model.query([{"role": "user", "content": "x" * 400}])
+    assert model.usage.cost_usd > 0
+    assert model.usage.estimated_calls == 1
 
 
 def test_a_wait_beyond_patience_ends_the_call_at_once(faulty: Any) -> None:
@@ -275,3 +414,31 @@ def test_the_error_survives_pickling(faulty: Any) -> None:
         make(faulty.url).query(ASK)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (str(copy), copy.kind, copy.transient) == (str(caught.value), "auth", False)
+
+
+DEBUGGED = """
+import sys
+from agents.errors import ProviderError
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+from agents.watch import Watch
+entry = ModelConfig(name="m", model="openai/m", api_base=sys.argv[1], api_key_env="POLYSWE_TEST_KEY", free=True)
+model = PoolModel(entry, RetryConfig(max_attempts=1), Watch())
+for _ in range(2):
+    try:
+        model.query([{"role": "user", "content": "hello"}])
+    except ProviderError as error:
+        print(error)
+"""
+
+
+def test_not_even_litellms_debug_mode_tells_the_key(faulty: Any) -> None:
+    environment = os.environ | {"LITELLM_LOG": "DEBUG", "POLYSWE_TEST_KEY": CANARY, "OPENAI_LOG": "debug"}
+    faulty.faults = [echo_key]
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED, faulty.url], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "m: auth: " in done.stdout
+    assert faulty.keys == [f"Bearer {CANARY}"] * 2
+    assert CANARY not in done.stdout + done.stderr

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from agents import environment
 from agents.environment import Container, ContainerConfig
+from agents.quiet import prepare
 from harness.sample.base_image import BASE_IMAGE
 
 MAKE = r"""
@@ -23,19 +23,18 @@ for commit in range(5000):
         print(f"M 644 inline pkg{random.randrange(40)}/sub{random.randrange(20)}/f{random.randrange(10)}.py")
         print(f"data {len(text)}\n{text}")
 PY
-git reset -q --hard main~1000 && git branch later ORIG_HEAD 2> /dev/null; git branch -f later main@{1} 2> /dev/null
-git gc -q && git count-objects -v
+git branch later && git reset -q --hard main~1000 && git gc -q && git count-objects -v
 """
 
 
 def main() -> None:
+    prepare()
     with Container(ContainerConfig(image=BASE_IMAGE, cwd="/tmp/repo", timeout=600)) as container:
         print(container.execute({"command": MAKE}, cwd="/")["output"])
         for name in ("with later commits", "clean, counted", "clean, known"):
             started = time.monotonic()
             container._cut_history()
             print(f"{name}: {time.monotonic() - started:.2f} s")
-        environment._no_unreachable.clear()
 
 
 if __name__ == "__main__":
