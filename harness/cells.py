@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from agents.attempt import AgentTask, Attempt
 from agents.errors import AgentError, AgentFaultError, ContainerError, PoolError, ProviderError
 from agents.pool import ModelConfig, redact, secrets
+from agents.review import review
 from agents.runner import AgentConfig, run_agent
 from agents.signals import extract
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
@@ -110,7 +111,7 @@ class CellWork:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
             self.store.agent_done(cell, attempt, extract(attempt))
 
-        run_agent(
+        finished = run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
             self.agent,
@@ -118,6 +119,17 @@ class CellWork:
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
             on_attempt=keep,
         )
+        if self.agent.reviewer is not None:
+            self._review(cell, finished, self.models[self.agent.reviewer])
+
+    def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
+        """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
+        try:
+            told = review(self.instances[cell.instance_id].problem_statement, attempt, reviewer, self.agent.retry)
+        except ProviderError as error:
+            self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
+            return
+        self.store.add_signals(cell, told.signals, told.cost_usd)
 
     def _kept(self, cell: Cell) -> bool:
         return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())

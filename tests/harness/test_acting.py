@@ -48,12 +48,14 @@ def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, ch
     config = apply_overrides(
         load_config(find_config("sample")), instances=[RIGHT, EMPTY], mode="routed", checkpoint=checkpoint
     )
+    config = config.model_copy(update={"agent": config.agent.model_copy(update={"reviewer": MODELS[1]})})
     folder = RunFolder(tmp_path / "cascade")
     end = evaluate(config, folder, stop=Stop())
     assert end.missing == []
     asked = {(row.instance_id, row.model) for row in end.rows}
     assert asked == {(RIGHT, MODELS[0]), (EMPTY, MODELS[0]), (EMPTY, MODELS[2])}
     assert all(row.signals["patch_present"] == (row.verdict != "empty patch") for row in end.rows)
+    assert {row.signals["review_score"] for row in end.rows if row.signals["patch_present"]} == {0.5}
     results = json.loads((folder.path / "results.json").read_text())
     (row,) = results["rows"]
     assert (row["name"], row["n"], row["resolved"]) == ("routed", 2, 2)

@@ -29,7 +29,7 @@ def signalling(seed: int = 3, n: int = 240, telling: float = 1.5, **missing: flo
         cost[rng.random((n, 3)) < missing["costs"]] = np.nan
     outcomes = OutcomeMatrix.build(
         [f"r__{i}" for i in range(n)], ["cheap", "dear", "bad"], right, cost, np.exp(3 + 0.4 * effort), cost * 60,
-        {"patch_present": (rng.random((n, 3)) < 0.95).astype(float), "own_tests_passed": np.where(effort > 0, np.nan, 1)},
+        {"patch_present": (rng.random((n, 3)) < 0.95) * 1.0, "own_tests_passed": np.where(effort > 0, np.nan, 1)},
     )  # fmt: skip
     X = rng.normal(size=(n, 6))
     return X / np.linalg.norm(X, axis=1, keepdims=True), outcomes

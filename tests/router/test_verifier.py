@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from router.crossfit import folds
 from router.outcomes import OutcomeError, OutcomeMatrix
-from router.signals import SignalHistory, attempt_signals, features, signal_names, signal_table
+from router.signals import SignalHistory, any_varies, attempt_signals, features, signal_names, signal_table
 from router.verifier import Verifier, auc, crossfit_verifier, judge, within_auc
 from router.what_it_takes import what_it_takes
 
@@ -48,6 +48,13 @@ def test_an_attempt_is_seen_as_its_recorded_cell_is() -> None:
     assert history.relative(attempt_signals(attempt, history.names), 1) == pytest.approx(table[3, 1])
     unknown = features(history.relative(attempt_signals(FinishedAttempt("slow"), history.names), 1))
     assert unknown.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_signals_that_never_vary_are_none() -> None:
+    outcomes = OutcomeMatrix.build(["a", "b"], "mn", [[1, 0], [0, 1]], cost=[[1, 2], [1, 2]])
+    assert not any_varies(outcomes, signal_names(outcomes))
+    assert any_varies(recorded(20), ("calls",))
+    assert not any_varies(outcomes, ())
 
 
 def test_without_verdicts_there_is_nothing_to_learn() -> None:
