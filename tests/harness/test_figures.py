@@ -45,4 +45,6 @@ def test_unknown_costs_and_policies_without_clusters_leave_a_figure_out(tmp_path
     from harness.report.figures import write_figures
 
     assert {path.stem for path in write_figures(results(cost=False), tmp_path)} == {"clusters"}
-    assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {"cost-quality"}
+    assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {
+        "cost-quality", "reliability", "what-it-takes"
+    }  # fmt: skip
