@@ -50,7 +50,16 @@ def test_without_telling_signals_it_does_not_pay_for_second_opinions() -> None:
     assert fit.rate > outcomes.rates().max() - 0.1
 
 
-@pytest.mark.parametrize("params", [{}, {"stages": 3, "slack": 1.0}, {"prior": "linear"}, {"time_weight": 0.001}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"stages": 3, "slack": 1.0},
+        {"stages": 3, "slack": 1.0, "last": "any"},
+        {"prior": "linear"},
+        {"time_weight": 0.001},
+    ],
+)
 def test_replay_of_many_decides_as_step_by_step(params: dict[str, Any]) -> None:
     X, outcomes = signalling(verdicts=0.1, costs=0.1)
     policy = make_policy("cascade", **params).fit(X[:180], outcomes.take(np.arange(180)))
@@ -129,5 +138,7 @@ def test_impossible_parameters_are_refused() -> None:
     X, outcomes = signalling(n=20)
     with pytest.raises(PolicyParameterError, match="stages >= 1"):
         CascadePolicy(stages=0).fit(X, outcomes)
+    with pytest.raises(PolicyParameterError, match="last must be"):
+        CascadePolicy(last="best").fit(X, outcomes)
     with pytest.raises(PolicyParameterError, match="cost_weight"):
         CascadePolicy().fit(X, outcomes).predict(X, cost_weight=-1.0)
