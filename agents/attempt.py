@@ -30,7 +30,7 @@ class Attempt:
     patch: str
     """The submission; empty unless `exit_status` is Submitted."""
     exit_status: str
-    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError or
+    """Submitted, LimitsExceeded, TimeExceeded, DiskLimitExceeded, RepeatedFormatError, ContextWindowExceededError or
     ContentPolicyViolationError. Attempts attached to an error bear the error's class name (no outcome)."""
     cost_usd: float
     api_calls: int

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError, AgentFaultError
+from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
@@ -53,12 +55,11 @@ class AgentConfig(BaseModel):
     """The repository inside the container."""
     network: str = "none"
     """Docker network of the container."""
-    memory: str | None = None
-    """Memory limit of the container, such as `8g`. None means no limit."""
-    cpus: float | None = Field(default=None, gt=0)
-    """CPU limit of the container. None means no limit."""
-    pids_limit: int | None = Field(default=4096, gt=0)
-    """Limit of processes in the container. None means no limit."""
+    limits: ContainerLimits = ContainerLimits()
+    """What the container may take of the machine."""
+    hide_later_history: bool = True
+    """Whether commits, refs and objects after the base commit are removed before the agent starts. The image that is
+    graded stays as it is."""
     pull: Literal["missing", "never"] = "missing"
     """Whether an image that is not on this machine is fetched."""
     start_timeout: float = Field(default=600, gt=0)
@@ -100,6 +101,8 @@ def run_agent(
     out_dir: Path,
     labels: Mapping[str, str],
     on_attempt: Callable[[Attempt], None] | None = None,
+    budget: Budget | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it.
 
@@ -108,8 +111,10 @@ def run_agent(
     labels: Docker labels of the container, by which leftovers of a killed run are found.
     on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
     can be kept at once. What it raises comes out as it is, after the removal. Not called when the attempt is an error.
-    Raises ProviderError, ContainerError, a PoolError, or AgentFaultError for whatever else went wrong (never the
-    model's failure; `.attempt` tells what was paid).
+    budget: shared by the agents of a run and asked before every call.
+    on_call: told of every call as soon as it has ended, before the agent sees its reply.
+    Raises ProviderError, ContainerError, a PoolError, BudgetSpentError, or AgentFaultError for whatever else went wrong
+    (never the model's failure; `.attempt` tells what was paid).
     """
     from agents.loop import PoolAgent
     from agents.model import PoolModel
@@ -121,7 +126,7 @@ def run_agent(
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
     watch = Watch(wall_time_limit)
     parts = _merged(config.overrides)
-    llm = PoolModel(model, config.retry, watch, **_model_part(parts["model"], model))
+    llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, **_model_part(parts["model"], model))
 
     def attempt(exit_status: str, *, patch: str = "", unsubmitted: str = "") -> Attempt:
         usage = llm.usage
@@ -231,7 +236,7 @@ def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
 def _container_config(
     task: AgentTask, config: AgentConfig, labels: Mapping[str, str], part: dict[str, Any]
 ) -> ContainerConfig:
-    shared = ("cwd", "network", "memory", "cpus", "pids_limit", "pull", "start_timeout", "max_output_bytes")
+    shared = ("cwd", "network", "limits", "hide_later_history", "pull", "start_timeout", "max_output_bytes")
     return ContainerConfig(
         image=task.image,
         labels=dict(labels),

@@ -14,16 +14,17 @@ from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config
 from harness.embeddings import embed_texts
 from harness.errors import InputError
+from harness.failures import failure_table
 from harness.files import write_atomic
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
 from harness.report.results import Results, build_results
-from harness.report.rows import make_row
-from harness.report.schema import Complementarity
+from harness.report.rows import bounded, make_row
+from harness.report.schema import Complementarity, Failure
 from harness.report.tables import write_results
 from harness.report.verdict import SCRIPTED
 from harness.run_folder import RunFolder
-from harness.store import CellRow, State, Store, outcome_matrix
+from harness.store import CellRow, FailureRow, State, Store, outcome_matrix
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
@@ -33,7 +34,14 @@ class UndecidedError(InputError):
     """A routed run whose policy has accepted no graded attempt yet."""
 
 
-def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results:
+def results_of_run(
+    config: Config,
+    dataset: Dataset,
+    folder: RunFolder,
+    rows: Sequence[CellRow],
+    out: Path,
+    struck: Sequence[FailureRow] = (),
+) -> Results:
     """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
 
     Raises:
@@ -44,15 +52,19 @@ def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Se
     write_outcomes_csv(matrix, out / "outcomes.csv")
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
+    cells = {row.cell for row in rows}
+    failures = failure_table(rows, [event for event in struck if event.cell in cells])
     if routed:
-        results = _routed(config, dataset, matrix, rows, folder)
+        results = _routed(config, dataset, matrix, rows, folder, failures)
     else:
-        results = _compared(config, dataset, matrix, _notes(rows))
+        results = _compared(config, dataset, matrix, _notes(rows), failures)
     write_results(results, out)
     return results
 
 
-def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str]) -> Results:
+def _compared(
+    config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str], failures: list[Failure]
+) -> Results:
     """Every model on every instance: singles, policies held out, bounds."""
     return build_results(
         matrix,
@@ -66,12 +78,18 @@ def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: li
         seed=config.router.seed,
         scripted=dataset.scripted,
         notes=notes,
+        failures=failures,
         progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr),
     )
 
 
 def _routed(
-    config: Config, dataset: Dataset, matrix: OutcomeMatrix, cells: Sequence[CellRow], folder: RunFolder
+    config: Config,
+    dataset: Dataset,
+    matrix: OutcomeMatrix,
+    cells: Sequence[CellRow],
+    folder: RunFolder,
+    failures: list[Failure],
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
     from harness.acting import act
@@ -121,7 +139,8 @@ def _routed(
         folds=0,
         repeats=0,
         scripted=dataset.scripted,
-        rows=[row],
+        rows=bounded([row], len(dataset.instances)),
+        failures=failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
         verdict=SCRIPTED + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
         notes=notes,
@@ -140,12 +159,12 @@ def results_again(path: Path) -> Results:
     config = Config.model_validate(folder.frozen()["config"])
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        stored = store.rows()
+        stored, struck = store.rows(), store.failures()
         cells = plan(config, dataset, stored, folder)
         rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(config, dataset, folder, rows, folder.path)
+    return results_of_run(config, dataset, folder, rows, folder.path, struck)
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:

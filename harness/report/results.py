@@ -11,10 +11,11 @@ import numpy as np
 from harness.errors import InputError
 from harness.importers.repeats import RepeatedModel
 from harness.report.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
-from harness.report.rows import make_row, mcnemar
+from harness.report.rows import bounded, make_row, mcnemar
 from harness.report.schema import (
     ClusterProfile,
     Complementarity,
+    Failure,
     Null,
     Pair,
     RandomClusters,
@@ -58,6 +59,7 @@ def build_results(
     repositories: Sequence[str] | None = None,
     repeated: Sequence[RepeatedModel] = (),
     null_sizes: Sequence[int] = (),
+    failures: Sequence[Failure] = (),
 ) -> Results:
     """The results document of a pool on a dataset.
 
@@ -82,6 +84,7 @@ def build_results(
         auxiliary: runs on the same instances that may inform difficulty and are never candidates.
         repositories: (n,) the repository of each instance: adds rows that leave each repository out in turn.
         repeated: models that were run several times, for the repeatable oracle.
+        failures: how cells ended that have no plain verdict.
         null_sizes: sizes of clusters (of all complete instances) to draw at random beside the policies' own.
 
     Raises:
@@ -147,7 +150,8 @@ def build_results(
         folds=folds,
         repeats=repeats,
         scripted=scripted,
-        rows=rows,
+        rows=bounded(rows, len(outcomes)),
+        failures=list(failures),
         complementarity=_complementarity(outcomes, complete, repeatable),
         null=next((Null(policy=row.name, in_sample_random_clusters=row.null) for row in rows if row.null), None),
         null_of_sizes=of_sizes,
