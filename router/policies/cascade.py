@@ -83,12 +83,12 @@ class CascadePolicy(OneShotPolicy):
     """models that may run on one instance"""
     candidates: int = 4
     """models that chains are made of"""
-    slack: float = 0.0
+    slack: float = 0.02
     """share resolved by which a candidate may be below the cost–quality front"""
     last: str = "leader"
     """`leader`: chains end in the candidate that resolves most in training, or are one model alone; `any`: in any"""
-    penalty: float = 30.0
-    """ridge penalty of the logistic regressions"""
+    penalty: float = 5.0
+    """ridge penalty of the logistic regressions; much more would also shrink signals that decide, such as no patch"""
     fall_back: float = 0.2
     """how much likelier right an earlier patch must look to be preferred to the last one"""
     prior: str = ""
