@@ -42,7 +42,7 @@ class Review:
 
     @property
     def signals(self) -> dict[str, float]:
-        return {"review_score": self.score, "review_cost_usd": self.cost_usd}
+        return {"review_score": self.score}
 
 
 def review(issue: str, attempt: Attempt, reviewer: ModelConfig, retry: RetryConfig | None = None) -> Review:

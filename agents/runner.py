@@ -68,6 +68,8 @@ class AgentConfig(BaseModel):
     """Bytes of one command's output that are kept (the model sees at most 10,000 characters by the template)."""
     neighbour_tests: bool = False
     """Run the repository's existing tests near the change after the agent has ended, as a signal of its chances."""
+    reviewer: str | None = None
+    """Name of the pool's entry that gives an opinion on every finished patch, as a signal; its calls are paid."""
     retry: RetryConfig = RetryConfig()
     """Patience with failing providers."""
     overrides: dict[str, dict[str, Any]] = {}

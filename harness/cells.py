@@ -12,6 +12,7 @@ from agents.attempt import AgentTask, Attempt
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
+from agents.review import review
 from agents.runner import AgentConfig
 from agents.signals import extract
 from harness.config import RunConfig
@@ -170,7 +171,7 @@ class CellWork:
             self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
             self.store.agent_done(cell, attempt, extract(attempt))
 
-        self.shop.run_agent(
+        finished = self.shop.run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
             self.agent,
@@ -180,6 +181,17 @@ class CellWork:
             budget=self.shop.budget,
             on_call=lambda call: self.store.called(cell, call),
         )
+        if self.agent.reviewer is not None:
+            self._review(cell, finished, self.models[self.agent.reviewer])
+
+    def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
+        """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
+        try:
+            told = review(self.instances[cell.instance_id].problem_statement, attempt, reviewer, self.agent.retry)
+        except ProviderError as error:
+            self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
+            return
+        self.store.add_signals(cell, told.signals, told.cost_usd)
 
     def _kept(self, cell: Cell) -> bool:
         return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())

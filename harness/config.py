@@ -138,6 +138,8 @@ class Config(Part):
             raise ValueError(f"pool: the name {twice[0]!r} is used twice; give each entry a name of its own")
         if self.run.mode == "routed" and self.router.checkpoint is None:
             raise ValueError("run.mode 'routed' needs router.checkpoint; make one with 'polyswe fit'")
+        if self.agent.reviewer is not None and self.agent.reviewer not in (model.name for model in self.pool):
+            raise ValueError(f"agent.reviewer {self.agent.reviewer!r} is not in the pool: add an entry of that name")
         return self
 
 

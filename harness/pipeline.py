@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SELECTION = "selection"
 """Where results go when a command asks for a part of what the run folder holds."""
+NO_OUTCOME = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
+"""Settings of the agent that change no outcome: an earlier outcome stands when they change."""
 SCRIPTED = "scripted"
 """`api_base` of a stand-in model: the loopback server that the run starts itself."""
 
@@ -166,7 +168,7 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
         # patience with providers and engines changes no outcome, and neither does a look at what is finished
-        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout", "neighbour_tests"}),
+        "agent": config.agent.model_dump(mode="json", exclude=NO_OUTCOME),
         "grading_timeout": config.run.grading_timeout,
         "grading_limits": config.run.grading_limits.model_dump(mode="json"),
     }

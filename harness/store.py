@@ -274,6 +274,16 @@ class Store:
             signals=json.dumps(known, sort_keys=True),
         )
 
+    def add_signals(self, cell: Cell, signals: Mapping[str, float], cost_usd: float = 0.0) -> None:
+        """Signals that came after the attempt was recorded, and what they cost."""
+        known = {name: value for name, value in signals.items() if math.isfinite(value)}
+        with self._lock:
+            self._db.execute(
+                "UPDATE cells SET signals = json_patch(signals, ?), cost_usd = cost_usd + ? "
+                "WHERE instance_id = ? AND model = ?",
+                (json.dumps(known), cost_usd, cell.instance_id, cell.model),
+            )
+
     def called(self, cell: Cell, call: Call) -> None:
         """Record a request that has ended: what a killed attempt had paid is known to the call."""
         with self._lock:

@@ -34,6 +34,13 @@ def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
     return (*amounts, *(name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()))
 
 
+def any_varies(outcomes: OutcomeMatrix, names: Sequence[str]) -> bool:
+    """Whether a named signal ever differs between two attempts of one model: constants tell nothing."""
+    table = signal_table(outcomes, names)
+    low, high = np.where(np.isnan(table), np.inf, table), np.where(np.isnan(table), -np.inf, table)
+    return bool((high.max(axis=0, initial=-np.inf) > low.min(axis=0, initial=np.inf)).any())
+
+
 def signal_table(outcomes: OutcomeMatrix, names: Sequence[str]) -> FloatArray:
     """(n, m, s) the named signals, amounts as logarithms, NaN where unknown."""
     unknown = np.full(outcomes.resolved.shape, np.nan)

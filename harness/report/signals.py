@@ -19,11 +19,11 @@ def verifier_quality(outcomes: OutcomeMatrix, folds: int, repeats: int, seed: in
     """A verifier on the recorded signals, held out; None where no signal is recorded or verdicts are all alike."""
     from router.clustering import one_thread
     from router.crossfit import folds as split
-    from router.signals import signal_names
+    from router.signals import any_varies, signal_names
     from router.verifier import crossfit_verifier, judge
 
     names = signal_names(outcomes)
-    if not names or len(np.unique(outcomes.resolved)) < 2:
+    if not any_varies(outcomes, names) or len(np.unique(outcomes.resolved)) < 2:
         return None
     splits = split(len(outcomes), folds, min(repeats, REPEATS), seed)
     with one_thread():

@@ -37,7 +37,8 @@ class CascadePolicy(OneShotPolicy):
     """Chains of two or more models with fall-back to the earlier patch; everything fitted on training outcomes.
 
     1. Candidates: the models on the cost–quality front (or at most `slack` below it), at most `candidates` of them: the
-       most accurate, and always the cheapest. Chains are the ordered choices of up to `stages` of them.
+       most accurate, and always the cheapest. Chains are the ordered choices of up to `stages` of them that end in
+       the most accurate (`last`: with all of them to choose from, the choice overfits), and each one alone.
     2. Signals z of a finished run (calls, cost, seconds and whatever else is recorded), relative to what that model
        usually does (`router.signals`), with their squares.
     3. For each chain and its last model b, after the runs before it: logistic regressions P(the patch accepted so far
@@ -82,10 +83,12 @@ class CascadePolicy(OneShotPolicy):
     """models that may run on one instance"""
     candidates: int = 4
     """models that chains are made of"""
-    slack: float = 0.0
+    slack: float = 0.02
     """share resolved by which a candidate may be below the cost–quality front"""
+    last: str = "leader"
+    """`leader`: chains end in the candidate that resolves most in training, or are one model alone; `any`: in any"""
     penalty: float = 5.0
-    """ridge penalty of the logistic regressions"""
+    """ridge penalty of the logistic regressions; much more would also shrink signals that decide, such as no patch"""
     fall_back: float = 0.2
     """how much likelier right an earlier patch must look to be preferred to the last one"""
     prior: str = ""
@@ -101,6 +104,8 @@ class CascadePolicy(OneShotPolicy):
         """Keep X (n, d) for the prior; without one, the texts are not used."""
         if self.stages < 1 or self.candidates < 1:
             raise PolicyParameterError("policy 'cascade' needs stages >= 1 and candidates >= 1")
+        if self.last not in ("leader", "any"):
+            raise PolicyParameterError(f"policy 'cascade': last must be 'leader' or 'any', got {self.last!r}")
         self._X = as_features(X)
         return self
 
@@ -140,6 +145,8 @@ class CascadePolicy(OneShotPolicy):
         costs = fill_costs(self.cost_)
         for length in range(2, longest + 1):
             level: list[tuple[int, ...]] = list(permutations(members, length))
+            if length == longest and self.last == "leader":  # shorter ones are beginnings of longer ones
+                level = [chain for chain in level if chain[-1] == members[0]]
             last = [chain[-1] for chain in level]
             before = _padded(np.stack([_side_by_side(z, chain[:-1]) for chain in level]), f)
             everything = _padded(np.stack([_side_by_side(z, chain) for chain in level]), g)
@@ -241,8 +248,15 @@ class CascadePolicy(OneShotPolicy):
         else:
             value = scores - weight * costs - self.time_weight * seconds[first] + self._bonus(weight)
             tie_break = np.broadcast_to(fill_costs(self.cost_)[first] + 1e-9 * self._lengths(), value.shape)
+        value = np.where(self._may_be_chosen(), value, -np.inf)
         tied = value >= value.max(axis=1, keepdims=True) - TIE
         return np.asarray(np.where(tied, tie_break, np.inf).argmin(axis=1), dtype=np.int64)
+
+    def _may_be_chosen(self) -> BoolArray:
+        """(c,) which chains are whole; the others are only beginnings."""
+        ends = np.array([self._last(c) for c in range(len(self.chains_))])
+        # candidates are in order: the first chain is the most accurate alone
+        return np.asarray((self._lengths() == 1) | (ends == self.chains_[0, 0]) | (self.last == "any"))
 
     def _bonus(self, weight: float) -> FloatArray:
         """(c,) what escalating along each chain added to resolved − λ·cost per training instance."""

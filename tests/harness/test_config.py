@@ -67,6 +67,7 @@ def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
         ("dataset: {name: sample}", "'pool' is missing"),
         (MINIMAL + "  - {name: a, model: openai/b, free: true}\n", "'a' is used twice"),
         (MINIMAL + "run: {mode: routed}", "needs router.checkpoint"),
+        (MINIMAL + "agent: {reviewer: nobody}", "agent.reviewer 'nobody' is not in the pool"),
         (MINIMAL + "run: {agent_workers: 0}", "'run.agent_workers'"),
         (MINIMAL + "out: {run_id: ../escape}", "'out.run_id'"),
         ("dataset: [", "line 1"),

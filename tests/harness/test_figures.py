@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 
 def results(cost: bool = True, policies: tuple[str, ...] = ("cluster",)) -> Results:
     rng = np.random.default_rng(0)
-    price = np.tile([1.0, 0.3, 0.1], (60, 1)) if cost else None
+    price = [1.0, 0.3, 0.1] * np.exp(np.random.default_rng(1).normal(size=(60, 3))) if cost else None
     outcomes = OutcomeMatrix.build(
         [f"i{k}" for k in range(60)], ["ant", "bee", "cat $ <&>"], (rng.random((60, 3)) < 0.5).astype(float), price
     )
@@ -27,13 +27,14 @@ def results(cost: bool = True, policies: tuple[str, ...] = ("cluster",)) -> Resu
     )  # fmt: skip
 
 
-def test_both_figures_are_written_and_the_same_again(tmp_path: Path):
+def test_every_figure_is_written_and_the_same_again(tmp_path: Path):
     from harness.report.figures import write_figures
 
     document = Results.model_validate_json(results().to_json())
     written = write_figures(document, tmp_path / "a")
     assert sorted(path.name for path in written) == [
-        "clusters.png", "clusters.svg", "cost-quality.png", "cost-quality.svg"
+        "clusters.png", "clusters.svg", "cost-quality.png", "cost-quality.svg", "reliability.png", "reliability.svg",
+        "what-it-takes.png", "what-it-takes.svg",
     ]  # fmt: skip
     assert all(path.stat().st_size > 5000 for path in written)
     for path in write_figures(document, tmp_path / "b"):
@@ -44,4 +45,6 @@ def test_unknown_costs_and_policies_without_clusters_leave_a_figure_out(tmp_path
     from harness.report.figures import write_figures
 
     assert {path.stem for path in write_figures(results(cost=False), tmp_path)} == {"clusters"}
-    assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {"cost-quality"}
+    assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {
+        "cost-quality", "reliability", "what-it-takes"
+    }  # fmt: skip

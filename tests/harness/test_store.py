@@ -174,3 +174,22 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_a_cell_that_was_never_planned_is_a_bug_not_a_silent_loss(store: Store) -> None:
     with pytest.raises(KeyError):
         store.agent_started(Cell("nope", "small"))
+
+
+def test_signals_are_kept_and_a_store_from_before_them_is_read(store: Store, tmp_path: Path) -> None:
+    store.agent_done(A, attempt(A), {"patch_lines": 4.0, "own_tests_passed": float("nan"), "calls": 3.0})
+    store.graded(A, Grade(Verdict.RESOLVED))
+    store.add_signals(A, {"patch_lines": 5.0, "review_score": float("nan")}, cost_usd=0.25)
+    store.add_signals(A, {"patch_lines": 4.0})
+    row_b, row_a = store.rows()
+    assert row_a.cost_usd == 0.75
+    assert row_a.signals == {"patch_lines": 4.0, "calls": 3.0}
+    assert row_b.signals == {}
+    matrix = outcome_matrix(store.rows(), ["i-1"], ["small", "large"])
+    assert matrix.signals.keys() == {"patch_lines"}, "calls are a column of their own"
+    np.testing.assert_array_equal(matrix.signals["patch_lines"], [[4.0, np.nan]])
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("ALTER TABLE cells DROP COLUMN signals")
+    with Store(store.path) as older:
+        assert [row.signals for row in older.rows()] == [{}, {}]

@@ -18,7 +18,7 @@ from router.policies.oracle import RecordedOnlyError
 from router.policies.uniroute_map import log_loss
 
 LIVE = sorted(set(POLICIES) - set(RECORDED_ONLY))
-READING = sorted(set(LIVE) - {"best-fixed", "random", "zero-router"})
+READING = sorted(set(LIVE) - {"best-fixed", "cascade", "random", "zero-router"})
 N = 60
 X = np.random.default_rng(1).normal(size=(N, 5))
 COIN = np.random.default_rng(2).integers(0, 2, size=(N, 3)).astype(float)

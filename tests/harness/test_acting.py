@@ -1,0 +1,87 @@
+"""A cascade acted out live on the sample: real agents, real containers, only the cells it asks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.config import find_config, load_config
+from harness.engines.base import Stop
+from harness.instances import Dataset
+from harness.overrides import apply_overrides
+from harness.pipeline import evaluate
+from harness.run_folder import RunFolder
+from harness.store import State, Store
+from router.embedding import Embedder
+from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
+from router.router import Router
+
+MODELS = ("scripted-small", "scripted-medium", "scripted-large")
+ROWS = 400
+RIGHT, EMPTY = "polyswe__tabula-101", "polyswe__spanset-303"
+"""What the small stand-in hands in there."""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cascade that has learned that the cheap model is right unless it hands in nothing."""
+    rng = np.random.default_rng(0)
+    present = np.ones((ROWS, 3))
+    present[:, 0] = rng.random(ROWS) < 0.7
+    right = np.stack([present[:, 0], rng.random(ROWS) < 0.5, rng.random(ROWS) < 0.95], axis=1)
+    outcomes = OutcomeMatrix.build(
+        [f"r__{i}" for i in range(ROWS)], MODELS, right, np.tile([0.001, 0.01, 0.004], (ROWS, 1)),
+        signals={"patch_present": present},
+    )  # fmt: skip
+    embedder = Embedder()
+    # without a prior the cascade does not read the texts: their embeddings only have to be of the right width
+    X = np.repeat(embedder.encode(["issue"]), ROWS, axis=0)
+    path = tmp_path_factory.mktemp("router") / "cascade.safetensors"
+    Router(make_policy("cascade", cost_weight=1.0).fit(X, outcomes), MODELS, embedder).save(path)
+    return path
+
+
+@pytest.mark.docker
+def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, checkpoint: Path, tmp_path: Path) -> None:
+    config = apply_overrides(
+        load_config(find_config("sample")), instances=[RIGHT, EMPTY], mode="routed", checkpoint=checkpoint
+    )
+    config = config.model_copy(update={"agent": config.agent.model_copy(update={"reviewer": MODELS[1]})})
+    folder = RunFolder(tmp_path / "cascade")
+    end = evaluate(config, folder, stop=Stop())
+    assert end.missing == []
+    asked = {(row.instance_id, row.model) for row in end.rows}
+    assert asked == {(RIGHT, MODELS[0]), (EMPTY, MODELS[0]), (EMPTY, MODELS[2])}
+    assert all(row.signals["patch_present"] == (row.verdict != "empty patch") for row in end.rows)
+    assert {row.signals["review_score"] for row in end.rows if row.signals["patch_present"]} == {0.5}
+    results = json.loads((folder.path / "results.json").read_text())
+    (row,) = results["rows"]
+    assert (row["name"], row["n"], row["resolved"]) == ("routed", 2, 2)
+    assert row["cost_per_instance"] == pytest.approx(sum(cell.cost_usd or 0 for cell in end.rows) / 2)
+    assert row["routing_share"] == {MODELS[0]: 0.5, MODELS[2]: 0.5}
+    assert any("1 of 2 instances were escalated" in note for note in results["notes"])
+    assert "signal_own_tests_passed" in (folder.path / "outcomes.csv").read_text().splitlines()[0]
+
+    before = (folder.path / "results.json").read_bytes()
+    assert evaluate(config, folder, stop=Stop()).missing == []
+    assert (folder.path / "results.json").read_bytes() == before, "the same command has nothing left to do"
+    with Store(folder.store_path) as store:
+        assert {row.state for row in store.rows()} == {State.GRADED}
+
+
+def test_signals_come_back_from_the_outcome_table(tmp_path: Path) -> None:
+    from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
+
+    outcomes = OutcomeMatrix.build(
+        ["a__1", "a__2"], ["m"], [[1], [0]], [[0.5], [np.nan]],
+        signals={"own_tests_passed": [[1.0], [np.nan]], "patch_lines": [[3.0], [7.5]]},
+    )  # fmt: skip
+    write_outcomes_csv(outcomes, tmp_path / "outcomes.csv")
+    again, _ = outcome_matrix(load_outcomes([tmp_path / "outcomes.csv"]).runs, None, ["a__1", "a__2"])
+    assert again.signals.keys() == outcomes.signals.keys()
+    for name, values in outcomes.signals.items():
+        np.testing.assert_array_equal(again.signals[name], values)
