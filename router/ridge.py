@@ -99,4 +99,3 @@ class TextRidge:
 
     def _constant(self, value: float, rows: int) -> RidgeFit:
         return RidgeFit(np.zeros(self.X.shape[1]), value, np.full(rows, value), 0.0)
-

@@ -1,4 +1,4 @@
-"""Measure the laboratory: every policy, 10 × 10 nested folds, 500 instances × 12 models, nulls and all, after embedding.
+"""Measure the laboratory: every policy, 10 × 10 nested folds, 500 instances × 12 models, nulls and all, embedded.
 
     python tests/bench/laboratory.py ../shared/data [--embeddings FILE.npz] [--out results/bench/laboratory.json]
 
