@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,11 +72,12 @@ class Laboratory:
         The numbers do not depend on the number of workers. A bar shows how many policies are done, unless `progress` is
         silent. Raises what `evaluate` raises.
         """
+        from joblib import cpu_count
         from tqdm import tqdm
 
         if workers is None:
             large = len(self.outcomes) * self.folds * self.repeats >= WORTH_WORKERS
-            workers = min(len(params), len(os.sched_getaffinity(0))) if large else 1
+            workers = min(len(params), cpu_count()) if large else 1
         with tqdm(total=len(params), unit="policy", disable=self.progress is silent or len(params) < 2) as bar:
             for name, found in zip(params, self._evaluated(params, workers), strict=True):
                 bar.set_postfix_str(name)
