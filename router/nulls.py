@@ -135,7 +135,7 @@ def permutation_null(
         for b in range(permutations):
             verdicts = curveball(verdicts, rng, trades)
             null[b] = gain(verdicts)
-            reached += null[b] >= observed - 1e-9
+            reached += int(null[b] >= observed - 1e-9)
             if reached == stop_after:
                 return PermutationNull(observed, null[: b + 1], stopped=True)
     return PermutationNull(observed, null)
