@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from agents.attempt import Attempt
+from agents.budget import Budget
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
 from agents.watch import Watch
@@ -45,16 +46,24 @@ class Review:
         return {"review_score": self.score}
 
 
-def review(issue: str, attempt: Attempt, reviewer: ModelConfig, retry: RetryConfig | None = None) -> Review:
+def review(
+    issue: str,
+    attempt: Attempt,
+    reviewer: ModelConfig,
+    retry: RetryConfig | None = None,
+    *,
+    budget: Budget | None = None,
+) -> Review:
     """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
 
-    Raises ProviderError or a PoolError, as an agent's calls do.
+    budget: of the run, asked before the call.
+    Raises ProviderError, a PoolError or BudgetSpentError, as an agent's calls do.
     """
     from agents.model import PoolModel
 
     if not attempt.patch.strip():
         return Review(0.0, 0.0)
-    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0))
+    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0), budget=budget)
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
     return Review(read_score(llm.ask(prompt)), llm.usage.cost_usd)
 

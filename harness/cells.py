@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.attempt import AgentTask, Attempt
+from agents.budget import BudgetSpentError
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
@@ -187,8 +188,9 @@ class CellWork:
     def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
         """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
         try:
-            told = review(self.instances[cell.instance_id].problem_statement, attempt, reviewer, self.agent.retry)
-        except ProviderError as error:
+            issue = self.instances[cell.instance_id].problem_statement
+            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget)
+        except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
             return
         self.store.add_signals(cell, told.signals, told.cost_usd)

@@ -140,11 +140,8 @@ def _rescale(
     pull, spread = priors.ability_sd**-2, priors.difficulty_sd**-2
     if priors.slope_sd > 0:
         # d/dc of Σ(cθ)²/σ_θ² + Σ(a/c − 1)²/σ_a² is 0 where (Σθ²/σ_θ²)·c⁴ + (Σa/σ_a²)·c = Σa²/σ_a²: Newton's steps
-        fourth, first, rest = (
-            pull * (ability @ ability),
-            slope.sum() / priors.slope_sd**2,
-            (slope @ slope) / priors.slope_sd**2,
-        )
+        tight = priors.slope_sd**-2
+        fourth, first, rest = pull * (ability @ ability), tight * slope.sum(), tight * (slope @ slope)
         c = 1.0
         for _ in range(5):
             c = max(c - (fourth * c**4 + first * c - rest) / (4 * fourth * c**3 + first), 0.5) if first > 0 else 1.0

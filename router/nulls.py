@@ -37,12 +37,17 @@ class PermutationNull:
     observed: float
     """instances resolved, cross-fitted mean over repeats, minus the hindsight-best single model's"""
     null: FloatArray
-    """(B,) the same on permuted outcomes"""
+    """(B,) the same on permuted outcomes; fewer than asked for where it stopped early"""
+    stopped: bool = False
+    """whether it stopped because enough permutations had reached what was observed"""
 
     @property
     def p_value(self) -> float:
-        """(1 + #{null >= observed}) / (1 + B), one-sided."""
-        return float((1 + (self.null >= self.observed - 1e-9).sum()) / (1 + len(self.null)))
+        """One-sided: (1 + #{null >= observed}) / (1 + B); #{null >= observed} / B where it stopped at the last of them
+        (Besag and Clifford, Biometrika 78:301, 1991).
+        """
+        reached = int((self.null >= self.observed - 1e-9).sum())
+        return float(reached / len(self.null) if self.stopped else (1 + reached) / (1 + len(self.null)))
 
     def gain_holds(self, alpha: float = 0.05) -> bool:
         """Whether routing pays by both tests: a gain over the hindsight-best single, and one that chance rarely has."""
@@ -89,13 +94,18 @@ def permutation_null(
     seed: int = 0,
     corpus: Features | None = None,
     auxiliary: OutcomeMatrix | None = None,
+    stop_after: int | None = None,
 ) -> PermutationNull:
     """Test a policy's held-out gain against outcomes redrawn with every model's and every instance's total kept.
 
     Such outcomes keep which models are strong and which instances are hard, and nothing else. Outcomes are refitted in
     every fold of every permutation; features do not depend on outcomes and are fitted once per fold. Costs stay as
-    recorded, and so do `auxiliary` outcomes: with every instance's total its hardness is kept, too. Raises
-    OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its rows of X.
+    recorded, and so do `auxiliary` outcomes: with every instance's total its hardness is kept, too.
+
+    With `stop_after`, it ends at that many permutations as good as what was observed: a p value that is clearly not
+    small need not be known precisely, and the test keeps its level (Besag and Clifford 1991).
+
+    Raises OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its rows of X.
     """
     resolved = _complete(outcomes)
     n = len(outcomes)
@@ -119,12 +129,15 @@ def permutation_null(
         return float(hits / len(splits) - best_single)
 
     rng = np.random.default_rng(seed)
-    verdicts, null = resolved, np.empty(permutations)
+    verdicts, null, reached = resolved, np.empty(permutations), 0
     with one_thread():
         observed = gain(resolved)
         for b in range(permutations):
             verdicts = curveball(verdicts, rng, trades)
             null[b] = gain(verdicts)
+            reached += int(null[b] >= observed - 1e-9)
+            if reached == stop_after:
+                return PermutationNull(observed, null[: b + 1], stopped=True)
     return PermutationNull(observed, null)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from router.policies.base import Policy
 
 RANDOM_PARTITIONS = 1000
+NULL_REPEATS = 2
+"""repeats of the folds behind a p value, observed and permuted alike: the others would make it a little sharper"""
+ENOUGH_REACHED = 10
+"""permutations as good as what was observed after which a null ends: p is then far from small"""
+WORTH_WORKERS = 20_000
+"""decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side"""
 
 Progress = Callable[[str], None]
 """Told, in a few words, what is computed next."""
@@ -57,6 +63,40 @@ class Laboratory:
     """(n,) the repository of each instance; None leaves the rows on unseen repositories out"""
     auxiliary: OutcomeMatrix | None = None
     """(n, a) runs that may inform difficulty and are never chosen"""
+
+    def evaluate_all(
+        self, params: Mapping[str, dict[str, Any]], workers: int | None = None
+    ) -> Iterator[tuple[str, EvaluatedPolicy]]:
+        """The rows of every policy named, in the order given, by as many processes as there are cores for them.
+
+        The numbers do not depend on the number of workers. A bar shows how many policies are done, unless `progress` is
+        silent. Raises what `evaluate` raises.
+        """
+        from joblib import cpu_count
+        from tqdm import tqdm
+
+        if workers is None:
+            large = len(self.outcomes) * self.folds * self.repeats >= WORTH_WORKERS
+            workers = min(len(params), cpu_count()) if large else 1
+        with tqdm(total=len(params), unit="policy", disable=self.progress is silent or len(params) < 2) as bar:
+            for name, found in zip(params, self._evaluated(params, workers), strict=True):
+                bar.set_postfix_str(name)
+                bar.update(1)
+                yield name, found
+
+    def _evaluated(self, params: Mapping[str, dict[str, Any]], workers: int) -> Iterator[EvaluatedPolicy]:
+        if workers < 2:
+            return (self.evaluate(name, params[name]) for name in params)
+        from joblib import Parallel, delayed
+
+        self.progress(f"{len(params)} policies in {workers} processes")
+        alone = replace(self, progress=silent)
+        # loky starts clean interpreters and does not run the caller's script again
+        side_by_side = Parallel(n_jobs=workers, batch_size=1, pre_dispatch="all", return_as="generator")
+        found: Iterator[EvaluatedPolicy] = side_by_side(
+            delayed(Laboratory.evaluate)(alone, name, params[name]) for name in params
+        )
+        return found
 
     def evaluate(self, name: str, params: dict[str, Any]) -> EvaluatedPolicy:
         """The rows of a policy by short name.
@@ -113,10 +153,11 @@ class Laboratory:
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
         p = None if name in BASELINES else 1.0
         if len(outcomes.models) > 1 and name not in BASELINES:
-            self.progress(f"{name}: {self.permutations} permutations, each refitted in every fold")
+            self.progress(f"{name}: up to {self.permutations} permutations, each refitted in every fold")
             p = permutation_null(
-                policy, self.embeddings, outcomes, splits, self.permutations, seed=self.seed, auxiliary=self.auxiliary
-            ).p_value
+                policy, self.embeddings, outcomes, splits[:NULL_REPEATS], self.permutations, seed=self.seed,
+                auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
+            ).p_value  # fmt: skip
         return make_row(
             name,
             "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict

@@ -115,8 +115,8 @@ def build_results(
             repositories=_repositories(repositories, whole),
             auxiliary=None if auxiliary is None else auxiliary.take(whole),
         )  # fmt: skip
-        for name in dict.fromkeys(policies):
-            evaluated = laboratory.evaluate(name, dict((policy_params or {}).get(name, {})))
+        asked = {name: dict((policy_params or {}).get(name, {})) for name in policies}
+        for _, evaluated in laboratory.evaluate_all(asked):
             rows += evaluated.rows
             clusters = clusters or evaluated.clusters
             said += evaluated.notes

@@ -71,6 +71,7 @@ class NearestPolicy(OneShotPolicy):
         check_rows(outcomes, len(self.train_))
         self.learn_means(outcomes)
         self.resolved_: FloatArray = outcomes.resolved
+        self._scored: dict[bytes, dict[int, FloatArray]] = {}
         scorers = [partial(self._held_out, k) for k in self._candidates]
         chosen = self._candidates[best_candidate(scorers, outcomes, self.cost_weight, self.seed)]
         self.chosen_ = np.array([chosen], dtype=np.int64)
@@ -88,21 +89,40 @@ class NearestPolicy(OneShotPolicy):
         ]
 
     def _held_out(self, k: int, train: IntArray, test: IntArray) -> FloatArray:
-        """Estimates for the training rows `test` from the rows `train`; who is near whom is found once."""
+        """Estimates for the training rows `test` from the rows `train`; who is near whom is found once, and the
+        neighbourhoods of all candidates grow in one pass.
+        """
         key = test.tobytes()
         if key not in self._inner:
-            self._inner[key] = neighbors(self.train_[test], self.train_[train], max(self._candidates))
-        return self._estimate(self._inner[key][:, :k], train)
+            self._inner[key] = neighbors(self.train_[test], self.train_[train], max(self._candidates)).astype(np.int32)
+        if key not in self._scored:
+            nearest, sizes = self._inner[key], sorted(self._candidates)
+            member, known, hits = np.zeros(nearest.shape[:1] + train.shape), *self._verdicts(train)
+            grown: dict[int, FloatArray] = {}
+            for smaller, size in zip([0, *sizes], sizes, strict=False):
+                np.put_along_axis(member, nearest[:, smaller:size], 1.0, axis=1)
+                # where everything is known, everybody near counts
+                count = member @ known if not known.all() else float(min(size, len(train)))
+                grown[size] = self._shrunken(member @ hits, count, known, hits)
+            self._scored[key] = grown
+        return self._scored[key][k]
 
     def _estimate(self, nearest: IntArray, train: IntArray) -> FloatArray:
         """(n, m) from the neighbours (n, k) among the training rows `train`."""
+        known, hits = self._verdicts(train)
+        return self._shrunken(hits[nearest].sum(axis=1), known[nearest].sum(axis=1), known, hits)
+
+    def _verdicts(self, train: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(r, m) which verdicts are known, and the verdicts, 0 where not."""
         verdicts = self.resolved_[train]
-        known = (~np.isnan(verdicts)).astype(np.float64)
-        hits = np.nan_to_num(verdicts)
+        return (~np.isnan(verdicts)).astype(np.float64), np.nan_to_num(verdicts)
+
+    def _shrunken(
+        self, total: FloatArray, count: FloatArray | float, known: FloatArray, hits: FloatArray
+    ) -> FloatArray:
         overall = hits.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         prior = max(self.prior, 1e-9)  # where nobody near is known: the training rate
-        estimate = (hits[nearest].sum(axis=1) + prior * overall) / (known[nearest].sum(axis=1) + prior)
-        return np.asarray(estimate)
+        return np.asarray((total + prior * overall) / (count + prior))
 
 
 def neighbors(X: Features, train: FloatArray, k: int) -> IntArray:

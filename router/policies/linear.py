@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -88,7 +89,7 @@ class LinearPolicy(OneShotPolicy):
     def _strength(self, problems: list[tuple[_Decomposed, FloatArray]]) -> float:
         if not isinstance(self.alpha, str):
             return self.alpha
-        errors = [sum(part.press(Y, alpha) for part, Y in problems) for alpha in AUTO_ALPHAS]
+        errors = np.sum([part.press(Y, AUTO_ALPHAS) for part, Y in problems], axis=0)
         return AUTO_ALPHAS[int(np.argmin(errors))]
 
     def scores(self, X: Features) -> FloatArray:
@@ -117,19 +118,24 @@ class _Decomposed:
         self.centred = X - self.mean
         values, self.vectors = np.linalg.eigh(self.centred @ self.centred.T)
         self.values = np.maximum(values, 0.0)
+        self.squares = (self.vectors**2).T
 
     def _filter(self, alpha: float) -> FloatArray:
         # directions without variance explain nothing, also at α = 0
         usable = self.values > 1e-9 * max(float(self.values[-1]), 1e-9)
         return np.where(usable, 1.0 / (np.where(usable, self.values, 1.0) + alpha), 0.0)
 
-    def press(self, Y: FloatArray, alpha: float) -> float:
-        """Sum over rows and models of squared leave-one-out residuals; Y (r, m)."""
-        shrink = self.values * self._filter(alpha)
+    def press(self, Y: FloatArray, alphas: Sequence[float]) -> FloatArray:
+        """For each α the sum over rows and models of squared leave-one-out residuals; Y (r, m)."""
+        shrink = np.stack([self.values * self._filter(alpha) for alpha in alphas])
+        leverage = 1.0 / len(Y) + shrink @ self.squares
         residual = Y - Y.mean(axis=0)
-        residual = residual - self.vectors @ (shrink[:, None] * (self.vectors.T @ residual))
-        leverage = 1.0 / len(Y) + self.vectors**2 @ shrink
-        return float(((residual / np.maximum(1.0 - leverage, 1e-6)[:, None]) ** 2).sum())
+        along = self.vectors.T @ residual
+        errors = [
+            (((residual - self.vectors @ (s[:, None] * along)) / np.maximum(1.0 - h, 1e-6)[:, None]) ** 2).sum()
+            for s, h in zip(shrink, leverage, strict=True)
+        ]
+        return np.array(errors)
 
     def solve(self, Y: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
         """Weights (d, m) and intercepts (m,)."""

@@ -41,6 +41,7 @@ def read(data: Path) -> tuple[list[str], list[str], OutcomeMatrix, list[str]]:
         [*matrix.models, *(path.parts[-3] for path in recorded)],
         np.hstack([matrix.resolved, [[float(i in run) for run in solved] for i in ids]]),
         np.hstack([matrix.cost, unknown]),
+        np.hstack([matrix.calls, unknown]),
     )
     m12 = [run.name for run in runs if (run.agent or "").endswith("2.0.0")]
     return ids, [row["problem_statement"] for row in rows], everything, m12

@@ -91,3 +91,16 @@ def test_senseless_verdicts_are_refused() -> None:
         fit_irt(np.ones(3))
     with pytest.raises(ValueError, match="no verdict"):
         fit_irt(np.full((2, 2), np.nan))
+
+
+def test_items_fitted_around_what_other_runs_told_are_those_of_all_runs_together() -> None:
+    resolved = simulated(m=48)[-1]
+    together = fit_irt(resolved)
+    others = fit_irt(resolved[:, 8:])
+    around = fit_irt(resolved[:, :8], around=others)
+    assert np.corrcoef(around.difficulty, together.difficulty)[0, 1] > 0.995
+    assert np.corrcoef(around.slope, together.slope)[0, 1] > 0.98
+    assert np.corrcoef(around.ability, together.ability[:8])[0, 1] > 0.99
+    assert around.iterations < 12
+    with pytest.raises(ValueError, match="around 400 items"):
+        fit_irt(resolved[:9, :8], around=others)

@@ -104,3 +104,22 @@ def test_incomplete_outcomes_are_refused(world) -> None:
     resolved[3, 1] = np.nan
     with pytest.raises(OutcomeError, match=r"1 verdicts are unknown.*complete_rows"):
         permutation_null(make_policy("best-fixed"), world.X, world.outcomes.with_resolved(resolved), folds(120))
+
+
+def test_a_null_that_is_clearly_not_small_ends_early_and_a_small_one_does_not(world) -> None:
+    splits = folds(120, 5, 1)
+    policy = make_policy("cluster", n_clusters=3)
+    whole = permutation_null(policy, world.X, world.outcomes, splits, permutations=39)
+    assert permutation_null(policy, world.X, world.outcomes, splits, permutations=39, stop_after=5).p_value == (
+        whole.p_value
+    )
+    # one choice for all: every permutation reaches what was observed
+    fixed = make_policy("best-fixed")
+    ended = permutation_null(fixed, world.X, world.outcomes, splits, permutations=39, stop_after=5)
+    assert ended.stopped
+    assert len(ended.null) < 39
+    assert ended.p_value == 5 / len(ended.null)
+    assert (
+        ended.null.tolist()
+        == permutation_null(fixed, world.X, world.outcomes, splits, 39).null[: len(ended.null)].tolist()
+    )
