@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 POLICIES = {
+    "auto": "router.policies.auto.AutoPolicy",
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
     "knn": "router.policies.knn.NearestPolicy",
