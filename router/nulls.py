@@ -89,13 +89,16 @@ def permutation_null(
     seed: int = 0,
     corpus: Features | None = None,
     auxiliary: OutcomeMatrix | None = None,
+    enough: int | None = None,
 ) -> PermutationNull:
     """Test a policy's held-out gain against outcomes redrawn with every model's and every instance's total kept.
 
     Such outcomes keep which models are strong and which instances are hard, and nothing else. Outcomes are refitted in
     every fold of every permutation; features do not depend on outcomes and are fitted once per fold. Costs stay as
-    recorded, and so do `auxiliary` outcomes: with every instance's total its hardness is kept, too. Raises
-    OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its rows of X.
+    recorded, and so do `auxiliary` outcomes: with every instance's total its hardness is kept, too. With `enough`, no
+    more is drawn once that many draws reach the observed gain: p is large then whatever follows (Besag and Clifford,
+    Biometrika 78:301, 1991). Raises OutcomeError when verdicts are missing: take `outcomes.complete_rows()` and its
+    rows of X.
     """
     resolved = _complete(outcomes)
     n = len(outcomes)
@@ -120,12 +123,16 @@ def permutation_null(
 
     rng = np.random.default_rng(seed)
     verdicts, null = resolved, np.empty(permutations)
+    drawn = 0
     with one_thread():
         observed = gain(resolved)
         for b in range(permutations):
             verdicts = curveball(verdicts, rng, trades)
             null[b] = gain(verdicts)
-    return PermutationNull(observed, null)
+            drawn = b + 1
+            if enough is not None and (null[:drawn] >= observed - 1e-9).sum() >= enough:
+                break
+    return PermutationNull(observed, null[:drawn])
 
 
 def curveball(matrix: FloatArray, rng: np.random.Generator, trades: int | None = None) -> FloatArray:

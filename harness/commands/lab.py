@@ -54,3 +54,73 @@ def calibrate(
     )  # fmt: skip
     print(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
     say(f"settings and shares: {out}")
+
+
+@lab.command()
+def pools(
+    data: Annotated[str, typer.Option(help="Recorded outcomes with costs, e.g. the site's leaderboards.json.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    pools: Annotated[int, typer.Option(min=1, help="How many random pools of 3 to 6 runs.")] = 100,
+    agent: Annotated[
+        str | None, typer.Option(help="Only runs whose agent's name has this in it, e.g. 'mini-swe-agent 2'.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="best-fixed, price-aware best-fixed or auto (repeatable; default: all).")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of pools and folds.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for pools.json and pools.md.")] = Path("results/replay/pools"),
+) -> None:
+    """Policies on random pools of recorded runs, beside each pool's best single model. Goes on where it was stopped.
+
+    Example:
+
+        polyswe lab pools --data leaderboards.json --tasks swebench_verified.jsonl --pools 100
+    """
+    quiet_libraries()
+    from harness.lab_data import recorded
+    from harness.lab_pools import LABELS, study_pools
+
+    found = recorded([data], tasks, agent=agent)
+    study = study_pools(
+        found.outcomes, found.embeddings, data=found.name, pools=pools, folds=folds, repeats=repeats, seed=seed,
+        policies=policy or LABELS, workers=workers, out=out, show_bar=True,
+    )  # fmt: skip
+    print(study.render())
+    say(f"pools and figures: {out}")
+
+
+@lab.command()
+def labels(
+    data: Annotated[str, typer.Option(help="Recorded outcomes with costs; its runs are the newcomers in turn.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    agent: Annotated[
+        str | None, typer.Option(help="Newcomers: only runs whose agent's name has this in it; the others are known.")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="More outcomes of other models on the same instances (repeatable).")
+    ] = None,
+    number: Annotated[list[int] | None, typer.Option(min=1, help="Labels (repeatable; default: 20 40 80 160).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random instances and folds.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for labels.json and labels.md.")] = Path("results/replay/labels"),
+) -> None:
+    """A new model with few labels: the error of its estimated rate and the router's regret.
+
+    Example:
+
+        polyswe lab labels --data leaderboards.json --tasks swebench_verified.jsonl --agent "mini-swe-agent 2"
+    """
+    quiet_libraries()
+    from harness.lab_data import recorded
+    from harness.lab_labels import COUNTS, study_labels
+
+    found = recorded([data], tasks, agent=agent, reference=reference or ())
+    study = study_labels(
+        found.outcomes, found.reference, found.embeddings, data=found.name, counts=number or COUNTS, seed=seed,
+        workers=workers, out=out, show_bar=True,
+    )  # fmt: skip
+    print(study.render())
+    say(f"newcomers and figures: {out}")
