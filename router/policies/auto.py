@@ -69,8 +69,8 @@ class AutoPolicy(OneShotPolicy):
     name: ClassVar[str] = "auto"
     fitted: ClassVar[dict[str, str]] = {"taken_": "o", "extra_": "o"}
 
-    candidates: Sequence[str] = ("shared-difficulty",)
-    """short names of the policies to choose among, with their default parameters"""
+    candidates: str = "shared-difficulty"
+    """short names of the policies to choose among, separated by commas; they have their default parameters"""
     tolerance: float = 0.01
     """share resolved that may be given up for the whole cost of the best fixed model"""
     caution: float = 1.0
@@ -97,7 +97,7 @@ class AutoPolicy(OneShotPolicy):
         self._parts = [(np.setdiff1d(rows, test), np.sort(test)) for test in tests] if len(rows) >= LEAST_ROWS else []
         self._inner = [
             [clone(self._make(number)).fit_features(self._X[train], corpus) for train, _ in self._parts]
-            for number in range(1, len(self.candidates) + 1)
+            for number in range(1, len(self._names()) + 1)
         ]
         return self
 
@@ -118,13 +118,16 @@ class AutoPolicy(OneShotPolicy):
             self._taken = fallback
         return self
 
+    def _names(self) -> list[str]:
+        return [name.strip() for name in self.candidates.split(",") if name.strip()]
+
     def _make(self, number: int) -> Policy:
         """The fallback (0) or a candidate, unfitted."""
         from router.policies import make_policy
 
         if number == 0:
             return BestFixedPolicy(self.tolerance)
-        name = self.candidates[number - 1]
+        name = self._names()[number - 1]
         if name == self.name:
             raise PolicyParameterError("policy 'auto' cannot be its own candidate")
         policy = make_policy(name)
@@ -222,8 +225,8 @@ class AutoPolicy(OneShotPolicy):
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
         super().restore(models, arrays)
         number = int(self.taken_[0])
-        if not 0 <= number <= len(self.candidates):
-            raise PolicyParameterError(f"policy 'auto' has no candidate {number}; it has {len(self.candidates)}")
+        if not 0 <= number <= len(self._names()):
+            raise PolicyParameterError(f"policy 'auto' has no candidate {number}; it has {self.candidates!r}")
         prefix = "taken."
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         self._taken = self._make(number).restore(models, own)
