@@ -13,7 +13,7 @@ from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
-from harness.commands.router import fit, route
+from harness.commands.router import explain, fit, route
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ for command in (
     results,
     fit,
     route,
+    explain,
     doctor,
 ):
     app.command()(command)
