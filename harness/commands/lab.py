@@ -124,3 +124,36 @@ def labels(
     )  # fmt: skip
     print(study.render())
     say(f"newcomers and figures: {out}")
+
+
+@lab.command()
+def tables(
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab_tables.py.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
+    part: Annotated[
+        list[str] | None, typer.Option(help="s3, m12, pools, pools-v2 or labels (repeatable; default: all).")
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policies of s3 and m12 (default: all that route).")] = None,
+    pools: Annotated[int, typer.Option(min=1, help="Random pools.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="How often folds are drawn anew.")] = 10,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make parts again that are there.")] = False,
+    null_sizes: Annotated[
+        str | None, typer.Option(help="Cluster sizes of a published router, e.g. 120,80,…, drawn at random for s3.")
+    ] = None,
+) -> None:
+    """Every table of results/replay, and README.md that says what was to be shown and what came out.
+
+    Example:
+
+        polyswe lab tables --data ../shared/data --out results/replay
+    """
+    quiet_libraries()
+    from harness.commands.replay import sizes_of
+    from harness.lab_tables import PARTS, write_tables
+
+    told = write_tables(
+        data, out, parts=part or PARTS, policies=policy, pools=pools, repeats=repeats, workers=workers, fresh=fresh,
+        null_sizes=sizes_of(null_sizes), progress=say,
+    )  # fmt: skip
+    print(told)
