@@ -242,13 +242,13 @@ def _replay_goals(
 def _pool_goals(document: Any, name: str) -> list[Goal]:
     if document is None:
         return []
-    count = document["settings"]["pools"]
+    count, near = document["settings"]["pools"], document["near_equal_in_hindsight_cost_ratio"]
     return [
         Goal(
             f"{count} random pools of {name}, {row['policy']}",
             "Δ ≥ −1, 5 % of pools ≥ −5, cost ≤ 0.7 ×" if row["policy"] == "auto" else "–",
             f"Δ {row['mean_delta']:+.2f}, 5 % quantile {row['lowest_5_percent']:+.1f}, cost "
-            f"{row['mean_cost_ratio']:.2f} × (near-equal single in hindsight {document['near_equal_in_hindsight_cost_ratio']:.2f} ×)",
+            f"{row['mean_cost_ratio']:.2f} × (near-equal single in hindsight {near:.2f} ×)",
             f"Δ [{row['mean_delta_ci95'][0]:+.2f}, {row['mean_delta_ci95'][1]:+.2f}], cost "
             f"[{row['mean_cost_ratio_ci95'][0]:.2f}, {row['mean_cost_ratio_ci95'][1]:.2f}]",
         )

@@ -157,3 +157,41 @@ def tables(
         null_sizes=sizes_of(null_sizes), progress=say,
     )  # fmt: skip
     print(told)
+
+
+@lab.command()
+def transfer(
+    outcomes: Annotated[list[str], typer.Argument(help="Recorded outcomes of the evaluation.")],
+    tasks: Annotated[str, typer.Option(help="The evaluation's instances: a file or a Hugging Face name.")],
+    other_tasks: Annotated[str, typer.Option(help="Instances of another benchmark.")],
+    other: Annotated[
+        list[str] | None, typer.Option(help="Their outcomes (repeatable; default: the same sources).")
+    ] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    also_called: Annotated[
+        list[str] | None,
+        typer.Option(help="'NAME=OTHER': what a model of the pool is called in the other outcomes (repeatable)."),
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A policy (repeatable).")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for transfer.json, transfer.md.")] = Path("results/replay/transfer"),
+) -> None:
+    """Whether another benchmark's instances and outcomes help to route this one: each policy with and without them.
+
+    Example:
+
+        polyswe lab transfer leaderboards.json --tasks verified.jsonl --other-tasks multilingual.jsonl --pool "opus"
+    """
+    quiet_libraries()
+    from harness.lab_data import joint
+    from harness.lab_transfer import study_transfer
+
+    here, there = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
+    study = study_transfer(
+        here.outcomes, here.embeddings, there.outcomes, there.embeddings,
+        policies=policy or ("cluster", "shared-difficulty", "auto"), folds=folds, repeats=repeats, seed=seed, out=out,
+    )  # fmt: skip
+    print(study.render())
+    say(f"figures: {out}")
