@@ -14,6 +14,7 @@ from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
 from harness.commands.router import explain, fit, route
+from harness.commands.serve import serve
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ for command in (
     fit,
     route,
     explain,
+    serve,
     doctor,
 ):
     app.command()(command)
