@@ -12,11 +12,12 @@ BENCH  ?= grading whole_path agents64 big_store nordlys
 OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
 TASKS    ?= SWE-bench/SWE-bench_Verified
 POOL     ?= opus 4.5 medium,gemini 3 pro,claude 4.5 sonnet (20250929)
+DATA     ?= ../shared/data
 # moments at which test-full kills
 KILL_SEEDS ?= 0 1 2
 comma    := ,
 
-.PHONY: help setup engine evaluate replay test test-full coverage mutate bench lint doctor clean distclean
+.PHONY: help setup engine evaluate replay tables test test-full coverage mutate bench lint doctor clean distclean
 
 help: ## list the targets
 	@echo "polyswe: does routing beat your best single model? Targets:"
@@ -41,6 +42,9 @@ evaluate: setup engine ## run a benchmark end to end (the embedded sample, or CO
 
 replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, POOL; no Docker)
 	@$(BIN)/polyswe replay "$(OUTCOMES)" --tasks "$(TASKS)" --pool "$(subst $(comma)," --pool ",$(POOL))" $(ARGS)
+
+tables: setup ## every table of results/replay from recorded data (DATA=folder; takes long)
+	@$(BIN)/polyswe lab tables --data "$(DATA)" --out results/replay $(ARGS)
 
 test: setup engine ## the whole test suite, on a real engine
 	@$(BIN)/python -m pytest $(ARGS)

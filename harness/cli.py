@@ -13,7 +13,7 @@ from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
-from harness.commands.router import fit, route
+from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
@@ -35,6 +35,7 @@ for command in (
     results,
     fit,
     route,
+    explain,
     serve,
     doctor,
 ):

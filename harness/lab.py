@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files import write_atomic
+from harness.lab_resume import Record, run_trials
 from harness.report.results import PERMUTATIONS
 from harness.report.stats import detectable_gain, wilson_interval
 from harness.report.verdict import SIGNIFICANT
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MODELS = (3, 4, 5, 6)
 GAINS = (3.0,)
+HOPELESS = 10
+"""draws that reach the observed gain after which no further one can make 200 permutations significant"""
 GOAL_FALSE = 0.05
 GOAL_FOUND = 0.80
 
@@ -60,7 +62,7 @@ class Trial:
     gain: float
     """held-out gain over the hindsight-best single model, in instances"""
     detectable: float | None
-    """what the null of this pool says could be detected, see `detectable_gain`"""
+    """what the null of this pool says could be detected, see `detectable_gain`; None where it was cut short"""
 
 
 @dataclass(frozen=True)
@@ -132,14 +134,12 @@ def calibrate(
         embeddings: (n, d) of real texts; None draws random ones. With more rows than `settings.instances` the first
             ones are taken.
         workers: processes; the numbers do not depend on it.
-        out: a JSON file to write.
+        out: a JSON file to write; beside it trials are kept until all are done, so that a stopped run goes on.
         show_bar: draw a progress bar.
 
     Raises:
         InputError: an unknown policy or parameter, too few embeddings, or an effect too large to plant.
     """
-    from tqdm import tqdm
-
     from router.simulation import random_embeddings
 
     if embeddings is None:
@@ -150,34 +150,19 @@ def calibrate(
     if settings.pools < 1 or not all(0 < gain < 30 for gain in settings.gains):
         raise InputError("at least 1 pool, and planted effects between 0 and 30 points, are needed")
     tasks = [(points, k) for points in (0.0, *settings.gains) for k in range(settings.pools)]
+    fingerprint = hashlib.sha256(X.tobytes()).hexdigest()
+    kept = None if out is None else out.with_suffix(".partial.jsonl")
+    stated = json.dumps([asdict(settings), fingerprint])
+    found = run_trials(_Judge(settings, X), tasks, settings=stated, kept=kept, workers=workers, show_bar=show_bar)
     trials: dict[float, list[Trial]] = {}
-    with tqdm(total=len(tasks), unit="pool", disable=not show_bar) as bar:
-        for (points, _), trial in zip(tasks, _judged(settings, X, tasks, workers), strict=True):
-            trials.setdefault(points, []).append(trial)
-            bar.update(1)
-    calibration = Calibration(
-        settings, hashlib.sha256(X.tobytes()).hexdigest(), tuple(_share(p, found) for p, found in trials.items())
-    )
+    for (points, _), record in zip(tasks, found, strict=True):
+        trials.setdefault(points, []).append(Trial(**record))  # type: ignore[arg-type]
+    calibration = Calibration(settings, fingerprint, tuple(_share(points, judged) for points, judged in trials.items()))
     if out is not None:
         write_atomic(out, calibration.to_json())
+    if kept is not None:
+        kept.unlink(missing_ok=True)
     return calibration
-
-
-def _judged(
-    settings: Settings, X: NDArray[np.float64], tasks: Sequence[tuple[float, int]], workers: int
-) -> Iterator[Trial]:
-    judge: Callable[[tuple[float, int]], Trial] = _Judge(settings, X)
-    judge(tasks[0])  # a wrong name or parameter fails here, once and in this process
-    if workers <= 1:
-        yield from map(judge, tasks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # one thread each: the workers share the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(judge, tasks, chunksize=4)
 
 
 @dataclass(frozen=True)
@@ -187,7 +172,7 @@ class _Judge:
     settings: Settings
     X: NDArray[np.float64]
 
-    def __call__(self, task: tuple[float, int]) -> Trial:
+    def __call__(self, task: tuple[float, int]) -> Record:
         from threadpoolctl import threadpool_limits
 
         from router.crossfit import crossfit, folds
@@ -206,18 +191,27 @@ class _Judge:
                 pool = simulate_pool(self.X, rng, models=models, gain=points / 100, topics=settings.topics)
                 # folds and clusters do not depend on the pool, so they are learned once
                 splits = folds(settings.instances, settings.folds, settings.repeats, settings.seed)
-                null = permutation_null(policy, self.X, pool.outcomes, splits, settings.permutations, seed=k)
+                null = permutation_null(
+                    policy,
+                    self.X,
+                    pool.outcomes,
+                    splits,
+                    settings.permutations,
+                    seed=k,
+                    stop_after=max(HOPELESS, settings.permutations // 20 + 1),
+                )
                 replay = crossfit(policy, self.X, pool.outcomes, splits)
         except ValueError as error:
             raise InputError(f"calibrate: {error}") from error
         best = single(pool.outcomes, pool.outcomes.best_single()).resolved
         error_of_gain = float((replay.resolved - best).std() * np.sqrt(settings.instances))
-        return Trial(
-            claimed=null.p_value < SIGNIFICANT and null.observed > 0,
+        trial = Trial(
+            claimed=bool(null.p_value < SIGNIFICANT and null.observed > 0),
             p_value=null.p_value,
             gain=null.observed,
-            detectable=detectable_gain(null.null, error_of_gain),
+            detectable=detectable_gain(null.null, error_of_gain) if len(null.null) == settings.permutations else None,
         )
+        return asdict(trial)
 
 
 def _share(points: float, trials: Sequence[Trial]) -> Share:

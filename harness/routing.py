@@ -1,8 +1,9 @@
-"""Fitting a router on recorded outcomes, loading its checkpoint, showing a decision."""
+"""Fitting a router on recorded outcomes, loading its checkpoint, showing a decision and what it rests on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,11 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from harness.embeddings import embed_texts
 from harness.errors import EnvironmentFault, InputError
-from harness.importers import load_outcomes, outcome_matrix
+from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
 from harness.replay import read_problem_statements
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from router.checkpoint import Header, RoutedModel
+    from router.outcomes import OutcomeMatrix
+    from router.policies.base import Policy
     from router.router import Route, Router
+
+DEFAULT_POLICY = "auto"
+FOLDS = 10
+LEAST_HELD_OUT = 20
+"""fewer instances with every verdict are not cross-fitted: the figures would be noise"""
 
 
 def fit_router(
@@ -23,52 +35,172 @@ def fit_router(
     out: Path,
     *,
     pool: Sequence[str] | None = None,
-    policy: str = "cluster",
+    policy: str | None = None,
     clusters: int | None = None,
     seed: int = 0,
     embedder: str = "all-MiniLM-L6-v2",
+    cost_weight: float = 0.0,
+    auxiliary: Sequence[str] = (),
+    corpus: str | None = None,
+    drop_leaks: bool = False,
+    config: Path | None = None,
+    repeats: int = 1,
 ) -> str:
-    """Fit a policy on every recorded outcome, write its checkpoint, and say in a line what was written.
+    """Fit a policy on every recorded outcome, write its checkpoint, and say what was written and what it is worth.
+
+    Args:
+        outcomes, tasks, pool, auxiliary: as for `replay`; cells may be missing.
+        out: the checkpoint.
+        policy: short name; None is `auto`, or `cluster` where `clusters` is given.
+        clusters: number of clusters.
+        seed: of everything.
+        embedder: name of a sentence-transformers model.
+        cost_weight: λ, resolved instances per USD.
+        corpus, drop_leaks: see `harness.corpus`.
+        config: a run's configuration, for the pool's prices.
+        repeats: of the cross-fitting behind the figures in the checkpoint; 0 leaves them out.
 
     Raises:
         InputError: unusable outcomes, tasks, names or parameters.
         EnvironmentFault: no embedder.
     """
     from router.embedding import Embedder, EmbedderUnavailableError
+    from router.memory import remember
     from router.policies import make_policy
     from router.router import Router
 
+    policy = policy or ("cluster" if clusters is not None else DEFAULT_POLICY)
     loaded = load_outcomes(outcomes)
     statements = read_problem_statements(tasks)
     matrix, notes = outcome_matrix(loaded.runs, pool, list(statements))
-    params: dict[str, Any] = {"seed": seed} if policy == "cluster" else {}
-    if clusters is not None:
-        params["n_clusters"] = clusters
+    others: OutcomeMatrix | None = None
+    if auxiliary:
+        others, told = auxiliary_matrix(load_outcomes(auxiliary).runs, matrix, benchmark=list(statements))
+        notes += told
     encoder = Embedder(embedder)
-    embeddings = embed_texts([statements[instance] for instance in matrix.instances], encoder, show_bar=True)
+    texts = [statements[instance] for instance in matrix.instances]
+    embeddings = embed_texts(texts, encoder, show_bar=True)
+    general = None
+    if corpus is not None:
+        from harness.corpus import corpus_embeddings
+
+        known = dict(zip(matrix.instances, texts, strict=True))
+        general, told = corpus_embeddings(corpus, known, embeddings, encoder, drop_leaks=drop_leaks)
+        notes += told
     try:
-        fitted = make_policy(policy, **params).fit(embeddings, matrix)
+        made = make_policy(policy)
+        has = made.get_params()
+        params: dict[str, Any] = {"seed": seed} if "seed" in has else {}
+        params |= {} if clusters is None else {"n_clusters": clusters}
+        made.set_params(**params, cost_weight=cost_weight)
+        figures = _held_out(made, embeddings, matrix, others, general, repeats, seed)
+        fitted = made.fit(embeddings, matrix, general, others)
         router = Router(
             fitted,
-            matrix.models,
+            _models(matrix, config),
             encoder,
             provenance={
                 "outcomes": [str(source) for source in outcomes],
                 "tasks": tasks,
                 "instances": len(matrix),
+                "auxiliary": [] if others is None else list(others.models),
+                "corpus": corpus,
+                "seed": seed,
                 "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "polyswe": version("polyswe"),
                 "notes": [*loaded.notes, *notes],
             },
+            figures=figures,
+            memory=remember(fitted, embeddings, texts, matrix, seed),
         )
         router.save(out)
     except (ValueError, OSError) as error:  # the router's errors for names, parameters and values
         raise InputError(f"fit: {error}") from error
     except EmbedderUnavailableError as error:
         raise EnvironmentFault(str(error)) from error
+    fitted_on = f"{out}: {policy} router over {len(matrix.models)} models, fitted on {len(matrix)} instances."
+    return f"{fitted_on} {render_figures(figures)}"
+
+
+def _models(matrix: OutcomeMatrix, config: Path | None) -> list[RoutedModel]:
+    """The pool with mean recorded costs, and with the prices that a run's configuration gives models of these names."""
+    import numpy as np
+
+    from router.checkpoint import RoutedModel
+
+    priced = {}
+    if config is not None:
+        from harness.config import load_config
+
+        priced = {model.name: model for model in load_config(config).pool}
+    models = []
+    for name, cost in zip(matrix.models, matrix.mean_cost(), strict=True):
+        entry = priced.get(name)
+        models.append(
+            RoutedModel(
+                name=name,
+                mean_cost_usd=None if np.isnan(cost) else float(cost),
+                input_cost_per_token=None if entry is None else entry.input_cost_per_token,
+                output_cost_per_token=None if entry is None else entry.output_cost_per_token,
+            )
+        )
+    return models
+
+
+def _held_out(
+    policy: Policy,
+    embeddings: NDArray[np.floating[Any]],
+    matrix: OutcomeMatrix,
+    auxiliary: OutcomeMatrix | None,
+    corpus: NDArray[np.floating[Any]] | None,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What the policy resolves and costs on instances it was not fitted on; empty where it was not measured."""
+    import numpy as np
+
+    from harness.report.rows import make_row
+    from router.crossfit import crossfit, folds
+    from router.outcomes import single
+
+    whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
+    if len(whole) < LEAST_HELD_OUT or repeats < 1:
+        return {}
+    complete = matrix.take(whole)
+    splits = folds(len(complete), FOLDS, repeats, seed)
+    others = None if auxiliary is None else auxiliary.take(whole)
+    replay = crossfit(policy, embeddings[whole], complete, splits, auxiliary=others, corpus=corpus)
+    best = complete.best_single()
+    alone = single(complete, best)
+    row = make_row(policy.name, "policy", "cross-fitted", replay, best=alone, seed=seed)
+    return {
+        "evaluation": f"cross-fitted, {FOLDS} folds × {repeats} repeats, seed {seed}",
+        "instances": row.n,
+        "resolved": row.resolved,
+        "rate": row.rate,
+        "rate_ci95": list(row.rate_ci95),
+        "cost_per_instance": row.cost_per_instance,
+        "best_single": complete.models[best],
+        "best_single_resolved": alone.resolved_count,
+        "best_single_cost_per_instance": None if np.isnan(alone.cost_per_instance) else alone.cost_per_instance,
+        "vs_best_single": None if row.vs_best_single is None else row.vs_best_single.delta,
+        "vs_best_single_ci95": None if row.vs_best_single is None else list(row.vs_best_single.ci95),
+    }
+
+
+def render_figures(figures: Mapping[str, Any]) -> str:
+    """The held-out figures of a checkpoint in a sentence."""
+    if not figures.get("instances") or "best_single" not in figures:
+        return (
+            "Its worth on new instances was not measured (too few instances with every verdict, or not asked for): "
+            "see the cross-fitted row of 'polyswe replay'."
+        )
+    low, high = figures["vs_best_single_ci95"]
     return (
-        f"{out}: {policy} router over {len(matrix.models)} models, fitted on {len(matrix)} instances. It was fitted on "
-        "all of them: for what it is worth on new instances see the cross-fitted row of 'polyswe replay'."
+        f"Held out ({figures['evaluation']}) it resolves {figures['resolved']:.1f} of {figures['instances']} at "
+        f"{_usd(figures['cost_per_instance'])} an instance; {figures['best_single']}, the best single model in "
+        f"hindsight, {figures['best_single_resolved']:g} at {_usd(figures['best_single_cost_per_instance'])}: "
+        f"{figures['vs_best_single']:+.1f} [{low:+.1f}, {high:+.1f}]."
     )
 
 
@@ -91,10 +223,89 @@ def load_router(path: Path) -> Router:
         raise EnvironmentFault(str(error)) from error
 
 
-def render_route(route: Route) -> str:
+def texts_to_route(
+    arguments: Sequence[str], file: Path | None, instances: Sequence[str], tasks: str | None
+) -> list[tuple[str, str]]:
+    """(label, problem statement) of everything that was asked for, in that order. Raises InputError."""
+    asked = [("", text) for text in arguments]
+    if file is not None:
+        try:
+            asked.append((str(file), file.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read as text ({error})") from error
+    if instances:
+        if tasks is None:
+            raise InputError("--instance needs --tasks: the file or dataset with its problem statement")
+        statements = read_problem_statements(tasks)
+        if unknown := [name for name in instances if name not in statements]:
+            raise InputError(f"tasks {tasks}: no instance {unknown[0]!r} among {len(statements)}")
+        asked += [(name, statements[name]) for name in instances]
+    if not all(text.strip() for _, text in asked):
+        raise InputError("nothing to route: a problem statement is empty")
+    return asked
+
+
+def render_route(route: Route, label: str = "") -> str:
     """A decision with its alternatives, best first, and the reason."""
-    lines = [f"{route.model}    {route.reason}"]
+    lines = [f"{label + ': ' if label else ''}{route.model}    {route.reason}"]
     for rank, estimate in enumerate(route.scores, 1):
         cost = "cost unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:.3f}"
         lines.append(f"  {rank}. {estimate.model}: P(resolved) {estimate.score:.2f}, {cost}")
+    if route.words:
+        lines.append(f"  among training instances about: {', '.join(route.words)}")
+    if route.neighbours:
+        near = ", ".join(f"{one.instance} ({one.similarity:.2f})" for one in route.neighbours)
+        lines.append(f"  nearest: {near}")
     return "\n".join(lines)
+
+
+def read_header(path: Path) -> Header:
+    """A checkpoint's header, without its embedder. Raises InputError."""
+    from router.checkpoint import CheckpointError, read_checkpoint
+
+    try:
+        return read_checkpoint(path)[0]
+    except (CheckpointError, OSError) as error:
+        raise InputError(str(error)) from error
+
+
+def explain_json(header: Header) -> str:
+    """Everything a checkpoint says of itself; `heatmap` is the clusters × models matrix of rates and counts."""
+    models = [model.name for model in header.models]
+    document = header.model_dump(mode="json", exclude={"instances"}) | {
+        "training_instances": len(header.instances),
+        "heatmap": {
+            "clusters": [note.cluster for note in header.clusters],
+            "models": models,
+            "rates": [[note.rates[model] for model in models] for note in header.clusters],
+            "counts": [[note.counts[model] for model in models] for note in header.clusters],
+        },
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def render_explanation(header: Header) -> str:
+    """The same for a terminal."""
+    lines = [
+        f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",
+        *(f"  {model.name}: {_usd(model.mean_cost_usd)} an instance" for model in header.models),
+        render_figures(header.figures),
+    ]
+    if not header.clusters:
+        return "\n".join([*lines, "It remembers no training instances: fit it again to see its clusters."])
+    use = "it decides by" if header.own_clusters else "to look at, it does not decide by them"
+    lines.append(f"{len(header.clusters)} clusters of {len(header.instances)} training instances ({use}):")
+    for note in header.clusters:
+        known = {model: rate for model, rate in note.rates.items() if rate is not None}
+        best = max(known, key=lambda model: known[model], default=None)
+        told = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
+        lines.append(f"  {note.cluster}: {note.size} instances, {told} (in-sample)")
+        if note.words:
+            lines.append(f"     words: {', '.join(note.words)}")
+        if note.instances:
+            lines.append(f"     e.g. {', '.join(note.instances)}")
+    return "\n".join(lines)
+
+
+def _usd(cost: float | None) -> str:
+    return "unknown cost" if cost is None else f"${cost:.4g}"

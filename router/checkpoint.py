@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from router.memory import ClusterNote
 from router.policies import UnknownPolicyError, make_policy
 from router.policies.base import FittedArrays, Policy, PolicyParameterError
 
@@ -60,6 +61,12 @@ class Header(BaseModel):
     """where the training data come from, versions, seed, date: as the fitter wrote it"""
     figures: dict[str, Any] = {}
     """held-out figures of this policy, as the fitter measured them"""
+    instances: tuple[str, ...] = ()
+    """ids of the training instances that the memory holds"""
+    clusters: tuple[ClusterNote, ...] = ()
+    """the memory's clusters"""
+    own_clusters: bool = False
+    """whether the policy decides by them"""
 
 
 def write_checkpoint(path: Path | str, header: Header, arrays: FittedArrays) -> None:

@@ -21,6 +21,7 @@ from router.checkpoint import (
 )
 from router.decision import Decision, FinishedAttempt, next_step
 from router.embedding import Embedder, TextEmbedder
+from router.memory import ClusterNote, Memory, Neighbour, restore_memory
 from router.policies.base import Policy
 
 __all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
@@ -53,13 +54,17 @@ class Route:
     """the text's cluster, None for policies without clusters"""
     reason: str
     """a sentence to show a user"""
+    words: tuple[str, ...] = ()
+    """representative words of the training instances it is among, where the router remembers them"""
+    neighbours: tuple[Neighbour, ...] = ()
+    """the most similar training instances, nearest first"""
 
 
 class Router:
     """A fitted policy with the embedder its features come from.
 
     `models` describes the pool in the policy's order, as names or RoutedModels; ValueError when they differ from the
-    models the policy was fitted on. `provenance` and `figures` travel in the checkpoint.
+    models the policy was fitted on. `provenance`, `figures` and `memory` travel in the checkpoint.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Router:
         embedder: TextEmbedder,
         provenance: dict[str, Any] | None = None,
         figures: dict[str, Any] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         arrays = policy.fitted_arrays()
         mean_cost = arrays.get("cost_", np.full(len(models), np.nan))
@@ -76,6 +82,7 @@ class Router:
         self.embedder = embedder
         self.provenance = provenance or {}
         self.figures = figures or {}
+        self.memory = memory
         names = [model if isinstance(model, str) else model.name for model in models]
         if tuple(names) != policy.models_:
             raise ValueError(
@@ -107,14 +114,25 @@ class Router:
         weight = self.policy.get_params()["cost_weight"] if cost_weight is None else cost_weight
         choices = self.policy.predict(X, weight)
         explanations = self.policy.explain(X, choices)
-        rows = zip(choices, self.policy.scores(X), self.policy.costs(X), explanations, strict=True)
+        rows = zip(
+            choices, self.policy.scores(X), self.policy.costs(X), explanations, *self._remembered(X), strict=True
+        )
         routes = []
-        for choice, scores, costs, why in rows:
+        for choice, scores, costs, why, note, neighbours in rows:
             order = _ranking(int(choice), scores, costs, weight)
             ranked = tuple(self._estimate(model, scores[model], costs[model]) for model in order)
             best = ranked[0]
             routes.append(
-                Route(best.model, best.score, best.cost_usd, ranked, why.cluster, f"{best.model}: {why.reason}")
+                Route(
+                    best.model,
+                    best.score,
+                    best.cost_usd,
+                    ranked,
+                    why.cluster,
+                    f"{best.model}: {why.reason}",
+                    () if note is None else note.words,
+                    neighbours,
+                )
             )
         return routes
 
@@ -122,6 +140,13 @@ class Router:
         """Only the chosen models' names for n texts by their embeddings (n, d): microseconds, and no reasons."""
         names = self.policy.models_
         return [names[choice] for choice in self.policy.predict(X, cost_weight).tolist()]
+
+    def _remembered(self, X: FloatArray) -> tuple[list[ClusterNote | None], list[tuple[Neighbour, ...]]]:
+        """For each row the cluster it lies in and its neighbours, as far as the router remembers."""
+        if self.memory is None:
+            return [None] * len(X), [()] * len(X)
+        notes = [self.memory.clusters[k] for k in self.memory.assign(X)]
+        return [*notes], self.memory.neighbours(X)
 
     def next_step(self, x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
         """The next decision on one instance with embedding x (d,) and the attempts made so far, oldest first."""
@@ -137,8 +162,12 @@ class Router:
             fingerprint=self.embedder.fingerprint,
             provenance=self.provenance,
             figures=self.figures,
+            instances=() if self.memory is None else self.memory.instances,
+            clusters=() if self.memory is None else self.memory.clusters,
+            own_clusters=self.memory is not None and self.memory.own,
         )
-        write_checkpoint(path, header, self.policy.fitted_arrays())
+        remembered = {} if self.memory is None else self.memory.arrays()
+        write_checkpoint(path, header, self.policy.fitted_arrays() | remembered)
 
     @classmethod
     def load(cls, path: Path | str, embedder: TextEmbedder | None = None) -> Router:
@@ -151,7 +180,11 @@ class Router:
         policy = restore_policy(path, header, arrays)
         embedder = embedder or Embedder(header.embedder)
         check_embedder(path, header, embedder)
-        return cls(policy, header.models, embedder, header.provenance, header.figures)
+        try:
+            memory = restore_memory(header.instances, header.clusters, header.own_clusters, arrays)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}; fit it again") from error
+        return cls(policy, header.models, embedder, header.provenance, header.figures, memory)
 
     def _estimate(self, model: int, score: float, cost: float) -> ModelEstimate:
         known = self.models[model].mean_cost_usd is not None

@@ -57,6 +57,147 @@ def calibrate(
 
 
 @lab.command()
+def pools(
+    data: Annotated[str, typer.Option(help="Recorded outcomes with costs, e.g. the site's leaderboards.json.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    pools: Annotated[int, typer.Option(min=1, help="How many random pools of 3 to 6 runs.")] = 100,
+    agent: Annotated[
+        str | None, typer.Option(help="Only runs whose agent's name has this in it, e.g. 'mini-swe-agent 2'.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="best-fixed, price-aware best-fixed or auto (repeatable; default: all).")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of pools and folds.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for pools.json and pools.md.")] = Path("results/replay/pools"),
+) -> None:
+    """Policies on random pools of recorded runs, beside each pool's best single model. Goes on where it was stopped.
+
+    Example:
+
+        polyswe lab pools --data leaderboards.json --tasks swebench_verified.jsonl --pools 100
+    """
+    quiet_libraries()
+    from harness.lab_data import recorded
+    from harness.lab_pools import LABELS, study_pools
+
+    found = recorded([data], tasks, agent=agent)
+    study = study_pools(
+        found.outcomes, found.embeddings, data=found.name, pools=pools, folds=folds, repeats=repeats, seed=seed,
+        policies=policy or LABELS, workers=workers, out=out, show_bar=True,
+    )  # fmt: skip
+    print(study.render())
+    say(f"pools and figures: {out}")
+
+
+@lab.command()
+def labels(
+    data: Annotated[str, typer.Option(help="Recorded outcomes with costs; its runs are the newcomers in turn.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    agent: Annotated[
+        str | None, typer.Option(help="Newcomers: only runs whose agent's name has this in it; the others are known.")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="More outcomes of other models on the same instances (repeatable).")
+    ] = None,
+    number: Annotated[list[int] | None, typer.Option(min=1, help="Labels (repeatable; default: 20 40 80 160).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random instances and folds.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for labels.json and labels.md.")] = Path("results/replay/labels"),
+) -> None:
+    """A new model with few labels: the error of its estimated rate and the router's regret.
+
+    Example:
+
+        polyswe lab labels --data leaderboards.json --tasks swebench_verified.jsonl --agent "mini-swe-agent 2"
+    """
+    quiet_libraries()
+    from harness.lab_data import recorded
+    from harness.lab_labels import COUNTS, study_labels
+
+    found = recorded([data], tasks, agent=agent, reference=reference or ())
+    study = study_labels(
+        found.outcomes, found.reference, found.embeddings, data=found.name, counts=number or COUNTS, seed=seed,
+        workers=workers, out=out, show_bar=True,
+    )  # fmt: skip
+    print(study.render())
+    say(f"newcomers and figures: {out}")
+
+
+@lab.command()
+def tables(
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab_tables.py.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
+    part: Annotated[
+        list[str] | None, typer.Option(help="s3, m12, pools, pools-v2 or labels (repeatable; default: all).")
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policies of s3 and m12 (default: all that route).")] = None,
+    pools: Annotated[int, typer.Option(min=1, help="Random pools.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="How often folds are drawn anew.")] = 10,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make parts again that are there.")] = False,
+    null_sizes: Annotated[
+        str | None, typer.Option(help="Cluster sizes of a published router, e.g. 120,80,…, drawn at random for s3.")
+    ] = None,
+) -> None:
+    """Every table of results/replay, and README.md that says what was to be shown and what came out.
+
+    Example:
+
+        polyswe lab tables --data ../shared/data --out results/replay
+    """
+    quiet_libraries()
+    from harness.commands.replay import sizes_of
+    from harness.lab_tables import PARTS, write_tables
+
+    told = write_tables(
+        data, out, parts=part or PARTS, policies=policy, pools=pools, repeats=repeats, workers=workers, fresh=fresh,
+        null_sizes=sizes_of(null_sizes), progress=say,
+    )  # fmt: skip
+    print(told)
+
+
+@lab.command()
+def transfer(
+    outcomes: Annotated[list[str], typer.Argument(help="Recorded outcomes of the evaluation.")],
+    tasks: Annotated[str, typer.Option(help="The evaluation's instances: a file or a Hugging Face name.")],
+    other_tasks: Annotated[str, typer.Option(help="Instances of another benchmark.")],
+    other: Annotated[
+        list[str] | None, typer.Option(help="Their outcomes (repeatable; default: the same sources).")
+    ] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    also_called: Annotated[
+        list[str] | None,
+        typer.Option(help="'NAME=OTHER': what a model of the pool is called in the other outcomes (repeatable)."),
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A policy (repeatable).")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for transfer.json, transfer.md.")] = Path("results/replay/transfer"),
+) -> None:
+    """Whether another benchmark's instances and outcomes help to route this one: each policy with and without them.
+
+    Example:
+
+        polyswe lab transfer leaderboards.json --tasks verified.jsonl --other-tasks multilingual.jsonl --pool "opus"
+    """
+    quiet_libraries()
+    from harness.lab_data import joint
+    from harness.lab_transfer import study_transfer
+
+    here, there = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
+    study = study_transfer(
+        here.outcomes, here.embeddings, there.outcomes, there.embeddings,
+        policies=policy or ("cluster", "shared-difficulty", "auto"), folds=folds, repeats=repeats, seed=seed, out=out,
+    )  # fmt: skip
+    print(study.render())
+    say(f"figures: {out}")
+
+
+@lab.command()
 def signals(
     data: Annotated[Path, typer.Option(help="Folder with instances.csv, conv_per_instance.csv and the like.")],
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,

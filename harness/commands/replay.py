@@ -18,7 +18,9 @@ def replay(
     ],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
-    policy: Annotated[list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster).")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster and auto).")
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of folds, clusters and resampling.")] = 0,
@@ -51,9 +53,9 @@ def replay(
     from harness.report.tables import render_terminal
 
     results = run(
-        outcomes, tasks, pool=pool, policies=policy or ["cluster"], folds=folds, repeats=repeats, seed=seed,
+        outcomes, tasks, pool=pool, policies=policy or ["cluster", "auto"], folds=folds, repeats=repeats, seed=seed,
         embedder=embedder, out=out, show_bar=True, progress=say, auxiliary=auxiliary or (),
-        repeats_from=repeats_from or (), null_sizes=_sizes(null_sizes),
+        repeats_from=repeats_from or (), null_sizes=sizes_of(null_sizes),
     )  # fmt: skip
     print(render_terminal(results))
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
@@ -74,7 +76,8 @@ def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.
         print(path)
 
 
-def _sizes(text: str | None) -> list[int]:
+def sizes_of(text: str | None) -> list[int]:
+    """The whole numbers of an option like 120,80,300. Raises InputError."""
     try:
         return [int(part) for part in text.split(",")] if text else []
     except ValueError:

@@ -17,12 +17,26 @@ def fit(
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write, e.g. router.safetensors.")],
     pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
-    policy: Annotated[str, typer.Option(help="The routing policy.")] = "cluster",
+    policy: Annotated[
+        str | None, typer.Option(help="The routing policy (default: auto, or cluster with --clusters).")
+    ] = None,
     clusters: Annotated[int | None, typer.Option(min=1, help="Number of clusters.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     embedder: Annotated[
         str, typer.Option(help="Any sentence-transformers model, by name or path.")
     ] = "all-MiniLM-L6-v2",
+    cost_weight: Annotated[float, typer.Option(min=0, help="Weight of cost: resolved instances per USD.")] = 0.0,
+    auxiliary: Annotated[
+        list[str] | None, typer.Option(help="Outcomes that may inform difficulty but never enter the pool.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="General texts to learn clusters from: jsonl, a folder of them, or the hub.")
+    ] = None,
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Drop corpus texts that know the instances, instead of refusing.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="A run's configuration, for the pool's prices.")] = None,
+    repeats: Annotated[int, typer.Option(min=0, help="Repeats of the held-out figures; 0 leaves them out.")] = 1,
 ) -> None:
     """Fit a router on recorded outcomes and write its checkpoint (one file, no pickle).
 
@@ -33,26 +47,56 @@ def fit(
     quiet_libraries()
     from harness.routing import fit_router
 
-    print(fit_router(outcomes, tasks, out, pool=pool, policy=policy, clusters=clusters, seed=seed, embedder=embedder))
+    told = fit_router(
+        outcomes, tasks, out, pool=pool, policy=policy, clusters=clusters, seed=seed, embedder=embedder,
+        cost_weight=cost_weight, auxiliary=auxiliary or (), corpus=corpus, drop_leaks=drop_leaks, config=config,
+        repeats=repeats,
+    )  # fmt: skip
+    print(told)
 
 
 def route(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
     text: Annotated[
-        list[str] | None, typer.Argument(help="Problem statements; standard input when none is given.")
+        list[str] | None, typer.Argument(help="Problem statements; standard input when nothing else is given.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with one problem statement.")] = None,
+    instance: Annotated[list[str] | None, typer.Option(help="An instance id of --tasks (repeatable).")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Instances: a file or a Hugging Face name.")] = None,
+    cost_weight: Annotated[
+        float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the checkpoint's.")
     ] = None,
 ) -> None:
-    """Which model should take this problem, and why.
+    """Which model should take this problem, what else could, and why.
 
     Example:
 
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
     """
     quiet_libraries()
-    from harness.routing import load_router, render_route
+    from harness.routing import load_router, render_route, texts_to_route
 
-    texts = text or [sys.stdin.read()]
+    texts = text or ([] if file or instance else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
         raise InputError("nothing to route: give the problem statement as an argument or on standard input")
-    for found in load_router(checkpoint).route(texts):
-        print(render_route(found))
+    asked = texts_to_route(texts, file, instance or (), tasks)
+    found = load_router(checkpoint).route([statement for _, statement in asked], cost_weight)
+    for (label, _), decided in zip(asked, found, strict=True):
+        print(render_route(decided, label))
+
+
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
+    json: Annotated[bool, typer.Option("--json", help="Everything, with the heatmap's data, as JSON.")] = False,
+) -> None:
+    """What a checkpoint is: policy, pool, held-out figures, clusters with their words and instances.
+
+    Example:
+
+        polyswe explain router.safetensors
+    """
+    quiet_libraries()
+    from harness.routing import explain_json, read_header, render_explanation
+
+    header = read_header(checkpoint)
+    print(explain_json(header) if json else render_explanation(header))

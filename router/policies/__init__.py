@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 POLICIES = {
+    "auto": "router.policies.auto.AutoPolicy",
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
     "cascade": "router.policies.cascade.CascadePolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",

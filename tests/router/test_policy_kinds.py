@@ -128,8 +128,9 @@ def test_impossible_parameters_are_refused(name: str, params: dict, message: str
 def test_policies_that_read_the_text_win_where_there_is_something_to_read(name: str, world) -> None:
     routed = crossfit(make_policy(name), world.X, world.outcomes, folds(120, 5, 1))
     best = single(world.outcomes, world.outcomes.best_single())
-    # shared-difficulty shrinks what distinguishes the models on purpose, so it takes a smaller part of the gain
-    assert routed.resolved_count > best.resolved_count + (8 if name == "shared-difficulty" else 12)
+    # shared-difficulty shrinks what distinguishes the models on purpose, so it takes a smaller part of the gain; and
+    # so does auto, whose candidate it is
+    assert routed.resolved_count > best.resolved_count + (8 if name in ("auto", "shared-difficulty") else 12)
 
 
 @pytest.mark.parametrize("clustering", ["kmeans", "mini-batch", "agglomerative", "gmm", "hdbscan"])

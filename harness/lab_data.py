@@ -1,0 +1,96 @@
+"""What the laboratory's studies start from: every sound recorded run of a kind, complete, with embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.embeddings import embed_texts
+from harness.errors import InputError
+from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.replay import read_problem_statements
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from router.outcomes import OutcomeMatrix
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    name: str
+    outcomes: OutcomeMatrix
+    """(n, m) complete"""
+    reference: OutcomeMatrix | None
+    """(n, r) other runs on the same instances"""
+    embeddings: NDArray[np.floating[Any]]
+    """(n, d)"""
+
+
+def recorded(
+    sources: Sequence[str], tasks: str, *, agent: str | None = None, reference: Sequence[str] = ()
+) -> RecordedStudy:
+    """Every sound run of `sources` with the widest coverage of `tasks`, of agents whose name has `agent` in it.
+
+    Reference runs are the others of `sources`, where `agent` leaves some out, and those of `reference`. Raises
+    InputError and EnvironmentFault as `replay` does.
+    """
+    loaded = load_outcomes(sources)
+    statements = read_problem_statements(tasks)
+    kept = [run for run in loaded.runs if agent is None or agent.casefold() in (run.agent or "").casefold()]
+    if not kept:
+        agents = sorted({run.agent or "unknown" for run in loaded.runs})
+        raise InputError(f"no run's agent has {agent!r} in its name; recorded agents: {', '.join(agents)}")
+    matrix, _ = outcome_matrix(kept, None, list(statements))
+    matrix = matrix.complete_rows()
+    others = None
+    if reference or len(kept) < len(loaded.runs):
+        everything = load_outcomes([*sources, *reference]).runs
+        others, _ = auxiliary_matrix(everything, matrix, benchmark=list(statements))
+    embeddings = embed_texts([statements[instance] for instance in matrix.instances], show_bar=True)
+    name = Path(sources[0]).stem + (f", {agent}" if agent else "")
+    return RecordedStudy(name, matrix, others, embeddings)
+
+
+def joint(
+    sources: Sequence[str],
+    tasks: str,
+    other_sources: Sequence[str],
+    other_tasks: str,
+    pool: Sequence[str] | None,
+    also_called: Sequence[str] = (),
+) -> tuple[RecordedStudy, RecordedStudy]:
+    """A pool on the evaluation (complete) and what is recorded of the same models on another benchmark's instances.
+
+    Instances of the evaluation that the other benchmark shares, by id or by text, are left out of the latter. Raises
+    InputError and EnvironmentFault as `replay` does.
+    """
+    statements, others = read_problem_statements(tasks), read_problem_statements(other_tasks)
+    matrix, _ = outcome_matrix(load_outcomes(sources).runs, pool, list(statements))
+    matrix = matrix.complete_rows()
+    texts = {" ".join(text.split()) for text in statements.values()}
+    fresh = [name for name, text in others.items() if name not in statements and " ".join(text.split()) not in texts]
+    if not fresh:
+        raise InputError(f"tasks {other_tasks}: every instance is of the evaluation too; nothing is left to transfer")
+    found = [run for run in load_outcomes(other_sources).runs if run.fault is None and set(fresh) & run.cells.keys()]
+    if wrong := [pair for pair in also_called if pair.count("=") != 1]:
+        raise InputError(f"transfer: {wrong[0]!r} is not of the form NAME=OTHER")
+    own = {other.strip(): name.strip() for name, other in (pair.split("=") for pair in also_called)}
+    renamed = [dataclasses.replace(run, name=own.get(run.name, run.name)) for run in found]
+    # one record a name: the first, as an importer orders them
+    named = {run.name: run for run in reversed(renamed) if run.name in matrix.models}
+    if not named:
+        raise InputError(
+            f"transfer: no model of the pool has outcomes on {other_tasks}; it has {', '.join(matrix.models)}"
+        )
+    there, _ = outcome_matrix(list(named.values()), None, fresh)
+    embedded = embed_texts([*(statements[i] for i in matrix.instances), *(others[i] for i in there.instances)])
+    cut = len(matrix)
+    return (
+        RecordedStudy(tasks, matrix, None, embedded[:cut]),
+        RecordedStudy(other_tasks, there, None, embedded[cut:]),
+    )

@@ -1,0 +1,213 @@
+"""A new model with few labels: how wrong is its estimated rate, and what does the router lose by it?
+
+Every run of a group takes its turn as the newcomer: the other recorded runs are the reference, n of its verdicts are
+known, the rest is estimated (`router.few_labels`). The router then decides a pool of the newcomer and the reference
+runs nearest to it in rate, fitted with the newcomer's column known on those n instances only; regret is what it
+resolves less than the same router that knows the whole column, both held out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.files import write_atomic
+from harness.lab_resume import Record, run_trials
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from router.outcomes import OutcomeMatrix
+
+COUNTS = (20, 40, 80, 160)
+GOALS = (2.8, 2.3, 1.9, 1.1)
+"""points of error for COUNTS"""
+POLICY = "shared-difficulty"
+RIVALS = 3
+RANDOM_DRAWS = 20
+REGRET_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """Over all newcomers, for one number of labels."""
+
+    labels: int
+    error: float
+    """mean absolute error of the estimated rate with chosen instances, in points"""
+    error_ci95: tuple[float, float]
+    """bootstrap over newcomers"""
+    random_error: float
+    """the same for the plain mean of as many instances drawn at random"""
+    covered: float
+    """share of newcomers whose true rate lies in the stated 95 % interval"""
+    regret: float
+    """instances the router resolves less than with every label of the newcomer, held out"""
+    regret_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class LabelStudy:
+    data: str
+    newcomers: tuple[str, ...]
+    reference_runs: int
+    instances: int
+    seed: int
+    rows: tuple[LabelRow, ...]
+    trials: tuple[Record, ...]
+
+    def to_json(self) -> str:
+        goals = dict(zip(map(str, COUNTS), GOALS, strict=True))
+        return json.dumps({"goal_error_points": goals} | asdict(self), indent=1, allow_nan=False) + "\n"
+
+    def render(self) -> str:
+        lines = [
+            f"{len(self.newcomers)} runs of {self.data} in turn as the new model, {self.reference_runs} other runs as "
+            f"the reference, {self.instances} instances; router: {POLICY} over the newcomer and {RIVALS} others.",
+            "",
+            "| labels | error of the rate, points | goal | random instances | in its 95 % interval | router's regret |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in self.rows:
+            goal = dict(zip(COUNTS, GOALS, strict=True)).get(row.labels)
+            lines.append(
+                f"| {row.labels} | {row.error:.2f} [{row.error_ci95[0]:.2f}, {row.error_ci95[1]:.2f}] | "
+                f"{'–' if goal is None else f'≤ {goal}'} | {row.random_error:.2f} | {row.covered:.0%} | "
+                f"{row.regret:.1f} [{row.regret_ci95[0]:.1f}, {row.regret_ci95[1]:.1f}] |"
+            )
+        return "\n".join(lines)
+
+
+def study_labels(
+    outcomes: OutcomeMatrix,
+    reference: OutcomeMatrix | None,
+    embeddings: NDArray[np.floating[Any]],
+    *,
+    data: str,
+    counts: Sequence[int] = COUNTS,
+    seed: int = 0,
+    workers: int = 1,
+    out: Path | None = None,
+    show_bar: bool = False,
+) -> LabelStudy:
+    """Each model of `outcomes` (complete) in turn as the newcomer, the others and `reference` known.
+
+    `out` is a folder for labels.json and labels.md. Raises InputError.
+    """
+    if len(outcomes.models) < 3 or not outcomes.complete():
+        raise InputError("labels: at least 3 runs with every verdict known are needed")
+    if not all(1 <= n < len(outcomes) for n in counts):
+        raise InputError(f"labels: numbers between 1 and {len(outcomes) - 1} are needed, got {list(counts)}")
+    X = np.ascontiguousarray(embeddings, dtype=np.float64)
+    judge = _LabelJudge(X, outcomes, reference, tuple(counts), seed)
+    stated = json.dumps([data, outcomes.models, list(counts), seed, float(X.sum()), outcomes.resolved.sum()])
+    found = run_trials(
+        judge, list(range(len(outcomes.models))), settings=stated, workers=workers, show_bar=show_bar, unit="model",
+        kept=None if out is None else out / "labels.partial.jsonl",
+    )  # fmt: skip
+    study = LabelStudy(
+        data,
+        outcomes.models,
+        len(outcomes.models) - 1 + (0 if reference is None else len(reference.models)),
+        len(outcomes),
+        seed,
+        tuple(_row(n, [record[str(n)] for record in found], seed) for n in counts),
+        tuple(found),
+    )
+    if out is not None:
+        write_atomic(out / "labels.json", study.to_json())
+        write_atomic(out / "labels.md", study.render() + "\n")
+        (out / "labels.partial.jsonl").unlink(missing_ok=True)
+    return study
+
+
+@dataclass(frozen=True)
+class _LabelJudge:
+    """One newcomer at every number of labels; pickled to the workers."""
+
+    X: NDArray[np.float64]
+    outcomes: OutcomeMatrix
+    reference: OutcomeMatrix | None
+    counts: tuple[int, ...]
+    seed: int
+
+    def __call__(self, newcomer: int) -> Record:
+        from threadpoolctl import threadpool_limits
+
+        from router.few_labels import ReferenceRuns
+
+        outcomes = self.outcomes
+        truth = outcomes.resolved[:, newcomer]
+        others = np.delete(outcomes.resolved, newcomer, axis=1)
+        if self.reference is not None:
+            others = np.hstack([others, self._strangers(truth)])
+        rng = np.random.default_rng([self.seed, newcomer])
+        record: Record = {"newcomer": outcomes.models[newcomer], "rate": float(truth.mean())}
+        with threadpool_limits(limits=1):
+            runs = ReferenceRuns(others)
+            whole = self._held_out(newcomer, truth)
+            for n in self.counts:
+                labels = np.full(len(truth), np.nan)
+                anchors = runs.choose_anchors(n)
+                labels[anchors] = truth[anchors]
+                found = runs.estimate(labels)
+                drawn = [truth[rng.choice(len(truth), n, replace=False)].mean() for _ in range(RANDOM_DRAWS)]
+                record[str(n)] = {
+                    "error": round(100 * abs(found.rate - float(truth.mean())), 4),
+                    "covered": bool(found.low <= truth.mean() <= found.high),
+                    "random_error": round(100 * float(np.abs(np.array(drawn) - truth.mean()).mean()), 4),
+                    "regret": round(whole - self._held_out(newcomer, labels), 4),
+                }
+        return record
+
+    def _strangers(self, truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reference runs that are not the newcomer under another name."""
+        from harness.importers.duplicates import same_verdicts
+
+        assert self.reference is not None
+        columns = self.reference.resolved.T
+        return np.array([column for column in columns if not same_verdicts(truth, column)]).T
+
+    def _held_out(self, newcomer: int, labels: NDArray[np.float64]) -> float:
+        """Instances resolved by the router that knows `labels` (n,) of the newcomer."""
+        from router.crossfit import crossfit, folds
+        from router.outcomes import replay_choices
+        from router.policies import make_policy
+
+        outcomes = self.outcomes
+        counts = outcomes.resolved.sum(axis=0)
+        nearest = [h for h in np.argsort(np.abs(counts - counts[newcomer]), kind="stable") if h != newcomer][:RIVALS]
+        pool = outcomes.pool([outcomes.models[h] for h in (newcomer, *nearest)])
+        known = np.array(pool.resolved)
+        known[:, 0] = labels
+        splits = folds(len(pool), REGRET_FOLDS, 1, self.seed)
+        choices = crossfit(make_policy(POLICY), self.X, pool.with_resolved(known), splits).choices
+        return replay_choices(pool, choices).resolved_count
+
+
+def _row(labels: int, found: Sequence[Any], seed: int) -> LabelRow:
+    resampled = np.random.default_rng(seed).integers(0, len(found), (2000, len(found)))
+
+    def mean(key: str) -> float:
+        return round(float(np.mean([record[key] for record in found])), 3)
+
+    def interval(key: str) -> tuple[float, float]:
+        values = np.array([record[key] for record in found])
+        low, high = np.quantile(values[resampled].mean(axis=1), [0.025, 0.975])
+        return round(float(low), 3), round(float(high), 3)
+
+    return LabelRow(
+        labels=labels,
+        error=mean("error"),
+        error_ci95=interval("error"),
+        random_error=mean("random_error"),
+        covered=mean("covered"),
+        regret=mean("regret"),
+        regret_ci95=interval("regret"),
+    )

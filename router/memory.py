@@ -1,0 +1,169 @@
+"""What a fitted router remembers of its training instances, so that its decisions can be explained without them.
+
+Words are single terms only, never passages: c-TF-IDF (Grootendorst, arXiv 2203.05794) takes the texts of a cluster as
+one document and weighs a term by its frequency there times log(1 + A / frequency overall), A the words per cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from router.arrays import Features, FloatArray, IntArray, as_features
+from router.clustering import KMeansClusters, nearest
+from router.outcomes import OutcomeMatrix
+from router.policies.base import FittedArrays, Policy
+
+WORDS = 8
+SHOWN = 5
+NEIGHBOURS = 3
+TEXTS_PER_CLUSTER = 40
+"""about, for the clusters to look at of a policy that has none"""
+_PREFIX = "memory."
+
+
+class ClusterNote(BaseModel):
+    """A cluster of training instances, for a reader."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cluster: int
+    size: int
+    words: tuple[str, ...]
+    """representative words, the most telling first"""
+    instances: tuple[str, ...]
+    """ids of the instances nearest to its centre"""
+    rates: dict[str, float | None]
+    """share of its instances that each model resolved, None where no verdict is known; in-sample, to look at"""
+    counts: dict[str, int]
+    """verdicts behind each rate"""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training instance close to a text."""
+
+    instance: str
+    similarity: float
+    """cosine"""
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Training instances by id and embedding, and their clusters."""
+
+    instances: tuple[str, ...]
+    embeddings: FloatArray
+    """(n, d)"""
+    centroids: FloatArray
+    """(k, d)"""
+    clusters: tuple[ClusterNote, ...]
+    """(k,) in the centroids' order"""
+    own: bool
+    """whether the policy decides by these clusters; otherwise they are only to look at"""
+
+    def assign(self, X: Features) -> IntArray:
+        """(t,) cluster of each row of X (t, d)."""
+        return nearest(X, self.centroids)
+
+    def neighbours(self, X: Features, count: int = NEIGHBOURS) -> list[tuple[Neighbour, ...]]:
+        """The most similar training instances of each row of X (t, d), nearest first."""
+        similarity = as_features(X) @ self.embeddings.T
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+        return [
+            tuple(Neighbour(self.instances[i], float(line[i])) for i in nearest_ones)
+            for line, nearest_ones in zip(similarity, order.tolist(), strict=True)
+        ]
+
+    def arrays(self) -> FittedArrays:
+        """For the checkpoint; half precision is plenty for a look at neighbours."""
+        return {
+            f"{_PREFIX}embeddings": self.embeddings.astype(np.float16),
+            f"{_PREFIX}centroids": self.centroids,
+        }
+
+
+def remember(policy: Policy, X: Features, texts: Sequence[str], outcomes: OutcomeMatrix, seed: int = 0) -> Memory:
+    """The memory of a policy fitted on `outcomes` (n, m) with embeddings X (n, d) of `texts`.
+
+    Its own clusters where it decides by clusters, else K-means to look at.
+    """
+    X = as_features(X, rows=len(outcomes))
+    told = [why.cluster for why in policy.explain(X, policy.predict(X))]
+    centroids = policy.fitted_arrays().get("centroids_", policy.fitted_arrays().get("taken.centroids_"))
+    own = centroids is not None and all(cluster is not None for cluster in told)
+    if not own or centroids is None:
+        k = max(1, min(round(len(X) / TEXTS_PER_CLUSTER), len(X)))
+        centroids = KMeansClusters(k, seed).fit(X).centroids_
+    labels = nearest(X, centroids)
+    notes = describe(X, texts, labels, np.asarray(centroids), outcomes)
+    return Memory(outcomes.instances, X, np.asarray(centroids), notes, own)
+
+
+def describe(
+    X: FloatArray, texts: Sequence[str], labels: IntArray, centroids: FloatArray, outcomes: OutcomeMatrix
+) -> tuple[ClusterNote, ...]:
+    """A note per cluster; an empty one has size 0 and no words."""
+    words = representative_words(texts, labels, len(centroids))
+    notes = []
+    for k in range(len(centroids)):
+        rows = np.flatnonzero(labels == k)
+        away = ((X[rows] - centroids[k]) ** 2).sum(axis=1)
+        known = ~np.isnan(outcomes.resolved[rows])
+        counts = known.sum(axis=0)
+        sums = np.nan_to_num(outcomes.resolved[rows]).sum(axis=0)
+        notes.append(
+            ClusterNote(
+                cluster=k,
+                size=len(rows),
+                words=words[k],
+                instances=tuple(outcomes.instances[i] for i in rows[np.argsort(away, kind="stable")[:SHOWN]]),
+                rates={
+                    model: round(float(total / count), 6) if count else None
+                    for model, total, count in zip(outcomes.models, sums, counts, strict=True)
+                },
+                counts=dict(zip(outcomes.models, map(int, counts), strict=True)),
+            )
+        )
+    return tuple(notes)
+
+
+def representative_words(texts: Sequence[str], labels: IntArray, clusters: int) -> list[tuple[str, ...]]:
+    """Up to WORDS words for each of `clusters`, by c-TF-IDF; none where the texts have no words in common."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    # a word of a single text is that text's, not its cluster's; hexadecimal addresses and numbers tell nothing
+    for least in (3, 1):
+        vectorizer = CountVectorizer(
+            stop_words="english", token_pattern=r"(?u)\b[a-zA-Z][a-zA-Z_]{2,24}\b", min_df=least, binary=True
+        )
+        try:
+            seen = vectorizer.fit_transform([text[:20_000] for text in texts])
+            break
+        except ValueError:  # scikit-learn's word for an empty vocabulary
+            continue
+    else:
+        return [()] * clusters
+    member = np.eye(clusters)[:, labels]
+    counts = np.asarray((seen.T @ member.T).T)
+    overall = counts.sum(axis=0)
+    weight = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * np.log1p(counts.sum() / clusters / overall)
+    names = vectorizer.get_feature_names_out()
+    return [tuple(str(names[j]) for j in np.argsort(-line, kind="stable")[:WORDS] if line[j] > 0) for line in weight]
+
+
+def restore_memory(
+    instances: tuple[str, ...], clusters: tuple[ClusterNote, ...], own: bool, arrays: FittedArrays
+) -> Memory | None:
+    """From a checkpoint's header and arrays; None where it remembers nothing. ValueError for arrays of other sizes."""
+    if not instances:
+        return None
+    embeddings, centroids = arrays.get(f"{_PREFIX}embeddings"), arrays.get(f"{_PREFIX}centroids")
+    if embeddings is None or centroids is None:
+        raise ValueError("the memory's arrays are missing")
+    if len(embeddings) != len(instances) or len(centroids) != len(clusters):
+        raise ValueError(f"{len(embeddings)} embeddings and {len(centroids)} centroids do not fit the memory's names")
+    return Memory(instances, embeddings.astype(np.float64), centroids, clusters, own)
