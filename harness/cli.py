@@ -13,6 +13,7 @@ from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
+from harness.commands.report import report
 from harness.commands.router import fit, route
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 for command in (
     evaluate,
     replay,
+    report,
     figures,
     results,
     fit,

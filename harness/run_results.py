@@ -17,6 +17,7 @@ from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
+from harness.report.described import described
 from harness.report.results import Results, build_results
 from harness.report.rows import make_row
 from harness.report.schema import Complementarity
@@ -40,7 +41,15 @@ def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Se
     write_outcomes_csv(matrix, out / "outcomes.csv")
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
-    results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows))
+    results = described(
+        (_routed if routed else _compared)(config, dataset, matrix, _notes(rows)),
+        matrix,
+        {instance.instance_id: instance.problem_statement for instance in dataset.instances},
+        {
+            "repository": [instance.repo for instance in dataset.instances],
+            "difficulty": [str(instance.row.get("difficulty") or "") for instance in dataset.instances],
+        },
+    )
     write_results(results, out)
     return results
 
