@@ -45,7 +45,7 @@ def report(
 
 
 def write_all(folder: Path, results: Results) -> Path:
-    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the report's path."""
+    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the page's path."""
     from harness.report.html import write_report
 
     if find_spec("matplotlib") is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from harness.report.schema import ClusterProfile
 
@@ -10,9 +11,9 @@ WORDS = 6
 TEXT_LENGTH = 4000
 """Characters of an issue text that are looked at; what follows is mostly pasted output."""
 WORD = r"(?u)\b[a-zA-Z][a-zA-Z]{2,29}\b"
-COMMONPLACE = frozenset(
-    "actual behavior behaviour bug code current description example expected file following import issue line output "
-    "print problem python reproduce result return self steps test traceback using version versions".split()
+COMMONPLACE = tuple(
+    """actual behavior behaviour bug code current description example expected file following import issue line output
+    print problem python reproduce result return self steps test traceback using version versions""".split()
 )
 """Words of nearly every issue text."""
 
@@ -34,14 +35,16 @@ def with_words(clusters: Sequence[ClusterProfile], texts: Mapping[str, str]) -> 
     import numpy as np
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-    vectorizer = CountVectorizer(token_pattern=WORD, stop_words=sorted(ENGLISH_STOP_WORDS | COMMONPLACE), binary=True)
+    vectorizer = CountVectorizer(
+        token_pattern=WORD, stop_words=sorted({*ENGLISH_STOP_WORDS, *COMMONPLACE}), binary=True
+    )
     try:
         found = vectorizer.fit_transform([text for of_cluster in known for text in of_cluster])
     except ValueError:  # scikit-learn's "empty vocabulary": no text has a word
         return list(clusters)
     names = vectorizer.get_feature_names_out()
     ends = np.cumsum([0, *(len(of_cluster) for of_cluster in known)])
-    counts = np.array([found[a:b].sum(axis=0).A1 for a, b in zip(ends[:-1], ends[1:], strict=True)], dtype=np.float64)
+    counts = np.array([found[a:b].sum(axis=0).A1 for a, b in pairwise(ends)], dtype=np.float64)
     sizes = np.maximum(1, np.diff(ends))
     weights = counts / sizes[:, None] * np.log1p(sizes.mean() / counts.sum(axis=0))
     weights[counts < np.minimum(2, sizes)[:, None]] = 0

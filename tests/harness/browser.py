@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 120.0
 
@@ -27,7 +28,7 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """One page, driven by the DevTools protocol: JSON messages that end with a zero byte, on file descriptors 3 and 4."""
+    """One page, driven by the DevTools protocol: JSON messages that end with a zero byte, on descriptors 3 and 4."""
 
     def __init__(self, executable: str, profile: Path) -> None:
         ours_read, theirs_write = os.pipe()

@@ -1,4 +1,4 @@
-"""`cell.html`: one instance with one model, readable: the patch, what the tests said, and the trajectory step by step."""
+"""`cell.html`: one instance with one model: the patch, what the tests said, and the trajectory step by step."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MOST_STEPS = 400
 SHORT_OUTPUT = 1_500
 """Outputs up to here are shown open."""
 RAW_FILES = (
-    "patch.diff", "unsubmitted.diff", "test_output.txt", "report.json", "trajectory.json", "run_instance.log", "error.log",
-    "eval.sh",
+    "patch.diff", "unsubmitted.diff", "test_output.txt", "report.json", "trajectory.json", "run_instance.log",
+    "error.log", "eval.sh",
 )  # fmt: skip
 SHOWN_FILES = ("patch.diff", "unsubmitted.diff", "report.json", "test_output.txt", "trajectory.json")
 """Files a page is made of: when none of them changed, the page is up to date."""
@@ -164,8 +164,8 @@ def _tests(path: Path, instance: str) -> list[TestList] | None:
     if not isinstance(status, dict):
         return None
     lists = [
-        TestList(str(name), _names(_of(lists, "success")), _names(_of(lists, "failure")))
-        for name, lists in status.items()
+        TestList(str(name), _names(_of(tests, "success")), _names(_of(tests, "failure")))
+        for name, tests in status.items()
     ]
     return [of_kind for of_kind in lists if of_kind.passed or of_kind.failed]
 
@@ -193,18 +193,14 @@ def _trajectory(path: Path) -> Trajectory:
 def _said(message: dict[str, Any]) -> Said:
     role, extra = str(message.get("role", "")), message.get("extra")
     actions = _of(extra, "actions")
-    commands = tuple(
-        plain(str(_of(action, "command")))
-        for action in (actions if isinstance(actions, list) else ())
-        if _of(action, "command")
-    )
+    asked = [_of(action, "command") for action in actions] if isinstance(actions, list) else []
+    commands = tuple(plain(str(command)) for command in asked if command)
     output, returncode = _of(extra, "raw_output"), _of(extra, "returncode")
     text = output if isinstance(output, str) else _text(message.get("content"))
     if role == "exit":
         text = ""  # the submission: it is the patch above
-    return Said(
-        role, clipped(plain(text), OUTPUT_LENGTH).strip("\n"), commands, "" if returncode is None else str(returncode)
-    )
+    shown = clipped(plain(text), OUTPUT_LENGTH).strip("\n")
+    return Said(role, shown, commands, "" if returncode is None else str(returncode))
 
 
 def _text(content: Any) -> str:

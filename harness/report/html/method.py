@@ -10,7 +10,7 @@ NUMBERS = Path(__file__).parents[2] / "docs" / "numbers.md"
 
 
 def how_numbers_are_made() -> Markup:
-    """`docs/numbers.md` without its title, its headings below the section's; raw HTML in it would be shown, not used."""
+    """`docs/numbers.md` without its title, headings below the section's; raw HTML in it would be shown, not used."""
     from markdown_it import MarkdownIt
 
     text = NUMBERS.read_text(encoding="utf-8").split("\n", 1)[1].replace("\n## ", "\n### ")

@@ -185,7 +185,8 @@ def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
             [
                 places[fact.instance], models[fact.model], verdict_at[fact.verdict],
                 -1 if fact.resolved is None else int(fact.resolved), _rounded(fact.cost_usd, 6),
-                _rounded(fact.api_calls, 1), _rounded(fact.seconds, 1), exit_at[fact.exit_status], _has_page(cells, fact),
+                _rounded(fact.api_calls, 1), _rounded(fact.seconds, 1), exit_at[fact.exit_status],
+                _has_page(cells, fact),
             ]
             for fact in facts
         ],

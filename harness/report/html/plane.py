@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
@@ -131,7 +132,7 @@ class _Draw:
         # a mixture's cost is a straight line in dollars, which a logarithmic axis bends
         fine = [
             (a[0] + (b[0] - a[0]) * t / 12, a[1] + (b[1] - a[1]) * t / 12)
-            for a, b in zip(corners[:-1], corners[1:], strict=True)
+            for a, b in pairwise(corners)
             for t in range(12)
         ]
         return self._path([*fine, *corners[-1:]], "hull")
@@ -145,9 +146,7 @@ class _Draw:
     def _path(self, points: Sequence[tuple[float, float]], class_: str) -> list[Markup]:
         """As straight pieces: a path's coordinates cannot be percentages."""
         x, y = self.across.x, self.y
-        return [
-            svg.line(x(a[0]), y(a[1]), x(b[0]), y(b[1]), class_) for a, b in zip(points[:-1], points[1:], strict=True)
-        ]
+        return [svg.line(x(a[0]), y(a[1]), x(b[0]), y(b[1]), class_) for a, b in pairwise(points)]
 
     def point(self, row: Row, shape: str, class_: str) -> Markup:
         cost = row.cost_per_instance or 0.0

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 
 def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
-    """An element; names' underscores become dashes (`class_` is class), None leaves an attribute out, text is escaped."""
+    """An element: underscores in names become dashes (`class_` is class), None leaves one out, text is escaped."""
     shown = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
         for key, value in attributes.items()

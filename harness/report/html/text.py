@@ -56,7 +56,7 @@ def shortened(name: str, length: int = 34) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a model or a test as it may be shown: no terminal codes, and control or reordering characters spelled out.
+    """Text of a model or a test as it may be shown: no terminal codes, control and reordering characters spelled out.
 
     Escaping for HTML is the template's part and comes on top.
     """
@@ -71,4 +71,5 @@ def clipped(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     head, tail = length * 2 // 3, length // 3
-    return f"{text[:head]}\n\n[… {len(text) - head - tail:,} characters left out; they are in the file …]\n\n{text[-tail:]}"
+    left_out = len(text) - head - tail
+    return f"{text[:head]}\n\n[… {left_out:,} characters left out; they are in the file …]\n\n{text[-tail:]}"
