@@ -11,10 +11,10 @@ WORDS = 6
 TEXT_LENGTH = 4000
 """Characters of an issue text that are looked at; what follows is mostly pasted output."""
 WORD = r"(?u)\b[a-zA-Z][a-zA-Z]{2,29}\b"
-COMMONPLACE = tuple(
-    """actual behavior behaviour bug code current description example expected file following import issue line output
-    print problem python reproduce result return self steps test traceback using version versions""".split()
-)
+COMMONPLACE = """
+actual behavior behaviour bug code current description example expected file following import issue line output print
+problem python reproduce result return self steps test traceback using version versions
+"""
 """Words of nearly every issue text."""
 
 
@@ -36,7 +36,7 @@ def with_words(clusters: Sequence[ClusterProfile], texts: Mapping[str, str]) -> 
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
     vectorizer = CountVectorizer(
-        token_pattern=WORD, stop_words=sorted({*ENGLISH_STOP_WORDS, *COMMONPLACE}), binary=True
+        token_pattern=WORD, stop_words=sorted({*ENGLISH_STOP_WORDS, *COMMONPLACE.split()}), binary=True
     )
     try:
         found = vectorizer.fit_transform([text for of_cluster in known for text in of_cluster])

@@ -139,9 +139,8 @@ class _Draw:
 
     def steps(self, corners: Sequence[tuple[float, float]], class_: str) -> list[Markup]:
         """What so much money buys: flat until the next corner is paid for."""
-        path = [(cost, rate) for here, after in zip(corners, [*corners[1:], None], strict=True)
-                for cost, rate in ((here,) if after is None else (here, (after[0], here[1])))]  # fmt: skip
-        return self._path(path, class_)
+        turns = [point for here, after in pairwise(corners) for point in (here, (after[0], here[1]))]
+        return self._path([*turns, *corners[-1:]], class_)
 
     def _path(self, points: Sequence[tuple[float, float]], class_: str) -> list[Markup]:
         """As straight pieces: a path's coordinates cannot be percentages."""
