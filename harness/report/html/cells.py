@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.importers.source import read_source
 from harness.importers.table import read_csv
@@ -31,6 +32,10 @@ class CellFacts:
     """Why there is no verdict, or what the verdict alone does not say."""
     failure: str = ""
     """Kind of a failure that was not the model's."""
+    flags: tuple[str, ...] = ()
+    """Kinds of what was noticed in the trajectory."""
+    flagged: tuple[str, ...] = ()
+    """The same in words, with the step and what was run."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def _stored(run: RunFolder) -> dict[tuple[str, str], CellRow]:
 
 def _of_store(row: CellRow) -> CellFacts:
     graded = row.state is State.GRADED and row.verdict is not None
+    flags: Sequence[Any] = getattr(row, "flags", None) or ()
     return CellFacts(
         instance=row.instance_id,
         model=row.model,
@@ -105,7 +111,20 @@ def _of_store(row: CellRow) -> CellFacts:
         exit_status=row.exit_status or "",
         detail=row.detail,
         failure=row.failure or ("" if graded else f"not finished ({row.state})"),
+        flags=tuple(str(_part(flag, "kind") or flag) for flag in flags),
+        flagged=tuple(_flag_in_words(flag) for flag in flags),
     )
+
+
+def _part(flag: Any, name: str) -> Any:
+    return flag.get(name) if isinstance(flag, dict) else getattr(flag, name, None)
+
+
+def _flag_in_words(flag: Any) -> str:
+    kind, step, command = (_part(flag, name) for name in ("kind", "step", "command"))
+    if kind is None:
+        return str(flag)
+    return str(kind) + ("" if step is None else f", step {step}") + (f": {command}" if command else "")
 
 
 def _repository(instance: str) -> str:

@@ -11,6 +11,7 @@ from harness.report.html import charts
 from harness.report.html.assets import data_block, environment, heat, shell
 from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
 from harness.report.html.method import how_numbers_are_made
+from harness.report.html.optional import bounds_of, optional_parts
 from harness.report.html.plane import cost_quality
 from harness.report.html.text import count, money, percent, signed
 from harness.report.schema import ClusterProfile, Group, Pair, Results
@@ -49,6 +50,7 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
         results=results,
         tiles=_tiles(results, cells),
         chip=charts.chip,
+        bounds=bounds_of,
         tone=charts.tone,
         difference=charts.difference,
         best=charts.best_single(results),
@@ -62,6 +64,7 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
         shading=_shading,
         ends=_ends(cells),
         failures=_failures(cells),
+        optional=optional_parts(results),
         cells=data_block(_listed(cells, results, up)) if cells.facts else None,
         listed=len(cells.facts),
         run=run,
@@ -180,13 +183,14 @@ def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
         "folders": None if cells.run is None else _folders(cells, up, instances),
         "clipped": clipped,
         "disagreements_first": len(cells.facts) > MANY_CELLS,
-        # instance, model, verdict, resolved (1, 0, -1 unknown), USD, calls, seconds, exit, has a folder
+        # instance, model, verdict, resolved (1, 0, -1 unknown), USD, calls, seconds, exit, has a page, kinds of flags (if any)
         "rows": [
             [
                 places[fact.instance], models[fact.model], verdict_at[fact.verdict],
                 -1 if fact.resolved is None else int(fact.resolved), _rounded(fact.cost_usd, 6),
                 _rounded(fact.api_calls, 1), _rounded(fact.seconds, 1), exit_at[fact.exit_status],
                 _has_page(cells, fact),
+                *([" · ".join(dict.fromkeys(fact.flags))] if fact.flags else []),
             ]
             for fact in facts
         ],

@@ -33,7 +33,7 @@ function compare(a, b) {
   const pager = document.getElementById("pager");
   const found = document.getElementById("found");
   const PAGE = 60;
-  const [INSTANCE, MODEL, VERDICT, RESOLVED, COST, CALLS, SECONDS, EXIT, FOLDER] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const [INSTANCE, MODEL, VERDICT, RESOLVED, COST, CALLS, SECONDS, EXIT, PAGE_THERE, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
   const solved = new Int32Array(data.instances.length);
   const known = new Int32Array(data.instances.length);
@@ -43,7 +43,7 @@ function compare(a, b) {
   }
   const disagree = (row) => solved[row[INSTANCE]] > 0 && solved[row[INSTANCE]] < known[row[INSTANCE]];
   const searched = data.rows.map((row) =>
-    `${data.instances[row[INSTANCE]]} ${data.models[row[MODEL]]} ${data.verdicts[row[VERDICT]]} ${data.exits[row[EXIT]]}`.toLowerCase());
+    `${data.instances[row[INSTANCE]]} ${data.models[row[MODEL]]} ${data.verdicts[row[VERDICT]]} ${data.exits[row[EXIT]]} ${row[FLAGS] ?? ""}`.toLowerCase());
 
   const columns = [
     ["instance", (row) => data.instances[row[INSTANCE]], (row) => data.instances[row[INSTANCE]]],
@@ -54,6 +54,7 @@ function compare(a, b) {
     ["time", (row) => row[SECONDS], (row) => duration(row[SECONDS]), true],
     ["resolved by", (row) => solved[row[INSTANCE]], (row) => `${solved[row[INSTANCE]]} of ${known[row[INSTANCE]]}`, true],
     ["exit", (row) => data.exits[row[EXIT]], (row) => data.exits[row[EXIT]]],
+    ["flags", (row) => row[FLAGS] ?? "", (row) => row[FLAGS] ?? ""],
   ].filter(([name, value]) => ["instance", "model"].includes(name) || data.rows.some((row) => value(row) !== null && value(row) !== ""));
   const order = { column: null, sign: 1 };
   let shown = [];
@@ -141,12 +142,13 @@ function compare(a, b) {
       cell.textContent = label(row);
       if (numeric) cell.className = "num";
       if (!["instance", "model", "verdict"].includes(name)) cell.dataset.name = name;
+      if (name === "flags") cell.className = "unknown";
       if (name === "verdict") cell.className = ["unknown", "bad", "good"][row[RESOLVED] + 1];
     }
     if (data.folders) {
       const cell = line.insertCell();
       cell.className = "files";
-      if (row[FOLDER]) {
+      if (row[PAGE_THERE]) {
         const instance = data.folders.instances[row[INSTANCE]] ?? data.instances[row[INSTANCE]];
         const place = `${data.folders.root}${encodeURIComponent(instance)}/${encodeURIComponent(data.folders.models[row[MODEL]])}/cell.html`;
         for (const [part, name] of [["patch", "patch"], ["tests", "tests"], ["trajectory", "steps"]]) {
