@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
+from harness.report.plain_figures import draw_pairs, draw_rates, draw_shares
 from harness.report.schema import Results, Row
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ NAME_LENGTH = 34
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Write `cost-quality` and `clusters`, each as PNG and SVG, into `folder`; returns what was written.
+    """Write what the report draws (`rates`, `cost-quality`, `clusters`, `shares`, `pairs`), each as PNG and SVG.
 
-    A figure whose numbers are unknown (no costs, no policy with clusters) is left out.
+    Returns what was written into `folder`. A figure whose numbers are unknown (no costs, no policy with clusters) is
+    left out.
 
     Raises:
         EnvironmentFault: matplotlib is not installed.
@@ -38,7 +40,14 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
         raise EnvironmentFault("figures need matplotlib; install it with: pip install 'polyswe[figures]'") from None
     written: list[Path] = []
     with _style():
-        for name, figure in (("cost-quality", _cost_quality(results)), ("clusters", _heatmap(results))):
+        drawn = {
+            "rates": draw_rates(results, _canvas),
+            "cost-quality": _cost_quality(results),
+            "clusters": _heatmap(results),
+            "shares": draw_shares(results, _canvas),
+            "pairs": draw_pairs(results, _canvas),
+        }
+        for name, figure in drawn.items():
             if figure is None:
                 continue
             folder.mkdir(parents=True, exist_ok=True)

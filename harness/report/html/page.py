@@ -183,18 +183,23 @@ def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
         "folders": None if cells.run is None else _folders(cells, up, instances),
         "clipped": clipped,
         "disagreements_first": len(cells.facts) > MANY_CELLS,
-        # instance, model, verdict, resolved (1, 0, -1 unknown), USD, calls, seconds, exit, has a page, kinds of flags (if any)
+        # instance, model, verdict, resolved (1, 0, -1 unknown), exit, has a page, USD, calls, seconds, flags (if any)
         "rows": [
             [
-                places[fact.instance], models[fact.model], verdict_at[fact.verdict],
-                -1 if fact.resolved is None else int(fact.resolved), _rounded(fact.cost_usd, 6),
-                _rounded(fact.api_calls, 1), _rounded(fact.seconds, 1), exit_at[fact.exit_status],
+                places[fact.instance],
+                models[fact.model],
+                verdict_at[fact.verdict],
+                -1 if fact.resolved is None else int(fact.resolved),
+                exit_at[fact.exit_status],
                 _has_page(cells, fact),
+                _rounded(fact.cost_usd, 6),
+                _rounded(fact.api_calls, 1),
+                _rounded(fact.seconds, 1),
                 *([" · ".join(dict.fromkeys(fact.flags))] if fact.flags else []),
             ]
             for fact in facts
         ],
-    }  # fmt: skip
+    }
 
 
 def _first(cells: Cells) -> tuple[list[CellFacts], int]:

@@ -33,7 +33,7 @@ function compare(a, b) {
   const pager = document.getElementById("pager");
   const found = document.getElementById("found");
   const PAGE = 60;
-  const [INSTANCE, MODEL, VERDICT, RESOLVED, COST, CALLS, SECONDS, EXIT, PAGE_THERE, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const [INSTANCE, MODEL, VERDICT, RESOLVED, EXIT, PAGE_THERE, COST, CALLS, SECONDS, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
   const solved = new Int32Array(data.instances.length);
   const known = new Int32Array(data.instances.length);
