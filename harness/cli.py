@@ -15,6 +15,7 @@ from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
 from harness.commands.report import report
 from harness.commands.router import fit, route
+from harness.commands.serve import serve
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ for command in (
     results,
     fit,
     route,
+    serve,
     doctor,
 ):
     app.command()(command)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.errors import EnvironmentFault
 from harness.report.plain_figures import draw_pairs, draw_rates, draw_shares
 from harness.report.schema import Results, Row
+from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +27,10 @@ NAME_LENGTH = 34
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Write what the report draws (`rates`, `cost-quality`, `clusters`, `shares`, `pairs`), each as PNG and SVG.
+    """Write what the report draws, each as PNG and SVG: `rates`, `cost-quality`, `clusters`, `shares`, `pairs`,
+    `reliability` and `what-it-takes`.
 
-    Returns what was written into `folder`. A figure whose numbers are unknown (no costs, no policy with clusters) is
+    Returns what was written into `folder`. A figure whose numbers are unknown (no costs, no clusters, no signals) is
     left out.
 
     Raises:
@@ -46,6 +48,8 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
             "clusters": _heatmap(results),
             "shares": draw_shares(results, _canvas),
             "pairs": draw_pairs(results, _canvas),
+            "reliability": draw_reliability(results, *_canvas(4.5, 4.5)),
+            "what-it-takes": draw_what_it_takes(results, *_canvas(6.5, 4)),
         }
         for name, figure in drawn.items():
             if figure is None:

@@ -215,22 +215,16 @@ def test_results_without_texts_hold_no_words_and_no_ids() -> None:
     assert "owner__repo-0" not in stripped.to_json()
 
 
-class Later(Results):
-    """A document of a run that recorded more."""
-
-    failures: tuple[dict[str, object], ...] = ()
-    flags: tuple[dict[str, object], ...] = ()
-    verifier: dict[str, object] | None = None
-    what_it_takes: tuple[dict[str, float], ...] = ()
-
-
 def test_what_only_some_runs_record_is_shown_where_it_is(tmp_path: Path) -> None:
     more = {
         "failures": [
             {"kind": f"image {ATTACK}", "whose": "machine", "scored": False, "retried": "at the next start",
              "cells": {MODELS[0]: 3}, "earlier": {MODELS[1]: 2}},
         ],
-        "flags": [{"instance_id": "owner__repo-1", "kind": "later history", "excerpt": ATTACK}],
+        "flagged": [
+            {"instance_id": "owner__repo-1", "model": MODELS[1], "kind": "later-history", "times": 2, "step": 3,
+             "command": f"git log --all {ATTACK}", "failed": False},
+        ],
         "verifier": {
             "signals": ["calls"], "attempts": 1000, "auc": 0.71, "auc_ci95": (0.68, 0.74), "auc_across_models": 0.75,
             "brier": 0.18, "brier_of_rates": 0.2,
@@ -241,9 +235,9 @@ def test_what_only_some_runs_record_is_shown_where_it_is(tmp_path: Path) -> None
             for auc in (0.5, 0.75, 1.0) for budget in (0.5, 1.0)
         ],
     }  # fmt: skip
-    results = Later.model_validate(hostile_results().model_dump() | more)
+    results = Results.model_validate(hostile_results().model_dump(by_alias=True) | more)
     write_results(results, tmp_path)
     page = write_report(tmp_path, results).read_text(encoding="utf-8")
-    for part in ("0.710 [0.680, 0.740]", "at most 0.5 × the best single’s cost", "later history", "at the next start"):
+    for part in ("0.710 [0.680, 0.740]", "at most 0.5 × the best single’s cost", "later-history", "at the next start"):
         assert part in page
     assert not [tag for tag, _ in Elements(page).found if tag == "img"]

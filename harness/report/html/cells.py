@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from agents.leaks import Flag
 from harness.importers.source import read_source
 from harness.importers.table import read_csv
 from harness.run_folder import RunFolder
@@ -72,7 +72,7 @@ def load_cells(folder: Path) -> Cells:
             cell = of_model.cells.get(instance)
             row = rows.get((instance, of_model.name))
             if row is not None:
-                facts.append(_of_store(row))
+                facts.append(_of_store(*row))
             elif cell is not None:
                 verdict = NO_VERDICT if cell.resolved is None else "resolved" if cell.resolved else "unresolved"
                 facts.append(
@@ -92,14 +92,14 @@ def _run_of(folder: Path) -> RunFolder | None:
     return None
 
 
-def _stored(run: RunFolder) -> dict[tuple[str, str], CellRow]:
+def _stored(run: RunFolder) -> dict[tuple[str, str], tuple[CellRow, Sequence[Flag]]]:
     with Store(run.store_path) as store:
-        return {(row.instance_id, row.model): row for row in store.rows()}
+        flags = store.flags()
+        return {(row.instance_id, row.model): (row, flags.get(row.cell, ())) for row in store.rows()}
 
 
-def _of_store(row: CellRow) -> CellFacts:
+def _of_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
     graded = row.state is State.GRADED and row.verdict is not None
-    flags: Sequence[Any] = getattr(row, "flags", None) or ()
     return CellFacts(
         instance=row.instance_id,
         model=row.model,
@@ -111,20 +111,9 @@ def _of_store(row: CellRow) -> CellFacts:
         exit_status=row.exit_status or "",
         detail=row.detail,
         failure=row.failure or ("" if graded else f"not finished ({row.state})"),
-        flags=tuple(str(_part(flag, "kind") or flag) for flag in flags),
-        flagged=tuple(_flag_in_words(flag) for flag in flags),
+        flags=tuple(dict.fromkeys(flag.kind for flag in flags)),
+        flagged=tuple(f"{flag.kind}, step {flag.step}: {flag.command}" for flag in flags),
     )
-
-
-def _part(flag: Any, name: str) -> Any:
-    return flag.get(name) if isinstance(flag, dict) else getattr(flag, name, None)
-
-
-def _flag_in_words(flag: Any) -> str:
-    kind, step, command = (_part(flag, name) for name in ("kind", "step", "command"))
-    if kind is None:
-        return str(flag)
-    return str(kind) + ("" if step is None else f", step {step}") + (f": {command}" if command else "")
 
 
 def _repository(instance: str) -> str:

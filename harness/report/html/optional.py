@@ -1,20 +1,16 @@
-"""Parts of a results document that only some runs have: failures, flags, the verifier of finished attempts.
-
-They are read from the document as it is written to disk, so that a report shows whatever a run recorded.
-"""
+"""Parts of a results document that only some runs have: bounds, and the verifier of finished attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from markupsafe import Markup
 
 from harness.report.html import svg
 from harness.report.html.text import count, percent
-from harness.report.schema import Results, Row
+from harness.report.schema import Results, Row, VerifierQuality
 from harness.report.stats import wilson_interval
 
 PLOT_HEIGHT = 260
@@ -38,78 +34,58 @@ class WhatItTakes:
     budgets: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Optional:
-    failures: Sequence[Mapping[str, Any]] = ()
-    flags: Sequence[Mapping[str, Any]] = ()
-    flag_columns: Sequence[str] = ()
-    verifier: Verifier | None = None
-    what_it_takes: WhatItTakes | None = None
-
-
-def optional_parts(results: Results) -> Optional:
-    document = results.model_dump()
-    flags = [flag for flag in document.get("flags") or () if isinstance(flag, dict)]
-    verifier = document.get("verifier")
-    points = document.get("what_it_takes") or ()
-    return Optional(
-        failures=document.get("failures") or (),
-        flags=flags,
-        flag_columns=list(dict.fromkeys(name for flag in flags for name in flag)),
-        verifier=None if verifier is None else _verifier(verifier),
-        what_it_takes=_what_it_takes(results, points, verifier) if points else None,
-    )
-
-
 def bounds_of(row: Row) -> str:
-    """Between what the count lies where verdicts are missing; empty where none is, or where it is not recorded."""
-    bounds, missing = getattr(row, "bounds", None), getattr(row, "missing", 0)
-    return f"{count(bounds[0])} to {count(bounds[1])} with the {missing} without verdict" if bounds and missing else ""
+    """Between what the count lies where verdicts are missing; empty where none is."""
+    if row.bounds is None:
+        return ""
+    return f"{count(row.bounds[0])} to {count(row.bounds[1])} with the {row.missing} without verdict"
 
 
-def _verifier(quality: Mapping[str, Any]) -> Verifier:
-    low, high = quality["auc_ci95"]
+def verifier(quality: VerifierQuality) -> Verifier:
+    low, high = quality.auc_ci95
     text = (
-        f"Held out over {quality['attempts']:,} attempts: AUC within a model {quality['auc']:.3f} "
-        f"[{low:.3f}, {high:.3f}], across models {quality['auc_across_models']:.3f}; Brier {quality['brier']:.3f} "
-        f"against {quality['brier_of_rates']:.3f} for predicting each model’s own rate."
+        f"Held out over {quality.attempts:,} attempts: AUC within a model {quality.auc:.3f} "
+        f"[{low:.3f}, {high:.3f}], across models {quality.auc_across_models:.3f}; Brier {quality.brier:.3f} "
+        f"against {quality.brier_of_rates:.3f} for predicting each model’s own rate."
     )
     across, up = svg.Axis(0, 1), svg.Axis(0, 1, span=float(PLOT_HEIGHT))
     parts = [*_frame(across, up, "P(resolved | signals)", as_percent=True)]
     parts.append(svg.line("0%", PLOT_HEIGHT, "100%", 0, "reference"))
     line: list[Point] = []
-    for part in quality["reliability"]:
-        least, most = wilson_interval(min(part["observed"] * part["n"], part["n"]), part["n"])
-        at = across.x(part["predicted"])
+    for part in quality.reliability:
+        least, most = wilson_interval(min(part.observed * part.n, part.n), part.n)
+        at = across.x(part.predicted)
         parts.append(svg.line(at, _y(up, least), at, _y(up, most), "whisker held"))
-        line.append((part["predicted"], part["observed"]))
+        line.append((part.predicted, part.observed))
     parts += _path(across, up, line, "curve k0")
-    for part in quality["reliability"]:
-        title = f"predicted {percent(part['predicted'])}, resolved {percent(part['observed'])} of {part['n']}"
-        parts.append(svg.marker("dot", across.x(part["predicted"]), _y(up, part["observed"]), "mark held", title))
+    for part in quality.reliability:
+        title = f"predicted {percent(part.predicted)}, resolved {percent(part.observed)} of {part.n}"
+        parts.append(svg.marker("dot", across.x(part.predicted), _y(up, part.observed), "mark held", title))
     drawing = svg.canvas(PLOT_HEIGHT, *parts, label="Reliability: share resolved over predicted probability")
-    return Verifier(text, tuple(quality["signals"]), drawing)
+    return Verifier(text, tuple(quality.signals), drawing)
 
 
-def _what_it_takes(
-    results: Results, points: Sequence[Mapping[str, Any]], verifier: Mapping[str, Any] | None
-) -> WhatItTakes:
+def what_it_takes(results: Results) -> WhatItTakes | None:
+    """None where nothing was simulated."""
+    points, quality = results.what_it_takes, results.verifier
+    if not points:
+        return None
     best = max((row.resolved for row in results.rows if row.kind == "single"), default=0.0)
-    heights = [point["resolved"] for point in points] + ([best] if best else [])
+    heights = [point.resolved for point in points] + ([best] if best else [])
     room = max(1.0, (max(heights) - min(heights)) * 0.08)
-    aucs = [point["auc"] for point in points] + ([verifier["auc"]] if verifier else [])
+    aucs = [point.auc for point in points] + ([quality.auc] if quality else [])
     across = svg.Axis(min(aucs), max(aucs) if max(aucs) > min(aucs) else min(aucs) + 0.1)
     up = svg.Axis(min(heights) - room, max(heights) + room, span=float(PLOT_HEIGHT))
     parts = [*_frame(across, up, "AUC of a simulated verifier", as_percent=False)]
     if best:
         parts.append(svg.line("0%", _y(up, best), "100%", _y(up, best), "reference"))
-    if verifier is not None:
-        at = across.x(verifier["auc"])
+    if quality is not None:
+        at = across.x(quality.auc)
         parts.append(svg.line(at, 0, at, PLOT_HEIGHT, "repeatable"))
         parts.append(svg.tag("text", "measured", x=at, y=-4, text_anchor="middle", class_="tick"))
-    budgets = sorted({point["budget"] for point in points})
+    budgets = sorted({point.budget for point in points})
     for k, budget in enumerate(budgets):
-        of_budget = sorted((point["auc"], point["resolved"]) for point in points if point["budget"] == budget)
+        of_budget = sorted((point.auc, point.resolved) for point in points if point.budget == budget)
         parts += _path(across, up, of_budget, f"curve k{k}")
         for auc, resolved in of_budget:
             title = f"AUC {auc:.2f}, at most {budget:g} × the best single’s cost: {count(resolved)} resolved"

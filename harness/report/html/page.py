@@ -11,7 +11,7 @@ from harness.report.html import charts
 from harness.report.html.assets import data_block, environment, heat, shell
 from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
 from harness.report.html.method import how_numbers_are_made
-from harness.report.html.optional import bounds_of, optional_parts
+from harness.report.html.optional import bounds_of, verifier, what_it_takes
 from harness.report.html.plane import cost_quality
 from harness.report.html.text import count, money, percent, signed
 from harness.report.schema import ClusterProfile, Group, Pair, Results
@@ -64,7 +64,8 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
         shading=_shading,
         ends=_ends(cells),
         failures=_failures(cells),
-        optional=optional_parts(results),
+        verifier=verifier(results.verifier) if results.verifier else None,
+        what_it_takes=what_it_takes(results),
         cells=data_block(_listed(cells, results, up)) if cells.facts else None,
         listed=len(cells.facts),
         run=run,
