@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.cells import PATCH_FILE, read_patch
-from harness.config import Config
+from harness.config import Config, explain
 from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.failures import failure_table
@@ -166,7 +167,13 @@ def results_again(path: Path) -> Results:
     from harness.pipeline import plan
 
     folder = RunFolder(path)
-    config = Config.model_validate(folder.frozen()["config"])
+    try:
+        config = Config.model_validate(folder.frozen()["config"])
+    except ValidationError as error:
+        raise InputError(
+            f"{path / 'run.yaml'}: of another version of polyswe ({explain(error)}); "
+            "'polyswe report --as-written' shows the results it wrote"
+        ) from error
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
         stored, struck = store.rows(), store.failures()
