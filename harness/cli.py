@@ -13,6 +13,7 @@ from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
+from harness.commands.report import report
 from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
@@ -31,6 +32,7 @@ app = typer.Typer(
 for command in (
     evaluate,
     replay,
+    report,
     figures,
     results,
     fit,

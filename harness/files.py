@@ -7,8 +7,11 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a crash leaves the old content or the new, never a part; on disk when this returns."""
+def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Write a file so that a crash leaves the old content or the new, never a part; on disk when this returns.
+
+    `durable=False` does not wait for the disk: for files that can be made again from others.
+    """
     make_folder(path.parent)
     data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -17,12 +20,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def make_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.instances import load_rows
+from harness.report.described import described
 from harness.report.results import PERMUTATIONS, Progress, build_results, silent
 from harness.report.schema import Results
 from harness.report.tables import write_results
@@ -40,6 +41,7 @@ def replay(
     auxiliary: Sequence[str | Path] = (),
     repeats_from: Sequence[str | Path] = (),
     null_sizes: Sequence[int] = (),
+    words: bool = True,
 ) -> Results:
     """Evaluate routing policies on recorded outcomes; the same arguments give the same numbers.
 
@@ -61,13 +63,15 @@ def replay(
         auxiliary: sources of runs that may inform difficulty and never enter the pool.
         repeats_from: sources of repeated runs of a model, see `harness.importers.repeats`.
         null_sizes: sizes of clusters to draw at random beside the policies' own.
+        words: keep each cluster's representative words and instances; without, the results hold numbers only.
 
     Raises:
         InputError: anything given that cannot be used.
         EnvironmentFault: no network where it is needed, or no embedder.
     """
     loaded = load_outcomes(outcome_sources, cache=cache)
-    statements = read_problem_statements(tasks, split=split)
+    rows = load_rows(str(tasks), split)
+    statements = problem_statements(rows, tasks)
     matrix, notes = outcome_matrix(loaded.runs, pool, list(statements), allow_faulty=allow_faulty)
     others = None
     told: list[str] = []
@@ -100,6 +104,16 @@ def replay(
         repeated=repeated,
         null_sizes=null_sizes,
     )
+    difficulty = {row["instance_id"]: str(row.get("difficulty") or "") for row in rows}
+    results = described(
+        results,
+        matrix,
+        {name: statements[name] for name in matrix.instances} if words else {},
+        {
+            "repository": [repository_of(name).replace("__", "/", 1) for name in matrix.instances],
+            "difficulty": [difficulty[name] for name in matrix.instances],
+        },
+    )
     if out is not None:
         write_outcomes_csv(matrix, out / "outcomes.csv")
         write_results(results, out)
@@ -125,7 +139,15 @@ def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[s
         InputError: no such file, damaged rows, duplicate ids, or instances without an issue text.
         EnvironmentFault: the hub cannot be reached.
     """
-    rows = load_rows(str(tasks), split)
+    return problem_statements(load_rows(str(tasks), split), tasks)
+
+
+def problem_statements(rows: Sequence[Mapping[str, Any]], tasks: str | Path) -> dict[str, str]:
+    """Issue text by instance id of a dataset's rows; `tasks` is its name in messages.
+
+    Raises:
+        InputError: see `read_problem_statements`.
+    """
     if not rows:
         raise InputError(f"tasks {tasks}: no instances in it; give the file of the dataset the outcomes are of")
     missing = [f"row {number}" for number, row in enumerate(rows, 1) if not _is_text(row.get("instance_id"))]

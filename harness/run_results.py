@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.cells import PATCH_FILE, read_patch
-from harness.config import Config
+from harness.config import Config, explain
 from harness.embeddings import embed_texts
 from harness.errors import InputError
 from harness.failures import failure_table
@@ -19,6 +20,7 @@ from harness.files import write_atomic
 from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
+from harness.report.described import described
 from harness.report.results import Results, build_results
 from harness.report.rows import bounded, make_row
 from harness.report.schema import Complementarity, Failure
@@ -62,6 +64,15 @@ def results_of_run(
     with Store(folder.store_path) as store:
         flagged = flagged_attempts(store.flags(), [row.cell for row in rows if row.state is State.GRADED])
     results = results.model_copy(update={"flagged": flagged, "notes": [*results.notes, *flag_notes(flagged)]})
+    results = described(
+        results,
+        matrix,
+        {instance.instance_id: instance.problem_statement for instance in dataset.instances},
+        {
+            "repository": [instance.repo for instance in dataset.instances],
+            "difficulty": [str(instance.row.get("difficulty") or "") for instance in dataset.instances],
+        },
+    )
     write_results(results, out)
     return results
 
@@ -160,7 +171,13 @@ def results_again(path: Path) -> Results:
     from harness.pipeline import plan
 
     folder = RunFolder(path)
-    config = Config.model_validate(folder.frozen()["config"])
+    try:
+        config = Config.model_validate(folder.frozen()["config"])
+    except ValidationError as error:
+        raise InputError(
+            f"{path / 'run.yaml'}: of another version of polyswe ({explain(error)}); "
+            "'polyswe report --as-written' shows the results it wrote"
+        ) from error
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
         stored, struck = store.rows(), store.failures()

@@ -67,6 +67,7 @@ def evaluate(
     verdict (not the models' fault, or the cost limit); 130: interrupted.
     """
     quiet_libraries()
+    from harness.commands.report import write_all
     from harness.config import find_config, load_config
     from harness.overrides import apply_overrides
     from harness.pipeline import evaluate as run
@@ -93,6 +94,7 @@ def evaluate(
     if end.results is not None:
         print(render_terminal(end.results))
         say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
+        say(f"report: {write_all(end.written_to, end.results)}")
     if end.missing:
         say(
             f"{len(end.missing)} of {len(end.rows)} cells have no verdict{f' ({end.stopped})' if end.stopped else ''}: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +39,9 @@ def replay(
         str | None,
         typer.Option(help="Sizes of random clusters to compare with, e.g. 120,80,… summing to all instances."),
     ] = None,
+    words: Annotated[
+        bool, typer.Option(help="Keep each cluster's representative words and instances in the results.")
+    ] = True,
 ) -> None:
     """What routing is worth on recorded outcomes: seconds, no Docker, no key.
 
@@ -49,21 +51,18 @@ def replay(
         --pool "opus medium" --pool "gemini 3 pro" --pool "4.5 sonnet"
     """
     quiet_libraries()
+    from harness.commands.report import write_all
     from harness.replay import replay as run
     from harness.report.tables import render_terminal
 
     results = run(
         outcomes, tasks, pool=pool, policies=policy or ["cluster", "auto"], folds=folds, repeats=repeats, seed=seed,
         embedder=embedder, out=out, show_bar=True, progress=say, auxiliary=auxiliary or (),
-        repeats_from=repeats_from or (), null_sizes=sizes_of(null_sizes),
+        repeats_from=repeats_from or (), null_sizes=sizes_of(null_sizes), words=words,
     )  # fmt: skip
     print(render_terminal(results))
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
-    if find_spec("matplotlib") is not None:
-        from harness.report.figures import write_figures
-
-        if written := write_figures(results, out / "figures"):
-            say(f"figures: {', '.join(str(path) for path in written)}")
+    say(f"report: {write_all(out, results)}")
 
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:

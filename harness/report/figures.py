@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
+from harness.report.plain_figures import draw_pairs, draw_rates, draw_shares
 from harness.report.schema import Results, Row
 from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
@@ -26,11 +27,11 @@ NAME_LENGTH = 34
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Write `cost-quality`, `clusters`, `reliability` and `what-it-takes` into `folder`, each as PNG and SVG.
+    """Write what the report draws, each as PNG and SVG: `rates`, `cost-quality`, `clusters`, `shares`, `pairs`,
+    `reliability` and `what-it-takes`.
 
-    Returns what was written.
-
-    A figure whose numbers are unknown (no costs, no clusters, no signals) is left out.
+    Returns what was written into `folder`. A figure whose numbers are unknown (no costs, no clusters, no signals) is
+    left out.
 
     Raises:
         EnvironmentFault: matplotlib is not installed.
@@ -42,8 +43,11 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     written: list[Path] = []
     with _style():
         drawn = {
+            "rates": draw_rates(results, _canvas),
             "cost-quality": _cost_quality(results),
             "clusters": _heatmap(results),
+            "shares": draw_shares(results, _canvas),
+            "pairs": draw_pairs(results, _canvas),
             "reliability": draw_reliability(results, *_canvas(4.5, 4.5)),
             "what-it-takes": draw_what_it_takes(results, *_canvas(6.5, 4)),
         }

@@ -231,6 +231,7 @@ class Laboratory:
                 cluster=k,
                 size=size,
                 rates=dict(zip(models, resolved[np.array(clusters) == k].mean(axis=0).round(9).tolist(), strict=True)),
+                instances=[self.outcomes.instances[i] for i in np.flatnonzero(np.array(clusters) == k)],
             )
             for k, size in enumerate(sizes)
             if size

@@ -139,6 +139,22 @@ class ClusterProfile(Part):
     cluster: int
     size: int
     rates: dict[str, float]
+    words: list[str] = []
+    """Words that set its issue texts apart from the other clusters' (see `harness.report.words`)."""
+    instances: list[str] = []
+    """Ids of its instances."""
+
+
+class Group(Part):
+    """Instances that share a repository or a difficulty, and what each model resolves of them. Only to read: policies
+    see neither."""
+
+    by: str
+    """What they share, e.g. "repository"."""
+    name: str
+    size: int
+    rates: dict[str, float]
+    """By model, over its known verdicts; models without one are left out."""
 
 
 class Failure(Part):
@@ -226,6 +242,8 @@ class Results(Part):
     """Beside the policies' own, where sizes were given."""
     clusters: list[ClusterProfile] = []
     """Of the first policy that has clusters, fitted on all instances."""
+    groups: list[Group] = []
+    """Breakdowns by repository and difficulty, where known."""
     failures: list[Failure] = []
     """Of live runs, how cells ended that have no plain verdict."""
     verifier: VerifierQuality | None = None

@@ -33,7 +33,8 @@ def test_every_figure_is_written_and_the_same_again(tmp_path: Path):
     document = Results.model_validate_json(results().to_json())
     written = write_figures(document, tmp_path / "a")
     assert sorted(path.name for path in written) == [
-        "clusters.png", "clusters.svg", "cost-quality.png", "cost-quality.svg", "reliability.png", "reliability.svg",
+        "clusters.png", "clusters.svg", "cost-quality.png", "cost-quality.svg", "pairs.png", "pairs.svg",
+        "rates.png", "rates.svg", "reliability.png", "reliability.svg", "shares.png", "shares.svg",
         "what-it-takes.png", "what-it-takes.svg",
     ]  # fmt: skip
     assert all(path.stat().st_size > 5000 for path in written)
@@ -44,7 +45,8 @@ def test_every_figure_is_written_and_the_same_again(tmp_path: Path):
 def test_unknown_costs_and_policies_without_clusters_leave_a_figure_out(tmp_path: Path):
     from harness.report.figures import write_figures
 
-    assert {path.stem for path in write_figures(results(cost=False), tmp_path)} == {"clusters"}
+    plain = {"pairs", "rates", "shares"}
+    assert {path.stem for path in write_figures(results(cost=False), tmp_path)} == {"clusters", *plain}
     assert {path.stem for path in write_figures(results(policies=("best-fixed",)), tmp_path)} == {
-        "cost-quality", "reliability", "what-it-takes"
+        "cost-quality", "reliability", "what-it-takes", *plain
     }  # fmt: skip

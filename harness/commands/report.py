@@ -1,0 +1,55 @@
+"""The report people read: `polyswe report`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+
+if TYPE_CHECKING:
+    from harness.report.schema import Results
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/sample.")],
+    as_written: Annotated[
+        bool, typer.Option("--as-written", help="Show the folder's results.json; compute nothing again.")
+    ] = False,
+) -> None:
+    """Write a folder's results.html again: one self-contained page, and a page for each cell of a run.
+
+    A run's numbers are computed again from its store, also while it is still running; a replay's are read from its
+    results.json and outcomes.csv.
+
+    Examples:
+
+        polyswe report results/sample
+
+        polyswe report results/replay-latest
+    """
+    quiet_libraries()
+    from harness.report.schema import read_results
+
+    folder = run if run.is_dir() else run.parent
+    if (folder / "outcomes.sqlite").is_file() and not as_written:
+        from harness.run_results import results_again
+
+        results = results_again(folder)
+    else:
+        results = read_results(run)
+    say(f"report: {write_all(folder, results)}")
+
+
+def write_all(folder: Path, results: Results) -> Path:
+    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the page's path."""
+    from harness.report.html import write_report
+
+    if find_spec("matplotlib") is not None:
+        from harness.report.figures import write_figures
+
+        write_figures(results, folder / "figures")
+    return write_report(folder, results, show_bar=True)

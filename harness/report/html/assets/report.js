@@ -1,0 +1,183 @@
+// tables that sort by any column; every heading is a button, so the keyboard works
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    head.setAttribute("aria-sort", "none");
+    button.addEventListener("click", () => {
+      const first = head.classList.contains("num") ? "descending" : "ascending";
+      const order = head.getAttribute("aria-sort") === first ? (first === "ascending" ? "descending" : "ascending") : first;
+      heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const rows = [...table.tBodies[0].rows].map((row) => [row.cells[column].dataset.v, row]);
+      rows.sort(([a], [b]) => (a === "" || b === "" ? (a === "") - (b === "") : sign * compare(a, b)));
+      table.tBodies[0].append(...rows.map(([, row]) => row));
+    });
+  });
+}
+function compare(a, b) {
+  return isNaN(a) || isNaN(b) ? String(a).localeCompare(String(b)) : a - b;
+}
+
+// the cells: filtered in memory, a page of them in the document; text only ever becomes text, never markup
+(() => {
+  const source = document.getElementById("cells-data");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  const form = document.getElementById("filters");
+  const table = document.getElementById("cells-table");
+  const pager = document.getElementById("pager");
+  const found = document.getElementById("found");
+  const PAGE = 60;
+  const [INSTANCE, MODEL, VERDICT, RESOLVED, EXIT, PAGE_THERE, COST, CALLS, SECONDS, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+  const solved = new Int32Array(data.instances.length);
+  const known = new Int32Array(data.instances.length);
+  for (const row of data.rows) {
+    if (row[RESOLVED] >= 0) known[row[INSTANCE]] += 1;
+    if (row[RESOLVED] === 1) solved[row[INSTANCE]] += 1;
+  }
+  const disagree = (row) => solved[row[INSTANCE]] > 0 && solved[row[INSTANCE]] < known[row[INSTANCE]];
+  const searched = data.rows.map((row) =>
+    `${data.instances[row[INSTANCE]]} ${data.models[row[MODEL]]} ${data.verdicts[row[VERDICT]]} ${data.exits[row[EXIT]]} ${row[FLAGS] ?? ""}`.toLowerCase());
+
+  const columns = [
+    ["instance", (row) => data.instances[row[INSTANCE]], (row) => data.instances[row[INSTANCE]]],
+    ["model", (row) => data.models[row[MODEL]], (row) => data.models[row[MODEL]]],
+    ["verdict", (row) => data.verdicts[row[VERDICT]], (row) => data.verdicts[row[VERDICT]]],
+    ["cost", (row) => row[COST], (row) => money(row[COST]), true],
+    ["calls", (row) => row[CALLS], (row) => text(row[CALLS]), true],
+    ["time", (row) => row[SECONDS], (row) => duration(row[SECONDS]), true],
+    ["resolved by", (row) => solved[row[INSTANCE]], (row) => `${solved[row[INSTANCE]]} of ${known[row[INSTANCE]]}`, true],
+    ["exit", (row) => data.exits[row[EXIT]], (row) => data.exits[row[EXIT]]],
+    ["flags", (row) => row[FLAGS] ?? "", (row) => row[FLAGS] ?? ""],
+  ].filter(([name, value]) => ["instance", "model"].includes(name) || data.rows.some((row) => value(row) !== null && value(row) !== ""));
+  const order = { column: null, sign: 1 };
+  let shown = [];
+  let page = 0;
+
+  const text = (value) => (value === null ? "–" : String(value));
+  const money = (value) => (value === null ? "–" : value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toPrecision(3)}`);
+  function duration(value) {
+    if (value === null) return "–";
+    return value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${String(Math.round(value % 60)).padStart(2, "0")} s`;
+  }
+
+  function choices(name, labels) {
+    const select = form.elements[name];
+    if (!labels || labels.length < 2) { select.closest("label").remove(); return; }
+    for (const [value, label] of labels) select.append(new Option(label, value));
+  }
+  const numbered = (names) => names.map((name, k) => [k, name]);
+  choices("model", numbered(data.models));
+  choices("verdict", numbered(data.verdicts));
+  choices("repository", numbered(data.repositories));
+  choices("cluster", data.of_cluster && [...new Set(data.of_cluster)].filter((k) => k >= 0).sort((a, b) => a - b).map((k) => [k, k]));
+
+  columns.forEach(([name, , , numeric], k) => {
+    const head = document.createElement("th");
+    const button = document.createElement("button");
+    head.scope = "col";
+    head.className = numeric ? "num" : "";
+    head.setAttribute("aria-sort", "none");
+    button.type = "button";
+    button.textContent = name;
+    head.append(button);
+    button.addEventListener("click", () => {
+      order.sign = order.column === k ? -order.sign : numeric ? -1 : 1;
+      order.column = k;
+      for (const other of head.parentNode.cells) other.setAttribute("aria-sort", "none");
+      head.setAttribute("aria-sort", order.sign > 0 ? "ascending" : "descending");
+      update();
+    });
+    table.tHead.rows[0].append(head);
+  });
+  if (data.folders) {
+    const head = document.createElement("th");
+    head.scope = "col";
+    head.textContent = "look at";
+    table.tHead.rows[0].append(head);
+  }
+
+  function update() {
+    const value = (name) => form.elements[name]?.value ?? "";
+    const words = value("text").toLowerCase().split(/\s+/).filter(Boolean);
+    const is = (name, actual) => value(name) === "" || Number(value(name)) === actual;
+    shown = [];
+    data.rows.forEach((row, k) => {
+      if (is("model", row[MODEL]) && is("verdict", row[VERDICT]) && is("repository", data.of_repository[row[INSTANCE]])
+        && is("cluster", data.of_cluster ? data.of_cluster[row[INSTANCE]] : -1)
+        && (!form.elements.disagree.checked || disagree(row)) && words.every((word) => searched[k].includes(word))) shown.push(row);
+    });
+    if (order.column !== null) {
+      const of = columns[order.column][1];
+      shown.sort((a, b) => (of(a) === null || of(b) === null ? (of(a) === null) - (of(b) === null) : order.sign * compare(of(a), of(b))));
+    } else if (data.disagreements_first) {
+      shown.sort((a, b) => disagree(b) - disagree(a));
+    }
+    page = 0;
+    draw();
+  }
+
+  function draw() {
+    const pages = Math.max(1, Math.ceil(shown.length / PAGE));
+    const resolved = shown.filter((row) => row[RESOLVED] === 1).length;
+    found.textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} cells, ${resolved.toLocaleString("en")} resolved`
+      + (data.clipped ? `; ${data.clipped.toLocaleString("en")} more are only in outcomes.csv` : "");
+    table.tBodies[0].replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map(drawn));
+    pager.hidden = pages === 1;
+    pager.querySelector("span").textContent = `page ${page + 1} of ${pages}`;
+    pager.firstElementChild.disabled = page === 0;
+    pager.lastElementChild.disabled = page === pages - 1;
+  }
+
+  function drawn(row) {
+    const line = document.createElement("tr");
+    for (const [name, , label, numeric] of columns) {
+      const cell = line.insertCell();
+      cell.textContent = label(row);
+      if (numeric) cell.className = "num";
+      if (!["instance", "model", "verdict"].includes(name)) cell.dataset.name = name;
+      if (name === "flags") cell.className = "unknown";
+      if (name === "verdict") cell.className = ["unknown", "bad", "good"][row[RESOLVED] + 1];
+    }
+    if (data.folders) {
+      const cell = line.insertCell();
+      cell.className = "files";
+      if (row[PAGE_THERE]) {
+        const instance = data.folders.instances[row[INSTANCE]] ?? data.instances[row[INSTANCE]];
+        const place = `${data.folders.root}${encodeURIComponent(instance)}/${encodeURIComponent(data.folders.models[row[MODEL]])}/cell.html`;
+        for (const [part, name] of [["patch", "patch"], ["tests", "tests"], ["trajectory", "steps"]]) {
+          const link = document.createElement("a");
+          link.href = `${place}#${part}`;
+          link.textContent = name;
+          cell.append(link);
+        }
+      }
+    }
+    return line;
+  }
+
+  for (const button of document.querySelectorAll("[data-cluster]")) {
+    if (!form.elements.cluster) break;
+    button.addEventListener("click", () => {
+      form.reset();
+      form.elements.cluster.value = button.dataset.cluster;
+      update();
+      document.getElementById("cells").scrollIntoView();
+    });
+  }
+  pager.addEventListener("click", (event) => {
+    const step = Number(event.target.dataset.step);
+    if (step) { page += step; draw(); }
+  });
+  form.addEventListener("input", update);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  table.hidden = false;
+  update();
+})();

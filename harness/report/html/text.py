@@ -1,0 +1,75 @@
+"""Numbers and names as the report shows them, and text from outside made harmless to look at."""
+
+from __future__ import annotations
+
+import re
+
+NONE = "–"
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_REORDERING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that make text read in another order than it is written (CVE-2021-42574)."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def count(value: float) -> str:
+    """Whole where it is whole: 372, 371.6."""
+    return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    text = count(abs(value))
+    return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return NONE if value is None else f"{value * 100:.{digits}f}\u202f%"
+
+
+def money(value: float | None) -> str:
+    """US dollars with three digits that say something."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "$0"
+    return f"${value:,.0f}" if value >= 1000 else f"${value:.2f}" if value >= 1 else f"${value:#.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def shortened(name: str, length: int = 34) -> str:
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+
+
+def plain(text: str) -> str:
+    """Text of a model or a test as it may be shown: no terminal codes, control and reordering characters spelled out.
+
+    Escaping for HTML is the template's part and comes on top.
+    """
+    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROL.sub(lambda match: f"␀{ord(match.group()):02x}", text)
+    text = _REORDERING.sub(lambda match: f"⟦U+{ord(match.group()):04X}⟧", text)
+    return _SURROGATE.sub("�", text)
+
+
+def clipped(text: str, length: int) -> str:
+    """The start and the end of a long text, with what is left out between them said."""
+    if len(text) <= length:
+        return text
+    head, tail = length * 2 // 3, length // 3
+    left_out = len(text) - head - tail
+    return f"{text[:head]}\n\n[… {left_out:,} characters left out; they are in the file …]\n\n{text[-tail:]}"

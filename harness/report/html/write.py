@@ -1,0 +1,82 @@
+"""Writing a folder's report: `results.html`, and a page beside each cell's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from harness.errors import InputError
+from harness.files import write_atomic
+from harness.grading import slug
+from harness.report.html.cell_page import CellView, Sibling, cell_page
+from harness.report.html.cells import CellFacts, Cells, load_cells
+from harness.report.html.page import render_page
+from harness.report.schema import Results, read_results
+from harness.store import Cell
+
+REPORT = "results.html"
+
+
+def write_report(folder: Path, results: Results | None = None, *, show_bar: bool = False) -> Path:
+    """Write `results.html` into a folder of results, and the pages of a run's cells that are missing or out of date.
+
+    Args:
+        folder: of a run, its `selection/`, or a replay.
+        results: what to show; None reads the folder's results.json.
+        show_bar: draw a progress bar for the cells' pages, when it takes long.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        InputError: no results there, or a damaged file.
+    """
+    document = results or read_results(folder)
+    cells = load_cells(folder)
+    up = "" if cells.run is None or cells.run.path == folder else "../"
+    write_atomic(folder / REPORT, render_page(document, cells, _frozen(cells), up))
+    for view, place in tqdm(
+        list(_views(cells)),
+        desc="pages of cells",
+        unit="cell",
+        delay=2,
+        leave=False,
+        disable=None if show_bar else True,
+    ):
+        page = cell_page(view, place)
+        if page is not None:
+            # a page can be drawn again from the files beside it: it need not survive a power cut
+            write_atomic(place / "cell.html", page, durable=False)
+    return folder / REPORT
+
+
+def _frozen(cells: Cells) -> dict[str, Any]:
+    """A run's frozen configuration; recorded outcomes have none."""
+    if cells.run is None:
+        return {}
+    try:
+        return cells.run.frozen()
+    except InputError:
+        return {}
+
+
+def _views(cells: Cells) -> Iterator[tuple[CellView, Path]]:
+    """Every cell that has a folder, with the same instance's other cells."""
+    if cells.run is None:
+        return
+    by_instance: dict[str, list[tuple[CellFacts, Path]]] = {}
+    for fact in cells.facts:
+        place = cells.run.cell_dir(Cell(fact.instance, fact.model))
+        if place.is_dir():
+            by_instance.setdefault(fact.instance, []).append((fact, place))
+    for found in by_instance.values():
+        for fact, place in found:
+            others = tuple(
+                Sibling(other.model, slug(other.model), other.verdict, other.resolved)
+                for other, _ in found
+                if other is not fact
+            )
+            yield CellView(fact, others), place
