@@ -14,6 +14,7 @@ from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
 from harness.commands.replay import figures, replay
 from harness.commands.router import fit, route
+from harness.commands.submit import submit
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ for command in (
     results,
     fit,
     route,
+    submit,
     doctor,
 ):
     app.command()(command)

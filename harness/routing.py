@@ -56,6 +56,7 @@ def fit_router(
                 "outcomes": [str(source) for source in outcomes],
                 "tasks": tasks,
                 "instances": len(matrix),
+                "instance_ids": list(matrix.instances),
                 "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "polyswe": version("polyswe"),
                 "notes": [*loaded.notes, *notes],
