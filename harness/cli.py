@@ -9,6 +9,7 @@ import sys
 import typer
 
 from harness.commands.common import say
+from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
@@ -36,6 +37,7 @@ for command in (
     fit,
     route,
     submit,
+    compare,
     doctor,
 ):
     app.command()(command)
