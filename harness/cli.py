@@ -13,6 +13,8 @@ from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
+from harness.commands.onboard import onboard
+from harness.commands.pool import pool
 from harness.commands.replay import figures, replay
 from harness.commands.router import fit, route
 from harness.commands.submit import submit
@@ -38,6 +40,8 @@ for command in (
     route,
     submit,
     compare,
+    onboard,
+    pool,
     doctor,
 ):
     app.command()(command)
