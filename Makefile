@@ -13,7 +13,7 @@ TASKS    ?= SWE-bench/SWE-bench_Verified
 POOL     ?= opus 4.5 medium,gemini 3 pro,claude 4.5 sonnet (20250929)
 comma    := ,
 
-.PHONY: help setup engine evaluate replay test bench lint doctor clean distclean
+.PHONY: help setup engine evaluate replay regression test bench lint doctor clean distclean
 
 help: ## list the targets
 	@echo "polyswe: does routing beat your best single model? Targets:"
@@ -38,6 +38,10 @@ evaluate: setup engine ## run a benchmark end to end (the embedded sample, or CO
 
 replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, POOL; no Docker)
 	@$(BIN)/polyswe replay "$(OUTCOMES)" --tasks "$(TASKS)" --pool "$(subst $(comma)," --pool ",$(POOL))" $(ARGS)
+
+regression: setup ## what changed from BASE=run to NEW=run, exit code 1 for a regression (or ARGS='--fail-if …')
+	@test -n "$(BASE)" -a -n "$(NEW)" || { echo "polyswe: say which: make regression BASE=results/before NEW=results/after" >&2; exit 2; }
+	@$(BIN)/polyswe compare "$(BASE)" "$(NEW)" $(ARGS)
 
 test: setup engine ## the whole test suite, on a real engine
 	@$(BIN)/python -m pytest $(ARGS)

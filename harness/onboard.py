@@ -3,6 +3,10 @@
 The instances are spread over the clusters in proportion to their size, and within a cluster the most informative come
 first (Fisher information under the reference runs' item-response model, see `router.few_labels`). The rate is not that
 of the labelled instances, which are harder to predict than most, but the estimate for all of them.
+
+Over the 39 recorded runs of mini-SWE-agent on SWE-bench Verified, each in turn the newcomer to the others, the estimate
+from 20, 40 and 80 labels is off by 5.8, 4.1 and 2.9 points on average, and the 95 % interval holds the truth in 82-85 %
+of them (that of a cluster in 94 %): the prior expects an able newcomer, so weak ones look better than they are.
 """
 
 from __future__ import annotations

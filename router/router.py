@@ -48,7 +48,7 @@ class Route:
     cost_usd: float | None
     """its expected cost, None when unknown"""
     scores: tuple[ModelEstimate, ...]
-    """every model, best first; the first is the chosen one"""
+    """every model that may be chosen, best first; the first is the chosen one"""
     cluster: int | None
     """the text's cluster, None for policies without clusters"""
     reason: str
@@ -120,7 +120,11 @@ class Router:
         rows = zip(choices, self.policy.scores(X), self.policy.costs(X), explanations, strict=True)
         routes = []
         for choice, scores, costs, why in rows:
-            order = _ranking(int(choice), scores, costs, weight)
+            order = [
+                model
+                for model in _ranking(int(choice), scores, costs, weight)
+                if self.models[model].name not in exclude
+            ]
             ranked = tuple(self._estimate(model, scores[model], costs[model]) for model in order)
             best = ranked[0]
             routes.append(

@@ -79,13 +79,15 @@ def test_a_real_drop_closes_the_gate_and_lists_what_was_lost(make_run: MakeRun, 
 
 
 def test_what_rerunning_would_show_is_no_regression() -> None:
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(0)
     ability = np.clip(rng.normal(0.7, 0.5, 400), 0, 1)
+    nothing, names = np.full(400, np.nan), [str(k) for k in range(400)]
     closed = 0
-    for _ in range(40):
+    for _ in range(300):
         first, second = (rng.random(400) < ability).astype(float), (rng.random(400) < ability).astype(float)
-        closed += bool(broken(["any regression"], compared(side(first[:, None]), side(second[:, None]))))
-    assert closed <= 3  # a one-sided test at 2.5 %
+        sides = Outcomes(first, nothing, nothing), Outcomes(second, nothing, nothing)
+        closed += judged([compare_pair("m", names, *sides, BUILT_IN)])[0].judgement == "regression"
+    assert closed <= 15  # the level is 2.5 % on this side: 7.5 expected
 
 
 def test_many_flips_with_equal_totals_are_told_apart_from_quality() -> None:
@@ -244,7 +246,7 @@ def test_names_of_the_user_are_matched_and_conflicts_told() -> None:
     [
         ("claude 4.5 opus medium", "claude 4.5 opus (high", "within noise"),
         ("claude 4.5 sonnet (20250929", "claude 4.5 sonnet (high", "within noise"),
-        ("gpt-5 mini (2025", "GPT-5 Mini", "within noise"),
+        ("gpt-5 mini (2025", "GPT-5 Mini", "unclear"),
         ("glm-4.6", "glm-5 (high", "improvement"),
         ("gpt-5.2 (2025-12-11) (high", "gpt-5 nano", "regression"),
     ],

@@ -57,3 +57,18 @@ def test_a_pool_in_another_order_is_refused(router: Router, word_embedder) -> No
 def test_an_unfitted_policy_is_refused(word_embedder) -> None:
     with pytest.raises(PolicyNotFittedError, match="'cluster' is not fitted"):
         Router(make_policy("cluster"), ["a"], word_embedder)
+
+
+def test_an_excluded_model_is_replaced_by_the_next_best_without_fitting_again(router: Router) -> None:
+    before = router.route(TEXTS[:2])
+    without = router.route(TEXTS[:2], exclude=["writer"])
+    assert [route.model for route in before] == ["writer", "diver"]
+    assert [route.model for route in without] == ["diver", "diver"]
+    assert all(estimate.model != "writer" for route in without for estimate in route.scores)
+    assert router.route(TEXTS[:2]) == before
+    # λ = ∞ still means the cheapest, of those that are left
+    assert router.route(TEXTS[0], float("inf"), exclude=["diver"]).model in ("writer", "novice")
+    with pytest.raises(ValueError, match="cannot exclude huge"):
+        router.route(TEXTS[0], exclude=["huge"])
+    with pytest.raises(ValueError, match="every model"):
+        router.route(TEXTS[0], exclude=["writer", "diver", "novice"])
