@@ -11,9 +11,11 @@ ARGS   ?=
 OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
 TASKS    ?= SWE-bench/SWE-bench_Verified
 POOL     ?= opus 4.5 medium,gemini 3 pro,claude 4.5 sonnet (20250929)
+# moments at which test-full kills
+KILL_SEEDS ?= 0 1 2
 comma    := ,
 
-.PHONY: help setup engine evaluate replay regression test bench lint doctor clean distclean
+.PHONY: help setup engine evaluate replay regression test test-full coverage mutate bench lint doctor clean distclean
 
 help: ## list the targets
 	@echo "polyswe: does routing beat your best single model? Targets:"
@@ -45,6 +47,17 @@ regression: setup ## what changed from BASE=run to NEW=run, exit code 1 for a re
 
 test: setup engine ## the whole test suite, on a real engine
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-full: setup engine ## the suite with 50 kills and the fault matrix, three times in a row (KILL_SEEDS='0 1 2')
+	@$(BIN)/python -m pytest --ignore=tests/harness/test_kills.py --ignore=tests/harness/test_fault_matrix.py $(ARGS)
+	@for seed in $(KILL_SEEDS); do POLYSWE_KILLS=50 POLYSWE_KILL_SEED=$$seed \
+		$(BIN)/python -m pytest -s tests/harness/test_kills.py tests/harness/test_fault_matrix.py || exit 1; done
+
+coverage: setup engine ## lines of harness and agents that the tests run, processes included
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html:build/coverage $(ARGS)
+
+mutate: setup engine ## break key lines one by one and see that tests notice
+	@$(BIN)/python tests/mutate.py $(ARGS)
 
 bench: setup engine ## speed figures as ratios side by side
 	@$(BIN)/python tests/bench/grading.py $(ARGS)

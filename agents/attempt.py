@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -29,7 +30,7 @@ class Attempt:
     patch: str
     """The submission; empty unless `exit_status` is Submitted."""
     exit_status: str
-    """Submitted, LimitsExceeded, TimeExceeded, RepeatedFormatError, ContextWindowExceededError or
+    """Submitted, LimitsExceeded, TimeExceeded, DiskLimitExceeded, RepeatedFormatError, ContextWindowExceededError or
     ContentPolicyViolationError. Attempts attached to an error bear the error's class name (no outcome)."""
     cost_usd: float
     api_calls: int
@@ -48,6 +49,8 @@ class Attempt:
     """Work in the container that was never submitted (a limit struck first). Kept for the record, not a submission."""
     scripted: bool
     """Produced by a scripted stand-in, not by a language model."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Signals that only the living container could give, such as `neighbour_tests_passed`."""
 
 
 def paid_in(trajectory: Path) -> float:

@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,7 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.capture import Captured, run_captured
-from agents.errors import ContainerError
+from agents.disk import DISK_WATCH
+from agents.errors import ContainerError, DiskLimitError
+from agents.history import CUT, LINKED_WORKTREE, NO_COMMIT
+from agents.limits import ContainerLimits
+from agents.processes import COMMAND, FIRST, KILL
 from agents.watch import Watch
 
 logger = logging.getLogger("polyswe.agents")
@@ -24,6 +29,13 @@ SUBMIT_MARKER = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 
 _GRACE_SECONDS = 15
 """How much longer than the command's own timeout the docker client may take."""
+
+_UNSWEPT = 254
+"""Exit code of a command that could not be ended, or not be started for want of processes."""
+_NO_EXEC = re.compile(
+    r"OCI runtime exec failed.*(temporarily unavailable|cannot allocate memory|EAGAIN|signal: killed|EOF)"
+)
+"""What the engine says when a container is so full of processes that none fits in."""
 
 _ENGINE_TROUBLE = re.compile(
     r"No such container|is not running|is paused|Cannot connect to the Docker daemon|error during connect"
@@ -50,11 +62,8 @@ _SAFE_DIRECTORY = [
 ]
 """The repository may belong to another user than the one who runs git."""
 
-_KILL_BY_TAG = r"""
-for process in /proc/[0-9]*; do
-    if tr '\0' '\n' < "$process/environ" 2>/dev/null | grep -qx "$1"; then kill -9 "${process#/proc/}"; fi
-done 2>/dev/null
-"""
+_no_unreachable: set[str] = set()
+"""Images whose repositories were counted and hold nothing that HEAD does not reach."""
 
 
 class ContainerConfig(BaseModel):
@@ -76,18 +85,16 @@ class ContainerConfig(BaseModel):
     """Seconds after which a command is killed."""
     network: str = "none"
     """Docker network. `none`: the fix of a public issue is only a download away."""
-    memory: str | None = None
-    """Memory limit, such as `8g`. None means no limit."""
-    cpus: float | None = Field(default=None, gt=0)
-    """CPU limit. None means no limit."""
-    pids_limit: int | None = Field(default=4096, gt=0)
-    """Limit of processes and threads, against fork bombs. None means no limit."""
+    limits: ContainerLimits = ContainerLimits()
+    """What the container may take of the machine."""
+    hide_later_history: bool = True
+    """Whether commits, refs and objects that HEAD does not reach are removed before anything else happens."""
     pull: Literal["missing", "never"] = "missing"
     """Whether an image that is not on this machine is fetched."""
     start_timeout: float = Field(default=600, gt=0)
     """Seconds until the container must run, fetching the image included."""
-    lifetime: str = "24h"
-    """The container ends itself after this long (sleep's format), should nobody remove it."""
+    lifetime_seconds: int = Field(default=86_400, gt=0)
+    """The container ends itself after this long, should nobody remove it."""
     max_output_bytes: int = Field(default=10_000_000, gt=0)
     """Bytes of one command's output that are kept, half from its head and half from its tail."""
     executable: str = "docker"
@@ -97,9 +104,10 @@ class ContainerConfig(BaseModel):
 class Container:
     """An environment of mini-swe-agent (its Environment protocol), also a context manager.
 
-    Differences from upstream's DockerEnvironment: a command that times out is killed inside the container; output is
-    bounded and keeps its line ends (a patch of a CRLF file stays applicable); the engine's failures raise
-    ContainerError and are not shown to the model as its command's output; clean-up is synchronous and certain.
+    Differences from upstream's DockerEnvironment: what lies after the base commit is gone; the container is limited and
+    cannot be ended from inside; a command that times out is killed with everything it has started; output is bounded
+    and keeps its line ends (a patch of a CRLF file stays applicable); the engine's failures raise ContainerError and
+    are not shown to the model as its command's output; clean-up is synchronous and certain.
     """
 
     def __init__(self, config: ContainerConfig, watch: Watch | None = None) -> None:
@@ -107,6 +115,8 @@ class Container:
         self.watch = watch or Watch()
         self.name = f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
+        self.overflowed = False
+        self._removing = threading.Lock()
         self._commands = 0
 
     def __enter__(self) -> Container:
@@ -117,26 +127,47 @@ class Container:
         self.cleanup()
 
     def start(self) -> None:
-        """Start the container and note the base commit. Raises ContainerError; nothing is left behind then."""
+        """Start the container, hide what came after the base commit, and note that commit.
+
+        Raises ContainerError; nothing is left behind then.
+        """
         try:
             self._run_container()
-            done = self._exec(["git", "-C", self.config.cwd, "rev-parse", "HEAD"], timeout=60, options=_SAFE_DIRECTORY)
-            if done.returncode == 0:
-                self.base_commit = done.text.strip()
-            else:  # no repository, which is the image's affair, or no container, which is ours
-                self._check_running()
+            self._cut_history()
+            DISK_WATCH.add(self)
         except BaseException:
             self.cleanup()
             raise
 
+    def _cut_history(self) -> None:
+        config = self.config
+        known = "known" if config.image in _no_unreachable else "cut"
+        mode = known if config.hide_later_history else "keep"
+        done = self._exec(["sh", "-c", CUT, "sh", config.cwd, mode], timeout=600, options=_SAFE_DIRECTORY)
+        lines = done.text.split()
+        if done.returncode == 0:
+            self.base_commit = lines[0]
+            if mode == "cut" and "dirty" not in lines:
+                _no_unreachable.add(config.image)
+            return
+        self._check_running()
+        if done.returncode == NO_COMMIT or not config.hide_later_history:
+            return  # no repository, which is the image's affair
+        words = "it is a linked worktree" if done.returncode == LINKED_WORKTREE else done.text.strip()[-200:]
+        raise ContainerError(
+            f"image {config.image}: commits after the base commit could not be hidden in {config.cwd} "
+            f"({' '.join(words.split()) or f'git ended with {done.returncode}'}); "
+            "mend the image or set agent.hide_later_history: false"
+        )
+
     def _run_container(self) -> None:
         config = self.config
-        limits = {"--memory": config.memory, "--cpus": config.cpus, "--pids-limit": config.pids_limit}
-        command = [config.executable, "run", "-d", "--rm", "--init", "--name", self.name]
-        command += ["--network", config.network, "--pull", config.pull, "-w", config.cwd]
-        command += [part for flag, value in limits.items() if value is not None for part in (flag, str(value))]
+        # the log driver: whatever a process writes to the first one's output would grow without bound on the host
+        command = [config.executable, "run", "-d", "-i", "--rm", "--init=false", "--log-driver", "none"]
+        command += ["--name", self.name, "--network", config.network, "--pull", config.pull, "-w", config.cwd]
+        command += config.limits.options()
         command += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
-        command += ["--entrypoint", "sleep", config.image, config.lifetime]
+        command += ["--entrypoint", "bash", config.image, "-c", FIRST, "bash", str(config.lifetime_seconds)]
         logger.debug("starting container: %s", shlex.join(command))
         try:
             done = _client(command, config.start_timeout)
@@ -159,20 +190,29 @@ class Container:
         self._commands += 1
         tag = f"POLYSWE_COMMAND={self._commands}"
         env = [part for key, value in self.config.env.items() for part in ("-e", f"{key}={value}")]
+        command = ["bash", "-c", COMMAND, "bash", f"{limit:.2f}", f"{limit * 100:.0f}", tag]
         started = time.monotonic()
         try:
             done = self._exec(
-                ["timeout", "-s", "KILL", f"{limit:.1f}", *self.config.interpreter, action["command"]],
+                [*command, *self.config.interpreter, action["command"]],
                 timeout=limit + _GRACE_SECONDS,
                 options=["-w", cwd or self.config.cwd, "-e", tag, *env],
             )
         except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
             return _failed("", f"The command could not be run: {error}", type(error).__name__)
+        overdue = time.monotonic() - started >= limit
+        if done.returncode is None:  # what holds the output open, or has stopped the command's own end
+            done_killing = self._exec(["bash", "-c", KILL, "bash", tag], timeout=30)
+            if done_killing.returncode != 0:
+                self._kill_everything()
+            return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
+        if done.returncode == _UNSWEPT or (done.returncode and _NO_EXEC.search(done.text[-2000:])):
+            self._kill_everything()
+            told = f"The command was killed after {limit:g} seconds" if overdue else "The command could not run"
+            return _failed(done.text, f"{told}. All processes in the container were ended.", "TimeoutExpired")
         if done.returncode != 0:
             self._check_engine(done)
-        if done.returncode is None or (done.returncode in (124, 137) and time.monotonic() - started >= limit):
-            # `timeout` kills its process group; what has left the group still carries the tag in its environment.
-            self._exec(["sh", "-c", _KILL_BY_TAG, "sh", tag], timeout=30)
+        if done.returncode == 137 and overdue:
             return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
         if not done.complete and done.text.lstrip().startswith(SUBMIT_MARKER):
             return _failed(done.text, "The submission was refused because it is too large.", "ValueError")
@@ -192,9 +232,11 @@ class Container:
 
     def cleanup(self) -> None:
         """Remove the container, at once and certainly. Safe to call again and when it was never started."""
+        DISK_WATCH.discard(self)
         command = [self.config.executable, "rm", "-f", "-v", self.name]
         try:
-            done = _client(command, 120)
+            with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
+                done = _client(command, 120)
         except (OSError, subprocess.TimeoutExpired) as error:
             logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
             return
@@ -210,6 +252,20 @@ class Container:
             "environment_type": f"{type(self).__module__}.{type(self).__name__}",
         }
         return {"info": {"config": config}}
+
+    def overflow(self) -> None:
+        """End the container, which has written more than it may; the command at work raises DiskLimitError."""
+        self.overflowed = True
+        self.cleanup()
+
+    def _kill_everything(self) -> None:
+        """End all processes from outside, when there is no room or no time to do so from inside; files stay."""
+        try:
+            done = _client([self.config.executable, "restart", "-t", "0", self.name], 120)
+        except subprocess.TimeoutExpired:
+            raise ContainerError(f"container {self.name} could not be restarted: the Docker engine is slow") from None
+        if done.returncode:
+            self._check_running()
 
     def _check_finished(self, output: dict[str, Any]) -> None:
         """As upstream: a successful command whose first line is the marker submits the rest of its output."""
@@ -227,6 +283,8 @@ class Container:
             self._check_running()
 
     def _check_running(self) -> None:
+        if self.overflowed:
+            raise DiskLimitError(f"more than {self.config.limits.disk_gb:g} GB were written")
         inspect = [self.config.executable, "inspect", "-f", "{{.State.Running}}", self.name]
         state = run_captured(inspect, timeout=60, max_bytes=10_000)
         if state.returncode or state.text.strip() != "true":

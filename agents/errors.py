@@ -31,6 +31,10 @@ class ContainerError(AgentError):
     """The agent's container could not be started or has gone: image missing, engine unreachable, out of memory."""
 
 
+class DiskLimitError(AgentError):
+    """The agent wrote more than its container may hold: the model's failure, of which the loop makes an exit status."""
+
+
 class PlaybookError(AgentError):
     """A scripted stand-in's playbook is not well-formed."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.environment import Container
-from agents.errors import ProviderError
+from agents.errors import DiskLimitError, ProviderError
 from agents.model import PoolModel
 from agents.pool import redact, secrets
 from agents.quiet import load_minisweagent
@@ -37,6 +37,8 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
             return messages
         except OutOfTimeError:
             raise _exit("TimeExceeded") from None
+        except DiskLimitError as error:
+            raise _exit("DiskLimitExceeded", str(error)) from None
         except ProviderError as error:
             if error.kind not in MODEL_FAILURES:
                 raise
@@ -56,7 +58,10 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         """As upstream, but all or nothing: a reader (or a crash) never meets half a trajectory."""
         data = self.serialize(*extra_dicts)
         if path:
-            text = redact(json.dumps(data, indent=2), secrets(self.model.pool))
+            # indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower, and
+            # a long conversation is written twice a step
+            finished = bool(self.messages) and self.messages[-1].get("role") == "exit"
+            text = redact(json.dumps(data, indent=2 if finished else None), secrets(self.model.pool))
             partial = path.with_suffix(".tmp")
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)

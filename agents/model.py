@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from agents.budget import Budget, Call
 from agents.errors import ProviderError
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
 from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
@@ -47,25 +49,38 @@ class Usage:
 class PoolModel(LitellmModel):  # type: ignore[misc]
     """Upstream's LitellmModel with our retries, prices and redaction; parsing and formats stay upstream's."""
 
-    def __init__(self, pool: ModelConfig, retry: RetryConfig, watch: Watch, **upstream: Any) -> None:
+    def __init__(
+        self,
+        pool: ModelConfig,
+        retry: RetryConfig,
+        watch: Watch,
+        *,
+        budget: Budget | None = None,
+        on_call: Callable[[Call], None] | None = None,
+        **upstream: Any,
+    ) -> None:
         """`upstream`: arguments of LitellmModelConfig other than the model's name and registry; the entry's own
-        `model_kwargs` go before its `model_kwargs`."""
+        `model_kwargs` go before its `model_kwargs`. `budget` is asked before every request, and `on_call` told of
+        every request that has ended before anything is done with its reply."""
         upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
         self.pool = pool
         self.retry = retry
         self.watch = watch
         self.usage = Usage()
+        self.budget = budget or Budget()
+        self.on_call = on_call
+        self._last_cost = 0.0
         self.prices = prices(pool)
         if is_loopback(pool.api_base):
             bypass_proxy_for_loopback()
 
     def query(self, messages: list[dict[str, Any]], **kwargs: Any) -> dict[str, Any]:
-        """One answered call. Raises FormatError (billed), ProviderError, MissingKeyError, OutOfTimeError."""
+        """One answered call. Raises FormatError (billed), ProviderError, MissingKeyError, OutOfTimeError, and
+        BudgetSpentError when the run may not spend any more."""
         prepared = self._prepare_messages_for_api(messages)
-        send = partial(self._send, prepared, kwargs)
-        response = call_with_retries(send, self.retry, pause=self.watch.pause)
-        bill = self._charge(response, prepared)
+        send = partial(self._metered, prepared, kwargs)
+        response, bill = call_with_retries(send, self.retry, pause=self.watch.pause)
         record = {"response": response.model_dump(mode="json"), **bill, "timestamp": time.time()}
         try:
             actions = self._parse_actions(response)
@@ -75,6 +90,55 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         message: dict[str, Any] = response.choices[0].message.model_dump(mode="json")
         message["extra"] = {"actions": actions, **record}
         return message
+
+    def _metered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """One request within the budget, charged and told."""
+        # a conversation grows: its next call costs about what its last one did, or more
+        estimate = self._last_cost or self.prices.input * sum(len(str(m.get("content") or "")) for m in messages) / 4
+        waiting = time.monotonic()
+        self.budget.reserve(estimate)
+        self.watch.excuse(time.monotonic() - waiting)
+        before, started_at, started = replace(self.usage), time.time(), time.monotonic()
+        seconds, failure = 0.0, "unknown"
+        try:
+            try:
+                response = self._send(messages, kwargs)
+            finally:
+                seconds = time.monotonic() - started
+            bill = self._charge(response, messages)
+            failure = ""
+            return response, bill
+        except ProviderError as error:
+            failure = error.kind
+            raise
+        except OutOfTimeError:
+            failure = "timeout"
+            raise
+        finally:
+            used = self.usage
+            cost = used.cost_usd - before.cost_usd
+            self._last_cost = cost or self._last_cost
+            self.budget.settle(estimate, cost)
+            if self.on_call is not None:
+                self.on_call(
+                    Call(
+                        started_at=started_at,
+                        seconds=seconds,
+                        prompt_tokens=used.prompt_tokens - before.prompt_tokens,
+                        cached_tokens=used.cached_tokens - before.cached_tokens,
+                        completion_tokens=used.completion_tokens - before.completion_tokens,
+                        cost_usd=cost,
+                        estimated=used.estimated_calls > before.estimated_calls,
+                        failure=failure,
+                    )
+                )
+
+    def ask(self, question: str) -> str:
+        """The text of one answered call without tools, charged like any other. Raises as `query` does."""
+        messages = [{"role": "user", "content": question}]
+        send = partial(self._metered, messages, {"tool_choice": "none"})
+        response, _ = call_with_retries(send, self.retry, pause=self.watch.pause)
+        return str(response.choices[0].message.content or "")
 
     def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> Any:
         """One request. Raises ProviderError with a redacted message, and counts it."""

@@ -7,18 +7,22 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError, AgentFaultError
+from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
+from agents.signals import run_neighbour_tests
 from agents.watch import Watch
 
 if TYPE_CHECKING:
@@ -51,18 +55,19 @@ class AgentConfig(BaseModel):
     """The repository inside the container."""
     network: str = "none"
     """Docker network of the container."""
-    memory: str | None = None
-    """Memory limit of the container, such as `8g`. None means no limit."""
-    cpus: float | None = Field(default=None, gt=0)
-    """CPU limit of the container. None means no limit."""
-    pids_limit: int | None = Field(default=4096, gt=0)
-    """Limit of processes in the container. None means no limit."""
+    limits: ContainerLimits = ContainerLimits()
+    """What the container may take of the machine."""
+    hide_later_history: bool = True
+    """Whether commits, refs and objects after the base commit are removed before the agent starts. The image that is
+    graded stays as it is."""
     pull: Literal["missing", "never"] = "missing"
     """Whether an image that is not on this machine is fetched."""
     start_timeout: float = Field(default=600, gt=0)
     """Seconds until the container must run, fetching the image included."""
     max_output_bytes: int = Field(default=10_000_000, gt=0)
     """Bytes of one command's output that are kept (the model sees at most 10,000 characters by the template)."""
+    neighbour_tests: bool = False
+    """Run the repository's existing tests near the change after the agent has ended, as a signal of its chances."""
     retry: RetryConfig = RetryConfig()
     """Patience with failing providers."""
     overrides: dict[str, dict[str, Any]] = {}
@@ -94,6 +99,8 @@ def run_agent(
     out_dir: Path,
     labels: Mapping[str, str],
     on_attempt: Callable[[Attempt], None] | None = None,
+    budget: Budget | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it.
 
@@ -102,8 +109,10 @@ def run_agent(
     labels: Docker labels of the container, by which leftovers of a killed run are found.
     on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
     can be kept at once. What it raises comes out as it is, after the removal. Not called when the attempt is an error.
-    Raises ProviderError, ContainerError, a PoolError, or AgentFaultError for whatever else went wrong (never the
-    model's failure; `.attempt` tells what was paid).
+    budget: shared by the agents of a run and asked before every call.
+    on_call: told of every call as soon as it has ended, before the agent sees its reply.
+    Raises ProviderError, ContainerError, a PoolError, BudgetSpentError, or AgentFaultError for whatever else went wrong
+    (never the model's failure; `.attempt` tells what was paid).
     """
     from agents.loop import PoolAgent
     from agents.model import PoolModel
@@ -115,7 +124,7 @@ def run_agent(
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
     watch = Watch(wall_time_limit)
     parts = _merged(config.overrides)
-    llm = PoolModel(model, config.retry, watch, **_model_part(parts["model"], model))
+    llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, **_model_part(parts["model"], model))
 
     def attempt(exit_status: str, *, patch: str = "", unsubmitted: str = "") -> Attempt:
         usage = llm.usage
@@ -153,6 +162,9 @@ def run_agent(
                 },
             )
             finished = _act(agent, task, container, attempt)
+            if config.neighbour_tests and finished.patch:
+                passed = run_neighbour_tests(partial(_shell, container), finished.patch)
+                finished = replace(finished, measured={"neighbour_tests_passed": passed})
         if on_attempt is not None:
             on_attempt(finished)
     return finished
@@ -187,6 +199,11 @@ def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Calla
     return attempt(status, unsubmitted=container.diff())
 
 
+def _shell(container: Container, command: str) -> tuple[int, str]:
+    done = container.execute({"command": command})
+    return int(done["returncode"]), str(done["output"])
+
+
 @cache
 def _swebench_yaml() -> dict[str, Any]:
     """mini-swe-agent's own configuration for SWE-bench."""
@@ -217,7 +234,7 @@ def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
 def _container_config(
     task: AgentTask, config: AgentConfig, labels: Mapping[str, str], part: dict[str, Any]
 ) -> ContainerConfig:
-    shared = ("cwd", "network", "memory", "cpus", "pids_limit", "pull", "start_timeout", "max_output_bytes")
+    shared = ("cwd", "network", "limits", "hide_later_history", "pull", "start_timeout", "max_output_bytes")
     return ContainerConfig(
         image=task.image,
         labels=dict(labels),

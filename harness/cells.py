@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from agents.attempt import AgentTask, Attempt
-from agents.errors import AgentError, AgentFaultError, ContainerError, PoolError, ProviderError
+from agents.budget import Budget
+from agents.errors import AgentError, AgentFaultError, ProviderError
+from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
 from agents.runner import AgentConfig, run_agent
-from harness.docker_engine import CELL_LABEL, RUN_LABEL, Images
+from agents.signals import extract
+from harness.config import RunConfig
+from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
 from harness.engines.base import Stop
-from harness.errors import EngineUnavailableError, ImageUnavailableError, PolysweError
-from harness.files import write_atomic
+from harness.errors import DiskFullError, EnvironmentFault, PolysweError
+from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
+from harness.files import make_folder, sync_files, write_atomic
+from harness.flags import hints_of
 from harness.grading import Grade, Grader, Verdict
+from harness.images import Images
 from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store import KILLED, Cell, State, Store
 
 PATCH_FILE = "patch.diff"
 REFUSALS = frozenset({"quota", "installation"})
 """Kinds of provider failure that every further call of the model would meet."""
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
+DISK_FULL = "the disk is full"
+NO_SPACE = "No space left on device"
+STARVED_GB = 0.1
+"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
+OUTAGES = 5
+"""How often the engine may go down under one cell."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 
@@ -43,71 +57,123 @@ class CellWork:
     grader: Grader
     progress: Progress
     stop: Stop
-    max_cost: float | None = None
+    budget: Budget
+    limits: RunConfig
+    places: Sequence[Path] = ()
+    """Where the run and the engine write."""
     answered: set[str] = field(default_factory=set)
     """Models with a finished attempt in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
     """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
     def attempt(self, cell: Cell) -> bool:
-        if self.max_cost is not None and self.store.spent() >= self.max_cost:
-            self.stop.request(f"the cost limit of ${self.max_cost:g} is reached")
+        if self.budget.exhausted:
+            self._stop_for_budget()
             return False
-        if self.stop.now:
+        if full := self._full_place():
+            self.stop.request(full)
             return False
+        done = False
+        try:
+            tries, outages = 0, 0
+            while not self.stop.now:
+                failure = self._attempt(cell)
+                done = failure is None
+                # an engine that goes down still answers for a while: its absence is no try of the cell's
+                outages += failure == "engine"
+                tries += failure != "engine"
+                if failure not in TRIED_AGAIN or tries >= self.limits.agent_attempts or outages > OUTAGES:
+                    break
+                if not self._engine_back():
+                    break
+                self.progress.say(f"{cell.instance_id} / {cell.model}: trying again")
+            return done
+        finally:
+            if not done:
+                self.images.release(self.instances[cell.instance_id].image)
+
+    def grade(self, cell: Cell) -> None:
+        try:
+            if self.stop.now:
+                return
+            self.progress.grading_started()
+            try:
+                grade, failure = self._graded(cell)
+                if failure in ENGINE_KINDS and self._engine_back():
+                    grade, failure = self._graded(cell)
+            finally:
+                self.progress.grading_ended()
+            if self.stop.now:  # its container or process was ended by ourselves; the patch waits for the next start
+                return
+            if grade.verdict.final:
+                sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
+            self.store.graded(cell, grade, failure)
+            if grade.verdict.final:
+                self.progress.cell_done(resolved=grade.resolved)
+                return
+            if failure == "disk":
+                self.stop.request(DISK_FULL)
+            self.progress.cell_failed(
+                f"{cell.instance_id} / {cell.model}: no verdict, the grading failed ({failure}: {grade.detail}); "
+                "the patch is kept and graded at the next start"
+            )
+        finally:
+            self.images.release(self.instances[cell.instance_id].image)
+
+    def _graded(self, cell: Cell) -> tuple[Grade, str]:
+        """A grade, and the kind of failure where it has no verdict."""
+        instance = self.instances[cell.instance_id]
+        try:
+            patch = read_patch(self.folder, cell)
+            if patch:
+                self.images.ensure(instance.image)  # it may have been removed since the agent had it
+            grade = self.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
+            self._check_starved(self.folder.cell_dir(cell) / "test_output.txt")
+        except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
+            expected = isinstance(error, PolysweError)
+            detail = str(error) if expected else self._noted(cell, error)
+            kind = attempt_kind(error)
+            return Grade(Verdict.INFRASTRUCTURE, detail), "grading: unknown" if kind == "internal" else kind
+        return grade, "" if grade.verdict.final else grading_kind(grade)
+
+    def _attempt(self, cell: Cell) -> str | None:
+        """One attempt, recorded; None when there is a patch to grade, else the kind of failure."""
         if refusal := self.refused.get(cell.model):
-            self.store.failed(cell, failure_kind(refusal), f"not tried: {refusal}")
-            return False
+            return self._failed(cell, refusal, 0.0, f"not tried: {refusal}")
         self.store.agent_started(cell)
         self.progress.agent_started()
         attempts: list[Attempt] = []  # filled as soon as there is something to keep, before the container is removed
         try:
-            self._attempt(cell, attempts)
-        except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
+            self._run_agent(cell, attempts)
+        except Exception as error:  # noqa: BLE001 - as above
             if not attempts and isinstance(error, AgentError) and error.attempt:
                 attempts.append(error.attempt)
             elif self._kept(cell):
                 self.progress.say(f"{cell.instance_id} / {cell.model}: {error} (after its patch was kept)")
-                return True
-            self._failed(cell, error, attempts[0].cost_usd if attempts else 0.0)
-            return False
+                return None
+            return self._failed(cell, error, attempts[0].cost_usd if attempts else 0.0)
         finally:
             self.progress.agent_ended(attempts[0].cost_usd if attempts else 0.0)
         self.answered.add(cell.model)
-        return True
+        return None
 
-    def grade(self, cell: Cell) -> None:
-        if self.stop.now:
-            return
-        self.progress.grading_started()
-        try:
-            patch = read_patch(self.folder, cell)
-            grade = self.grader.grade(self.instances[cell.instance_id], cell.model, patch, self.folder.cell_dir(cell))
-        except Exception as error:  # noqa: BLE001 - as above
-            grade = Grade(Verdict.INFRASTRUCTURE, self._noted(cell, error))
-        finally:
-            self.progress.grading_ended()
-        self.store.graded(cell, grade)
-        if grade.verdict.final:
-            self.progress.cell_done(resolved=grade.resolved)
-        else:
-            self.progress.cell_failed(
-                f"{cell.instance_id} / {cell.model}: no verdict, the grading failed ({grade.detail}); "
-                "the patch is kept and graded at the next start"
-            )
-
-    def _attempt(self, cell: Cell, attempts: list[Attempt]) -> None:
+    def _run_agent(self, cell: Cell, attempts: list[Attempt]) -> None:
         instance = self.instances[cell.instance_id]
         self.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
+        make_folder(cell_dir)
 
         def keep(attempt: Attempt) -> None:
+            if self.stop.now:  # its last commands may have been killed by ourselves: no work of the model's
+                raise InterruptedError("the run is stopping now")
             attempts.append(attempt)
+            self._check_starved(attempt.trajectory)
             # the paid-for patch is on disk before the store says so
             write_atomic(cell_dir / PATCH_FILE, attempt.patch)
             if attempt.unsubmitted_patch:
                 write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-            self.store.agent_done(cell, attempt)
+            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
+            self.store.agent_done(cell, attempt, extract(attempt))
 
         run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
@@ -116,21 +182,60 @@ class CellWork:
             out_dir=cell_dir,
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
             on_attempt=keep,
+            budget=self.budget,
+            on_call=lambda call: self.store.called(cell, call),
         )
 
     def _kept(self, cell: Cell) -> bool:
         return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())
 
-    def _failed(self, cell: Cell, error: Exception, lost_cost: float) -> None:
-        """Record a failure that was not the model's, and stop what would only fail again."""
+    def _failed(self, cell: Cell, error: Exception, lost_cost: float, detail: str = "") -> str:
+        """Record a failure that was not the model's, and stop what would only fail again; returns its kind."""
         if isinstance(error, ProviderError) and self._final(error, cell.model):
             self.refused[cell.model] = error
-        if isinstance(error, EngineUnavailableError):
-            self.stop.request("the Docker Engine is gone")
+        kind = attempt_kind(error)
+        if self.stop.now:  # our own doing; the next start finds the agent at work and what its calls had cost
+            return KILLED
+        if kind == "container" and not self.images.engine_answers(0):
+            kind = "engine"
+        if kind == "budget":
+            self._stop_for_budget()
+        if kind == "disk":
+            self.stop.request(DISK_FULL)
         expected = isinstance(error, AgentError | PolysweError) and not isinstance(error, AgentFaultError)
-        detail = str(error) if expected else self._noted(cell, error)
-        self.store.failed(cell, failure_kind(error), detail, lost_cost)
+        detail = detail or (str(error) if expected else self._noted(cell, error))
+        self.store.failed(cell, kind, detail, lost_cost)
         self.progress.cell_failed(f"{cell.instance_id} / {cell.model}: {detail}")
+        return kind
+
+    def _stop_for_budget(self) -> None:
+        self.stop.request(f"the cost limit of ${self.budget.limit:g} is reached")
+
+    def _engine_back(self) -> bool:
+        """Wait for an engine that went down; without it the run ends."""
+        if self.images.engine_answers(self.limits.engine_patience):
+            return True
+        self.stop.request("the Docker Engine is gone")
+        return False
+
+    def _check_starved(self, record: Path) -> None:
+        """Commands that met a disk that is full say nothing of the model, though they look like its failures.
+
+        Raises:
+            DiskFullError: they did.
+        """
+        full = [place for place in self.places if disk_free_gb(place) < STARVED_GB]
+        if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
+            raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
+
+    def _full_place(self) -> str:
+        """Why no further cell can be kept safely; empty when there is space."""
+        for place in self.places:
+            try:
+                check_disk(place, self.limits.least_disk_gb)
+            except EnvironmentFault as fault:
+                return str(fault)
+        return ""
 
     def _final(self, error: ProviderError, model: str) -> bool:
         """Whether every further call of the model would meet the same error; a gateway's single 403 does not say so."""
@@ -148,18 +253,3 @@ class CellWork:
 def read_patch(folder: RunFolder, cell: Cell) -> str:
     """The patch of a finished attempt, byte for byte (line ends matter to `git apply`)."""
     return (folder.cell_dir(cell) / PATCH_FILE).read_bytes().decode("utf-8")
-
-
-def failure_kind(error: Exception) -> str:
-    """Short kind of a failure that was not the model's, for the store and the failure table."""
-    match error:
-        case ProviderError():
-            return f"provider: {error.kind}"
-        case ImageUnavailableError():
-            return "image"
-        case ContainerError() | EngineUnavailableError():
-            return "container"
-        case PoolError():
-            return "pool"
-        case _:
-            return "internal"

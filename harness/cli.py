@@ -17,6 +17,7 @@ from harness.commands.onboard import onboard
 from harness.commands.pool import pool
 from harness.commands.replay import figures, replay
 from harness.commands.router import fit, route
+from harness.commands.serve import serve
 from harness.commands.submit import submit
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
@@ -42,6 +43,7 @@ for command in (
     compare,
     onboard,
     pool,
+    serve,
     doctor,
 ):
     app.command()(command)

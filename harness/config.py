@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
+from harness.docker_engine import LEAST_DISK_GB
 from harness.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -66,8 +67,22 @@ class RunConfig(Part):
     """Seconds an instance's tests may take (the official default is 1800)."""
     grading_attempts: int = Field(default=3, ge=1)
     """How often a grading is tried when the failure was the infrastructure's."""
+    agent_attempts: int = Field(default=2, ge=1)
+    """How often a cell is tried when its agent's container or the engine went away under it."""
+    engine_patience: float = Field(default=120, ge=0)
+    """Seconds to wait for a Docker Engine that has stopped answering, before the run ends."""
     max_cost: float | None = Field(default=None, gt=0)
-    """Stop starting cells once the run has spent so many USD."""
+    """No call is made once the run has spent so many USD; calls in flight are finished."""
+    images_gb: float | None = Field(default=None, gt=0)
+    """GB of images to keep of those that the run pulls; older ones go after their last cell. None keeps all."""
+    pull_workers: int = Field(default=2, ge=1)
+    """Images pulled at the same time, ahead of need."""
+    pull_attempts: int = Field(default=6, ge=1)
+    """How often a pull is tried that a rate limit or a failing registry has stopped."""
+    pull_wait: float = Field(default=2, ge=0)
+    """Seconds before a pull is tried again; they double each time, up to five minutes."""
+    least_disk_gb: float = Field(default=LEAST_DISK_GB, ge=0)
+    """Free space, where the run and the engine write, below which no cell is started."""
     engine: Literal["local"] = "local"
     """Where the cells run."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import threading
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
-from harness.errors import EngineUnavailableError, EnvironmentFault, ImageUnavailableError
+from harness.errors import EngineUnavailableError, EnvironmentFault
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -59,61 +58,21 @@ def sweep(client: DockerClient, run: str) -> int:
     return len(leftovers)
 
 
-class Images:
-    """Images by name: looked up, else pulled once, with back-off, however many cells ask for the same one."""
+def wait_for_engine(client: DockerClient, patience: float, *, give_up: Callable[[], bool] = lambda: False) -> bool:
+    """Whether the engine answers, now or within `patience` seconds: a restart of it passes."""
+    import docker
+    import requests
 
-    def __init__(self, client: DockerClient) -> None:
-        self._client = client
-        self._locks: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
-
-    def ensure(self, image: str) -> None:
-        """Raises ImageUnavailableError when the image is neither here nor can be pulled, or EngineUnavailableError."""
-        import docker
-        import requests
-
-        with self._guard:
-            lock = self._locks.setdefault(image, threading.Lock())
-        with lock:
-            try:
-                if not self._here(image):
-                    self._pull(image)
-            except (docker.errors.NotFound, docker.errors.APIError) as error:
-                reason = " ".join(str(error.explanation or error).split())[:160]
-                raise ImageUnavailableError(
-                    f"image {image}: not on this machine and cannot be pulled ({reason}); "
-                    "check the dataset's image names, the network, or build it under this name"
-                ) from error
-            except requests.RequestException as error:
-                raise EngineUnavailableError(f"the Docker Engine no longer answers; {MEND}") from error
-
-    def _here(self, image: str) -> bool:
-        import docker
-
+    until = monotonic() + patience
+    while True:
         try:
-            self._client.images.get(image)
-        except docker.errors.ImageNotFound:
-            return False
-        return True
-
-    @staticmethod
-    def _passing(error: BaseException) -> bool:
-        """Rate limits and server errors pass; a name that does not exist or cannot be resolved does not."""
-        import docker
-
-        if not isinstance(error, docker.errors.APIError) or isinstance(error, docker.errors.NotFound):
-            return False
-        text = str(error).lower()
-        return not any(sign in text for sign in ("no such host", "denied", "not found", "invalid reference"))
-
-    def _pull(self, image: str) -> None:
-        attempts = Retrying(
-            retry=retry_if_exception(self._passing),
-            stop=stop_after_attempt(5),
-            wait=wait_exponential(multiplier=2, max=60),
-            reraise=True,
-        )
-        attempts(self._client.images.pull, image)
+            client.ping()
+        except (docker.errors.DockerException, requests.RequestException):
+            if give_up() or monotonic() >= until:
+                return False
+            sleep(0.5)
+        else:
+            return True
 
 
 def disk_free_gb(path: str | Path = "/") -> float:
@@ -121,11 +80,11 @@ def disk_free_gb(path: str | Path = "/") -> float:
     return shutil.disk_usage(path).free / 1e9
 
 
-def check_disk(path: Path) -> None:
+def check_disk(path: Path, least: float = LEAST_DISK_GB) -> None:
     """Raises EnvironmentFault when a run that writes to `path` would soon fail while keeping what was paid for."""
     free = disk_free_gb(path)
-    if free < LEAST_DISK_GB:
-        raise EnvironmentFault(f"{free:.1f} GB free at {path.resolve()}: free at least {LEAST_DISK_GB} GB first")
+    if free < least:
+        raise EnvironmentFault(f"{free:.1f} GB free at {path.resolve()}: free at least {least:g} GB first")
 
 
 def server_version(client: DockerClient) -> str:

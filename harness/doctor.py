@@ -19,9 +19,6 @@ from harness.run_folder import VERSIONED
 if TYPE_CHECKING:
     from docker import DockerClient
 
-GB_PER_IMAGE = 1.0
-"""Rough size of a SWE-bench instance's image beyond the layers it shares, for the disk estimate."""
-
 
 class Level(StrEnum):
     OK = "ok"
@@ -102,12 +99,16 @@ def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator
             "the first run builds the rest, one to two minutes",
         )
     else:
-        missing = len(wanted) - present
+        from harness.forecast import disk_needed
+
+        need, missing, basis = disk_needed(wanted)
+        limit = config.run.images_gb
+        kept = "" if limit is None else f", at most {limit:g} GB of them at a time"
         yield Finding(
             Level.WARN,
             "images",
             f"{present} of {len(wanted)} here",
-            f"the run pulls {missing}, roughly {missing * GB_PER_IMAGE:.0f} GB",
+            f"the run pulls {missing}, about {need:.0f} GB{kept} ({basis})",
         )
 
 
@@ -158,7 +159,7 @@ def _disk(client: DockerClient | None) -> Finding:
             Level.WARN,
             "disk",
             f"{free:.0f} GB free at {place}",
-            "enough for the sample; SWE-bench Verified needs ~400 GB",
+            "enough for the sample; for SWE-bench Verified set run.images_gb, or have ~400 GB",
         )
     return Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
 

@@ -45,6 +45,13 @@ class EngineUnavailableError(EnvironmentFault):
 class ImageUnavailableError(EnvironmentFault):
     """An instance's image is neither here nor can it be pulled or built."""
 
+    kind = "missing"
+    """missing, rate-limit, registry, or disk."""
+
+
+class DiskFullError(EnvironmentFault):
+    """The disk was full while a cell was at work, and the cell's commands met that."""
+
 
 class RunLockedError(PolysweError):
     """Another process is working in the same run folder."""

@@ -11,8 +11,10 @@ import json
 import queue
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +30,12 @@ from harness.instances import Instance
 
 KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
 """Files of the official log folder that are kept in the cell's folder."""
+
+AHEAD = 4
+"""How many gradings at most are set up or cleaned up while others' tests run."""
+
+GONE = 70.0
+"""Seconds that worker processes may take to remove their last containers."""
 
 MACHINE_TROUBLE = re.compile(
     r"No space left on device|OCI runtime exec failed|Cannot allocate memory|Input/output error|Read-only file system"
@@ -77,7 +85,10 @@ def slug(name: str) -> str:
 
 
 class Grader:
-    """Grades with at most `workers` official gradings at the same time; safe to call from many threads."""
+    """Grades with at most `workers` instances' tests at the same time; safe to call from many threads.
+
+    While these run, the containers of up to AHEAD others are set up or cleaned up: call from `lanes` threads.
+    """
 
     def __init__(
         self,
@@ -93,7 +104,7 @@ class Grader:
         Args:
             run_label: marks the containers of this run.
             scratch: folder in which the official harness may write; emptied cell by cell.
-            workers: processes; each is started when it is first needed.
+            workers: instances whose tests run at the same time.
             timeout: seconds an instance's tests may take.
             attempts: tries of a grading that failed, or may have failed, for infrastructure reasons.
             give_up: asked before another try.
@@ -103,10 +114,20 @@ class Grader:
         self.timeout = timeout
         self.attempts = attempts
         self.give_up = give_up
+        self.lanes = workers + min(workers, AHEAD)
+        self._tests = threading.BoundedSemaphore(workers)
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        for _ in range(workers):
+        for _ in range(self.lanes):
             self._idle.put(None)
         self._workers: list[_Worker] = []
+        self._starting = threading.Lock()
+        self._origin: _Origin | None = None
+
+    def warm_up(self) -> None:
+        """Begin to import the official harness, which takes seconds, before there is a patch to grade."""
+        with self._starting:
+            if self._origin is None or not self._origin.alive:
+                self._origin = _Origin(self.scratch)
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
         """The official verdict on a patch; report, test output and logs are kept in `cell_dir`."""
@@ -137,7 +158,9 @@ class Grader:
         worker = self._idle.get()
         try:
             if worker is None or not worker.alive:
-                worker = _Worker(self.scratch)
+                self.warm_up()
+                assert self._origin is not None
+                worker = _Worker(self._origin, self._tests)
                 self._workers.append(worker)
             answer = worker.ask(job)
         finally:
@@ -153,11 +176,16 @@ class Grader:
         return replace(grade, seconds=monotonic() - started)
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes, once their containers are gone."""
         for worker in self._workers:
-            worker.close()
+            worker.hang_up()
+        for worker in self._workers:
+            worker.wait()
+        if self._origin is not None:
+            self._origin.close()
 
     def __enter__(self) -> Grader:
+        self.warm_up()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -218,44 +246,32 @@ def _keep(log_dir: Path, cell_dir: Path) -> None:
     shutil.rmtree(log_dir, ignore_errors=True)
 
 
-class _Worker:
-    """One grading process. It dies when its pipe closes or the thread that started it ends."""
+class _Origin:
+    """The process that has imported the official harness and forks the workers. It dies with the thread that started
+    it, and the workers with it."""
 
     def __init__(self, scratch: Path) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
         self._log_path = scratch / "workers.log"
-        self._log = self._log_path.open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.grading_worker", str(scratch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-            # Ctrl-C reaches the whole foreground group; the run decides what to finish
-            start_new_session=True,
-        )
-        self._read()
+        self._control, theirs = socket.socketpair()
+        with theirs, self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "harness.grading_worker", str(scratch)],
+                stdin=theirs.fileno(),
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches the whole foreground group; the run decides what to finish
+                start_new_session=True,
+            )
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The answer to one job, or None when the process died over it."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(job, default=str) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return None
-        return self._read()
-
-    def _read(self) -> dict[str, Any] | None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] | None = json.loads(line) if line else None
-        return answer
+    def fork(self, end: socket.socket) -> None:
+        """A worker at the other side of a socket; where there is none to be had, that side is simply closed."""
+        with suppress(BrokenPipeError):
+            socket.send_fds(self._control, [b"f"], [end.fileno()])
 
     def last_words(self) -> str:
         """The last line any grading process of this run wrote to its log."""
@@ -263,12 +279,78 @@ class _Worker:
         return lines[-1].strip()[:200] if lines else "it said nothing"
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died over its last job
-            self._process.stdin.close()
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class _Worker:
+    """One grading process, by its socket."""
+
+    def __init__(self, origin: _Origin, tests: threading.BoundedSemaphore) -> None:
+        self._origin = origin
+        self._tests = tests
+        self._end, theirs = socket.socketpair()
+        self._lines = self._end.makefile("rw", encoding="utf-8", newline="\n")
+        with theirs:
+            origin.fork(theirs)
+        ready = self._read()
+        self.pid: int | None = ready["ready"] if ready else None
+
+    @property
+    def alive(self) -> bool:
         try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+            return self.pid is not None and self._end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+
+    def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer to one job, or None when the process died over it."""
+        testing = False
+        try:
+            self._say(job)
+            while (answer := self._read()) is not None and "tests" in answer:
+                if answer["tests"] == "ready":
+                    self._tests.acquire()
+                    testing = True
+                    self._say({"tests": "go"})
+                else:
+                    self._tests.release()
+                    testing = False
+            return answer
+        except ConnectionError:
+            return None
+        finally:
+            if testing:
+                self._tests.release()
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        self._lines.write(json.dumps(message, default=str) + "\n")
+        self._lines.flush()
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            line = self._lines.readline()
+        except ConnectionError:
+            return None
+        answer: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
+        return answer
+
+    def last_words(self) -> str:
+        return self._origin.last_words()
+
+    def hang_up(self) -> None:
+        """No more jobs: the process ends when what it still has to remove is gone."""
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_WR)
+
+    def wait(self) -> None:
+        """Until the process has ended."""
+        self._end.settimeout(GONE)
+        with suppress(OSError):  # it takes too long: it is killed with its origin
+            self._end.recv(1)
+        with suppress(OSError):  # what could not be said to a dead process is still in the buffer
+            self._lines.close()
+        self._end.close()

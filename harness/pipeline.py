@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.attempt import paid_in
+from agents.budget import Budget
 from agents.errors import MissingKeyError, PoolError
-from agents.pool import ModelConfig, check_pool
+from agents.pool import ModelConfig, check_pool, prices
 from harness.cells import CellWork
 from harness.config import Config
-from harness.docker_engine import Images, check_disk, connect, sweep
+from harness.docker_engine import check_disk, connect, sweep
 from harness.engines.base import Stop
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
 from harness.files import write_atomic
 from harness.grading import Grader, slug
+from harness.images import Images, Patience
 from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
 from harness.run_folder import RunFolder
-from harness.store import Cell, CellRow, State, Store
+from harness.store import Cell, CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -79,25 +81,32 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
     """
     dataset = load_dataset(config.dataset)
     check_ahead(config, dataset)
-    cells = plan(config, dataset)
+    plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
     with folder.locked():
         if fresh and (aside := folder.put_aside()):
             print(f"polyswe: the earlier run is kept in {aside}", file=sys.stderr)
         with Store(folder.store_path) as store:
-            store.plan(cells)
-            rows = store.rows()
-            if any(row.state is not State.GRADED for row in rows if row.cell in cells):
+            cells = plan(config, dataset, store.rows(), folder)
+            rows = _planned(store, cells)
+            while any(row.state is not State.GRADED for row in rows if row.cell in cells):
                 client = connect()
-                check_disk(_docker_root(client))
+                check_disk(_docker_root(client), config.run.least_disk_gb)
                 with _agents_ready(config, dataset) as models:
                     folder.freeze(config, dataset)
                     _run(config, dataset, models, folder, store, client, list(cells), stop)
                 rows = store.rows()
+                # a cascade asks for more once it has seen the attempts
+                asked = plan(config, dataset, rows, folder)
+                if stop.requested or asked.keys() <= cells.keys():
+                    break
+                cells |= asked
+                rows = _planned(store, cells)
+            struck = store.failures()
         planned = [row for row in rows if row.cell in cells]
         # a command that asks for a part of what is here must not replace the results of the whole
         more = any(row.state is State.GRADED for row in rows if row.cell not in cells)
         out = folder.path / SELECTION if more else folder.path
-        results = _results(config, dataset, folder, planned, out)
+        results = _results(config, dataset, folder, planned, out, struck)
     return RunEnd(planned, results, stop.reason, out)
 
 
@@ -109,6 +118,24 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
         EnvironmentFault: no embedder; API keys that are not set; too little disk.
     """
     from harness.embeddings import embed_texts
+
+    check_settings(config)
+    try:
+        check_pool(config.pool)
+    except MissingKeyError as error:
+        raise EnvironmentFault(str(error)) from error
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
+    check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
+    embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
+
+
+def check_settings(config: Config) -> None:
+    """What the configuration alone can tell, without keys, disk or embedder.
+
+    Raises:
+        ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
+    """
     from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
 
     try:
@@ -116,21 +143,24 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
     except (UnknownPolicyError, PolicyParameterError) as error:
         raise ConfigError(f"router: {error}") from error
     try:
-        check_pool(config.pool)
-    except MissingKeyError as error:
-        raise EnvironmentFault(str(error)) from error
+        for model in config.pool:
+            prices(model)
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
-    check_disk(config.out.root if config.out.root.exists() else Path())
-    embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
 
 
-def plan(config: Config, dataset: Dataset) -> dict[Cell, str]:
-    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together."""
+def plan(
+    config: Config, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
+) -> dict[Cell, str]:
+    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together.
+
+    A routed run's are those that the policy asks for after the finished attempts among `rows`, whose patches are in
+    `folder`.
+    """
     keys = {model.name: _settings_key(config, model) for model in config.pool}
     if config.run.mode == "routed":
-        chosen = _routed_models(config, dataset)
-        pairs = [(instance, chosen[instance.instance_id]) for instance in dataset.instances]
+        asked = _routed_models(config, dataset, rows, folder)
+        pairs = [(instance, name) for instance in dataset.instances for name in asked[instance.instance_id]]
     else:
         pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
     return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
@@ -140,26 +170,34 @@ def _settings_key(config: Config, model: ModelConfig) -> str:
     """Changes with every setting that may change an outcome; where the key comes from is none of them."""
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
-        # patience with providers and engines changes no outcome
-        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout"}),
+        # patience with providers and engines changes no outcome, and neither does a look at what is finished
+        "agent": config.agent.model_dump(mode="json", exclude={"retry", "pull", "start_timeout", "neighbour_tests"}),
         "grading_timeout": config.run.grading_timeout,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _routed_models(config: Config, dataset: Dataset) -> dict[str, str]:
-    """The model the checkpoint picks for each instance."""
+def _routed_models(
+    config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
+) -> dict[str, tuple[str, ...]]:
+    """The models the checkpoint has asked for on each instance so far."""
+    from harness.acting import act
     from harness.routing import load_router
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     router = load_router(config.router.checkpoint)
-    routes = router.route([instance.problem_statement for instance in dataset.instances])
     pool = [model.name for model in config.pool]
-    if strange := sorted({route.model for route in routes} - set(pool)):
+    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder).items()}
+    if strange := sorted({name for names in asked.values() for name in names} - set(pool)):
         raise ConfigError(
             f"checkpoint {config.router.checkpoint} routes to {', '.join(strange)}, not in the pool: {', '.join(pool)}"
         )
-    return {instance.instance_id: route.model for instance, route in zip(dataset.instances, routes, strict=True)}
+    return asked
+
+
+def _planned(store: Store, cells: dict[Cell, str]) -> list[CellRow]:
+    store.plan(cells)
+    return store.rows()
 
 
 @contextmanager
@@ -204,8 +242,7 @@ def _run(
         write_atomic(folder.path / "dataset.jsonl", rows_as_json)
     for row in store.rows():
         if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
-            paid = paid_in(folder.cell_dir(row.cell) / "trajectory.json")
-            store.failed(row.cell, "killed", "the run was killed while the agent was at work", paid)
+            store.killed(row.cell, paid_in(folder.cell_dir(row.cell) / "trajectory.json"))
     rows = {row.cell: row for row in store.rows()}
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
@@ -222,18 +259,31 @@ def _run(
         attempts=config.run.grading_attempts,
         give_up=lambda: stop.now,
     )
-    with grader:
+    instances = {instance.instance_id: instance for instance in dataset.instances}
+    images = Images(
+        client,
+        limit_gb=config.run.images_gb,
+        patience=Patience(config.run.pull_attempts, config.run.pull_wait),
+        pulled_before=store.images_pulled(),
+        on_pull=store.image_pulled,
+        say=progress.say,
+        give_up=lambda: stop.now,
+    )
+    order = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
+    with grader, images.ahead(order, workers=config.run.pull_workers, depth=config.run.pull_workers):
         work = CellWork(
-            instances={instance.instance_id: instance for instance in dataset.instances},
+            instances=instances,
             models={model.name: model for model in models},
             agent=config.agent,
             folder=folder,
             store=store,
-            images=Images(client),
+            images=images,
             grader=grader,
             progress=progress,
             stop=stop,
-            max_cost=config.run.max_cost,
+            budget=Budget(config.run.max_cost, store.spent(), halted=lambda: stop.now),
+            limits=config.run,
+            places=(folder.path, _docker_root(client)),
         )
         try:
             run_cells(
@@ -241,7 +291,7 @@ def _run(
                 to_grade,
                 work,
                 agent_workers=config.run.agent_workers,
-                grading_workers=workers,
+                grading_workers=grader.lanes,
                 stop=stop,
             )
         finally:
@@ -249,12 +299,22 @@ def _run(
             sweep(client, folder.label)
 
 
-def _results(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results | None:
-    from harness.run_results import results_of_run
+def _results(
+    config: Config,
+    dataset: Dataset,
+    folder: RunFolder,
+    rows: Sequence[CellRow],
+    out: Path,
+    struck: Sequence[FailureRow],
+) -> Results | None:
+    from harness.run_results import UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None
-    return results_of_run(config, dataset, folder, rows, out)
+    try:
+        return results_of_run(config, dataset, folder, rows, out, struck)
+    except UndecidedError:
+        return None
 
 
 def _docker_root(client: DockerClient) -> Path:

@@ -14,22 +14,34 @@ from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config
 from harness.embeddings import embed_texts
 from harness.errors import InputError
+from harness.failures import failure_table
 from harness.files import write_atomic
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
 from harness.report.results import Results, build_results
-from harness.report.rows import make_row
-from harness.report.schema import Complementarity
+from harness.report.rows import bounded, make_row
+from harness.report.schema import Complementarity, Failure
 from harness.report.tables import write_results
 from harness.report.verdict import SCRIPTED
 from harness.run_folder import RunFolder
-from harness.store import CellRow, State, Store, outcome_matrix
+from harness.store import CellRow, FailureRow, State, Store, outcome_matrix
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
 
 
-def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow], out: Path) -> Results:
+class UndecidedError(InputError):
+    """A routed run whose policy has accepted no graded attempt yet."""
+
+
+def results_of_run(
+    config: Config,
+    dataset: Dataset,
+    folder: RunFolder,
+    rows: Sequence[CellRow],
+    out: Path,
+    struck: Sequence[FailureRow] = (),
+) -> Results:
     """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
 
     Raises:
@@ -40,12 +52,19 @@ def results_of_run(config: Config, dataset: Dataset, folder: RunFolder, rows: Se
     write_outcomes_csv(matrix, out / "outcomes.csv")
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
-    results = (_routed if routed else _compared)(config, dataset, matrix, _notes(rows))
+    cells = {row.cell for row in rows}
+    failures = failure_table(rows, [event for event in struck if event.cell in cells])
+    if routed:
+        results = _routed(config, dataset, matrix, rows, folder, failures)
+    else:
+        results = _compared(config, dataset, matrix, _notes(rows), failures)
     write_results(results, out)
     return results
 
 
-def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str]) -> Results:
+def _compared(
+    config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str], failures: list[Failure]
+) -> Results:
     """Every model on every instance: singles, policies held out, bounds."""
     return build_results(
         matrix,
@@ -59,18 +78,52 @@ def _compared(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: li
         seed=config.router.seed,
         scripted=dataset.scripted,
         notes=notes,
+        failures=failures,
         progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr),
     )
 
 
-def _routed(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str]) -> Results:
+def _routed(
+    config: Config,
+    dataset: Dataset,
+    matrix: OutcomeMatrix,
+    cells: Sequence[CellRow],
+    folder: RunFolder,
+    failures: list[Failure],
+) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from router.outcomes import replay_choices
+    from harness.acting import act
+    from harness.routing import load_router
+    from router.outcomes import Replay
 
-    known = matrix.take(np.flatnonzero(~np.isnan(matrix.resolved).all(axis=1)))
-    chosen = np.argmin(np.isnan(known.resolved), axis=1)
-    replayed = replay_choices(known, chosen)
-    row = make_row("routed", "policy", "live", replayed, best=None, models=known.models, seed=config.router.seed)
+    assert config.router.checkpoint is not None  # the configuration's validator sees to it
+    acted = act(load_router(config.router.checkpoint), dataset, cells, folder)
+    notes = _notes(cells)
+    # of an instance whose cascade has not come to its end nothing can be said
+    ended = [
+        (i, how)
+        for i, how in enumerate(acted.values())
+        if how.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(how.accepted)])
+    ]
+    if not ended:
+        raise UndecidedError(f"{folder.path}: no instance has an accepted attempt with a verdict yet")
+    rows = np.array([i for i, _ in ended], dtype=np.int64)
+    choices = np.array([matrix.models.index(how.accepted) for _, how in ended if how.accepted], dtype=np.int64)
+    asked = [[matrix.models.index(model) for model in how.models] for _, how in ended]
+    replayed = Replay(
+        choices=choices[None, :],
+        resolved=matrix.resolved[rows, choices],
+        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
+    )
+    if unfinished := len(acted) - len(ended):
+        notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
+    if escalated := sum(len(models) > 1 for models in asked):
+        notes.append(
+            f"{escalated} of {len(asked)} instances were escalated to a further model; the cost of every attempt counts"
+        )
+    row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
@@ -86,7 +139,8 @@ def _routed(config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list
         folds=0,
         repeats=0,
         scripted=dataset.scripted,
-        rows=[row],
+        rows=bounded([row], len(dataset.instances)),
+        failures=failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
         verdict=SCRIPTED + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
         notes=notes,
@@ -105,11 +159,12 @@ def results_again(path: Path) -> Results:
     config = Config.model_validate(folder.frozen()["config"])
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        cells = plan(config, dataset)
-        rows = [row for row in store.rows() if row.cell in cells]
+        stored, struck = store.rows(), store.failures()
+        cells = plan(config, dataset, stored, folder)
+        rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(config, dataset, folder, rows, folder.path)
+    return results_of_run(config, dataset, folder, rows, folder.path, struck)
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:

@@ -5,10 +5,13 @@ The store says what is finished; patches and logs lie beside it as files, writte
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,13 +20,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import InputError, RunMismatchError
+from harness.files import sync_folder
 from harness.grading import Grade, Verdict
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from agents.attempt import Attempt
+    from agents.budget import Call
+    from agents.leaks import Flag
     from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1
+KILLED = "killed"
+"""Failure of a cell whose agent was at work when the run was killed."""
+OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
+"""Signals that outcomes have columns of their own for."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS cells (
@@ -46,8 +58,33 @@ CREATE TABLE IF NOT EXISTS cells (
     grading_seconds REAL,
     unsubmitted INTEGER NOT NULL DEFAULT 0, -- a diff was left in the container but never submitted
     scripted INTEGER NOT NULL DEFAULT 0,
+    signals TEXT NOT NULL DEFAULT '{}',     -- JSON: what the attempt shows of its chances, by name
     updated_at TEXT NOT NULL,
     PRIMARY KEY (instance_id, model)
+) STRICT;
+CREATE TABLE IF NOT EXISTS calls (      -- every request to a provider, answered or not
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    started_at REAL NOT NULL,           -- seconds since the epoch
+    seconds REAL NOT NULL,
+    prompt_tokens INTEGER NOT NULL,     -- cached ones included
+    cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    cost_usd REAL NOT NULL,
+    estimated INTEGER NOT NULL,         -- the reply stated no usage
+    failure TEXT NOT NULL               -- kind; empty when answered
+) STRICT;
+CREATE INDEX IF NOT EXISTS calls_by_cell ON calls (instance_id, model);
+CREATE TABLE IF NOT EXISTS failures (   -- everything that went wrong and was not the model's, also what was overcome
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    cost_usd REAL NOT NULL              -- paid for nothing
+) STRICT;
+CREATE TABLE IF NOT EXISTS images (     -- pulled by this run, so that only these are removed again
+    name TEXT NOT NULL PRIMARY KEY
 ) STRICT;
 """
 
@@ -61,6 +98,18 @@ class State(StrEnum):
     GRADED = "graded"
     FAILED = "failed"
     """A failure that was not the model's; the next start tries again."""
+
+
+TABLES += """
+CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    command TEXT NOT NULL,              -- its beginning
+    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
+) STRICT;
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -93,33 +142,75 @@ class CellRow:
     unsubmitted: bool
     scripted: bool
     updated_at: str
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What the finished attempt shows, without knowledge of the hidden tests; see `agents.signals`."""
 
     @property
     def cell(self) -> Cell:
         return Cell(self.instance_id, self.model)
 
 
+@dataclass(frozen=True)
+class FailureRow:
+    """One thing that went wrong and was not the model's."""
+
+    instance_id: str
+    model: str
+    at: str
+    kind: str
+    detail: str
+    cost_usd: float
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.instance_id, self.model)
+
+
+@dataclass(frozen=True)
+class ModelCalls:
+    """What a model's calls add up to, over all attempts."""
+
+    model: str
+    answered: int
+    failed: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    seconds: float
+
+
 class Store:
     """The run's cells. Safe for many threads of one process; the run folder's lock keeps other processes out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises InputError when the file is not a store of this schema."""
         self.path = path
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        address = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise InputError(
                     f"{path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
                 )
+            if read_only:
+                return
             self._db.executescript(TABLES)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            if "signals" not in {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}:  # of before
+                self._db.execute("ALTER TABLE cells ADD COLUMN signals TEXT NOT NULL DEFAULT '{}'")
+            if version != SCHEMA:
+                self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
+            raise
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path}: not a readable outcome store ({error})") from error
+        sync_folder(path.parent)  # a file that SQLite has just created
 
     def close(self) -> None:
         self._db.close()
@@ -164,8 +255,9 @@ class Store:
     def agent_started(self, cell: Cell) -> None:
         self._update(cell, state=State.RUNNING, failure=None, detail="")
 
-    def agent_done(self, cell: Cell, attempt: Attempt) -> None:
+    def agent_done(self, cell: Cell, attempt: Attempt, signals: Mapping[str, float] | None = None) -> None:
         """Record a finished attempt. Call it only after the patch is safely on disk."""
+        known = {name: value for name, value in (signals or {}).items() if math.isfinite(value)}
         self._update(
             cell,
             state=State.AGENT_DONE,
@@ -179,10 +271,30 @@ class Store:
             agent_seconds=attempt.seconds,
             unsubmitted=int(bool(attempt.unsubmitted_patch)),
             scripted=int(attempt.scripted),
+            signals=json.dumps(known, sort_keys=True),
         )
 
-    def graded(self, cell: Cell, grade: Grade) -> None:
-        """Record a final verdict; after a failure of the infrastructure the patch waits for the next start."""
+    def called(self, cell: Cell, call: Call) -> None:
+        """Record a request that has ended: what a killed attempt had paid is known to the call."""
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    cell.instance_id,
+                    cell.model,
+                    call.started_at,
+                    call.seconds,
+                    call.prompt_tokens,
+                    call.cached_tokens,
+                    call.completion_tokens,
+                    call.cost_usd,
+                    int(call.estimated),
+                    call.failure,
+                ),
+            )
+
+    def graded(self, cell: Cell, grade: Grade, failure: str = "grading: unknown") -> None:
+        """Record a final verdict; after a `failure` of the infrastructure the patch waits for the next start."""
         if grade.verdict.final:
             self._update(
                 cell,
@@ -193,16 +305,67 @@ class Store:
                 grading_seconds=grade.seconds,
             )
         else:
-            self._update(cell, failure=f"grading: {grade.verdict}", detail=grade.detail)
+            with self._transaction():
+                self._db.execute(
+                    "UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE instance_id = ? AND model = ?",
+                    (failure, grade.detail, _now(), cell.instance_id, cell.model),
+                )
+                self._note_failure(cell, failure, grade.detail, 0.0)
 
     def failed(self, cell: Cell, failure: str, detail: str, lost_cost_usd: float = 0.0) -> None:
         """Record a failure that was not the model's, with what it cost."""
-        with self._lock:
+        with self._transaction():
             self._db.execute(
                 "UPDATE cells SET state = ?, failure = ?, detail = ?, lost_cost_usd = lost_cost_usd + ?, "
                 "updated_at = ? WHERE instance_id = ? AND model = ?",
                 (State.FAILED, failure, detail, lost_cost_usd, _now(), cell.instance_id, cell.model),
             )
+            self._note_failure(cell, failure, detail, lost_cost_usd)
+
+    def killed(self, cell: Cell, on_record: float = 0.0) -> None:
+        """Record that the run was killed while the cell's agent was at work; what its calls had cost is lost.
+
+        on_record: USD that the attempt's trajectory says were paid, for stores that knew no calls yet.
+        """
+        with self._lock:
+            calls, paid = self._db.execute(
+                "SELECT COUNT(*), TOTAL(cost_usd) FROM calls WHERE instance_id = ? AND model = ?",
+                (cell.instance_id, cell.model),
+            ).fetchone()
+            known = self._db.execute(
+                "SELECT TOTAL(lost_cost_usd) FROM cells WHERE instance_id = ? AND model = ?",
+                (cell.instance_id, cell.model),
+            ).fetchone()[0]
+        # a cell whose agent was at work has no finished attempt: whatever its calls cost is lost, now or before
+        lost = max(0.0, paid - known) if calls else on_record
+        self.failed(cell, KILLED, "the run was killed while the agent was at work", lost)
+
+    def failures(self) -> list[FailureRow]:
+        """Everything that went wrong so far and was not the model's, in order."""
+        with self._lock:
+            found = self._db.execute("SELECT * FROM failures ORDER BY rowid").fetchall()
+        return [FailureRow(**dict(row)) for row in found]
+
+    def calls_by_model(self) -> list[ModelCalls]:
+        """What the providers were asked and what it cost, by model; unanswered requests count as failed."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT model, SUM(failure = '') AS answered, SUM(failure <> '') AS failed, "
+                "SUM(prompt_tokens) AS prompt_tokens, SUM(cached_tokens) AS cached_tokens, "
+                "SUM(completion_tokens) AS completion_tokens, TOTAL(cost_usd) AS cost_usd, TOTAL(seconds) AS seconds "
+                "FROM calls GROUP BY model ORDER BY model"
+            ).fetchall()
+        return [ModelCalls(**dict(row)) for row in found]
+
+    def image_pulled(self, name: str) -> None:
+        """Note that an image is about to be pulled by this run."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO images VALUES (?)", (name,))
+
+    def images_pulled(self) -> set[str]:
+        """Images that this run has pulled, at this start or an earlier one."""
+        with self._lock:
+            return {row["name"] for row in self._db.execute("SELECT name FROM images")}
 
     def rows(self) -> list[CellRow]:
         """All cells, by instance and model."""
@@ -216,6 +379,24 @@ class Store:
             total = self._db.execute("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) FROM cells").fetchone()[0]
         return float(total)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, and alone."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _note_failure(self, cell: Cell, kind: str, detail: str, cost: float) -> None:
+        self._db.execute(
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+            (cell.instance_id, cell.model, _now(), kind, detail, cost),
+        )
+
     def _update(self, cell: Cell, **columns: object) -> None:
         columns["updated_at"] = _now()
         assignments = ", ".join(f"{name} = ?" for name in columns)
@@ -227,6 +408,28 @@ class Store:
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
 
+    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
+        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+        rows = [(*_key(cell), flag.kind, flag.step, flag.command, flag.failed) for flag in flags]
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
+            self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def flags(self) -> dict[Cell, list[Flag]]:
+        """Flagged cells, and what was seen in each."""
+        from agents.leaks import Flag
+
+        with self._lock:
+            found = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        flags: dict[Cell, list[Flag]] = {}
+        for row in found:
+            failed = None if row["failed"] is None else bool(row["failed"])
+            flag = Flag(row["kind"], row["step"], row["command"], failed)
+            flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
+        return flags
+
 
 def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
     """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
@@ -234,6 +437,7 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
 
     place = {Cell(instance, model): (i, j) for i, instance in enumerate(instances) for j, model in enumerate(models)}
     arrays = {name: np.full((len(instances), len(models)), np.nan) for name in ("resolved", "cost", "calls", "seconds")}
+    signals: dict[str, NDArray[np.float64]] = {}
     for row in rows:
         if row.state is not State.GRADED or row.cell not in place:
             continue
@@ -242,7 +446,13 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
         arrays["cost"][at] = np.nan if row.cost_usd is None else row.cost_usd
         arrays["calls"][at] = np.nan if row.api_calls is None else row.api_calls
         arrays["seconds"][at] = np.nan if row.agent_seconds is None else row.agent_seconds
-    return OutcomeMatrix(tuple(instances), tuple(models), **arrays)
+        for name in row.signals.keys() - OWN_COLUMNS:
+            signals.setdefault(name, np.full((len(instances), len(models)), np.nan))[at] = row.signals[name]
+    return OutcomeMatrix.build(instances, models, **arrays, signals=dict(sorted(signals.items())))
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.instance_id, cell.model
 
 
 def _cell_row(row: sqlite3.Row) -> CellRow:
@@ -251,6 +461,7 @@ def _cell_row(row: sqlite3.Row) -> CellRow:
     values["verdict"] = Verdict(values["verdict"]) if values["verdict"] is not None else None
     values["unsubmitted"] = bool(values["unsubmitted"])
     values["scripted"] = bool(values["scripted"])
+    values["signals"] = json.loads(values["signals"])
     return CellRow(**values)
 
 

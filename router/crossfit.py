@@ -10,7 +10,7 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.clustering import one_thread
 from router.curves import Curve
-from router.decision import act_out, is_clairvoyant, is_sequential
+from router.decision import act_out_all, is_clairvoyant, is_sequential
 from router.outcomes import OutcomeMatrix, Replay
 from router.policies.base import Policy
 
@@ -130,10 +130,7 @@ def decide(
     Returns the model handed in (λ, t) and what the decisions bring (3, λ, t): verdict, USD and seconds.
     """
     if is_sequential(policy):
-        acted = [[act_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
-        models = np.array([[a.model for a in line] for line in acted], dtype=np.int64)
-        brought = [[[getattr(a, name) for a in line] for line in acted] for name in ("resolved", "cost", "seconds")]
-        return models, np.array(brought, dtype=np.float64)
+        return act_out_all(policy, X, outcomes, test, cost_weights)
     if is_clairvoyant(policy):
         choices = policy.choose_recorded(outcomes.take(test), cost_weights)
     elif len(cost_weights) == 1:

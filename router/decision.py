@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
@@ -42,6 +42,8 @@ class FinishedAttempt:
     patch: str | None = None
     calls: float | None = None
     seconds: float | None = None
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """whatever else is known of it, by name; see `router.signals`"""
 
 
 class SequentialPolicy(Policy, Protocol):
@@ -56,6 +58,20 @@ class SequentialPolicy(Policy, Protocol):
 def is_sequential(policy: Policy) -> TypeGuard[SequentialPolicy]:
     """Whether the policy looks at finished attempts; one without `next_step` is one-shot."""
     return hasattr(policy, "next_step")
+
+
+class BatchedPolicy(SequentialPolicy, Protocol):
+    """A cascade that acts out many recorded instances at once, with the very decisions of `next_step`."""
+
+    def act_out_recorded(
+        self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
+    ) -> tuple[IntArray, FloatArray]:
+        """For rows X (t, d) and their `outcomes` (t, m): accepted model (w, t), and verdict, USD, seconds (3, w, t)."""
+
+
+def is_batched(policy: SequentialPolicy) -> TypeGuard[BatchedPolicy]:
+    """Whether the policy can act out recorded instances together, which is much faster than one by one."""
+    return hasattr(policy, "act_out_recorded")
 
 
 class ClairvoyantPolicy(Policy, Protocol):
@@ -112,6 +128,7 @@ def act_out(
                 cost_usd=_known(outcomes.cost[row, cell]),
                 calls=_known(outcomes.calls[row, cell]),
                 seconds=_known(outcomes.seconds[row, cell]),
+                signals={name: float(values[row, cell]) for name, values in outcomes.signals.items()},
             )
         )
     if decision.model not in (attempt.model for attempt in attempts):
@@ -123,6 +140,22 @@ def act_out(
         cost=float(outcomes.cost[row, cells].sum()),
         seconds=float(outcomes.seconds[row, cells].sum()),
     )
+
+
+def act_out_all(
+    policy: SequentialPolicy,
+    X: FloatArray,
+    outcomes: OutcomeMatrix,
+    test: IntArray,
+    cost_weights: Sequence[float | None],
+) -> tuple[IntArray, FloatArray]:
+    """`act_out` of the rows `test` for every λ: models (w, t); verdict, USD and seconds (3, w, t)."""
+    if is_batched(policy):
+        return policy.act_out_recorded(X[test], outcomes.take(test), cost_weights)
+    acted = [[act_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
+    models = np.array([[a.model for a in line] for line in acted], dtype=np.int64)
+    brought = [[[getattr(a, name) for a in line] for line in acted] for name in ("resolved", "cost", "seconds")]
+    return models, np.array(brought, dtype=np.float64)
 
 
 def _known(value: float) -> float | None:

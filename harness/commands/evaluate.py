@@ -32,9 +32,15 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Start no cell once so many USD are spent.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Make no call once so many USD are spent.")] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, cost, last and need; nothing is started.")
+    ] = False,
+    history: Annotated[
+        list[str] | None, typer.Option(help="Recorded outcomes that --dry-run estimates from (repeatable).")
+    ] = None,
 ) -> None:
     """Run a benchmark end to end: agents, official grading, results table. The same command continues a killed run.
 
@@ -45,6 +51,8 @@ def evaluate(
         polyswe evaluate verified --limit 5   # SWE-bench Verified with your keys, a first look
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
+
+        polyswe evaluate verified --dry-run   # what it would cost, last and need
 
     Exit code 0: every cell has a verdict; 2: bad input; 3: something is missing on this machine; 4: some cells have no
     verdict (not the models' fault, or the cost limit); 130: interrupted.
@@ -64,6 +72,12 @@ def evaluate(
         max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers, run_id=run_id, out=out,
     )  # fmt: skip
     folder = run_folder(settings, path)
+    if dry_run:
+        from harness.forecast import forecast, render
+        from harness.instances import load_dataset
+
+        print(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
+        return
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh)
     if end.results is not None:

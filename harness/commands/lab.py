@@ -54,3 +54,24 @@ def calibrate(
     )  # fmt: skip
     print(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
     say(f"settings and shares: {out}")
+
+
+@lab.command()
+def signals(
+    data: Annotated[Path, typer.Option(help="Folder with instances.csv, conv_per_instance.csv and the like.")],
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of folds and intervals.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for signals.json and signals.md.")] = Path("results/replay/signals"),
+) -> None:
+    """What kinds of signals tell of a finished attempt whether it is right, on one agent's recorded attempts.
+
+    Example:
+
+        polyswe lab signals --data signals/
+    """
+    quiet_libraries()
+    from harness.lab_signals import study_signals
+
+    print(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())
+    say(f"results: {out}/signals.md, signals.json")

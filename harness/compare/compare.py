@@ -176,7 +176,7 @@ def _routed(
 ) -> tuple[Compared | None, str]:  # fmt: skip
     """The routed system: live on both sides, or cross-fitted on both sides over the same folds."""
     if base.routed is not None and new.routed is not None:
-        sides = [_live(side, matrix) for side, matrix in ((base, a), (new, b))]
+        sides = [_live(side, instances) for side in (base, new)]
         known = np.flatnonzero(~np.isnan(sides[0].resolved) & ~np.isnan(sides[1].resolved))
         if not len(known):
             return None, "no routed cell has a verdict on both sides"
@@ -208,11 +208,10 @@ def _routed(
     return compare_pair("routed", names, one, other, noise, kind="routed", how=how, seed=seed), ""
 
 
-def _live(side: Side, matrix: OutcomeMatrix) -> Outcomes:
+def _live(side: Side, instances: Sequence[str]) -> Outcomes:
     assert side.routed is not None
-    chosen = [matrix.models.index(side.routed[i]) for i in matrix.instances]
-    rows = np.arange(len(matrix))
-    return Outcomes(matrix.resolved[rows, chosen], matrix.cost[rows, chosen], matrix.seconds[rows, chosen])
+    unknown = (np.nan, np.nan, np.nan)
+    return Outcomes(*np.array([side.routed.get(i, unknown) for i in instances], dtype=np.float64).T)
 
 
 def _clusters(

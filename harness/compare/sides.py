@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ from harness.errors import InputError
 from harness.names import match_names
 
 if TYPE_CHECKING:
+    from harness.config import Config
     from harness.importers.recorded import RecordedRun
+    from harness.run_folder import RunFolder
+    from harness.store import CellRow
     from router.outcomes import OutcomeMatrix
 
 PICK = "::"
@@ -27,8 +31,8 @@ class Side:
     matrix: OutcomeMatrix
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """of each instance, where a run recorded it"""
-    routed: Mapping[str, str] | None = None
-    """model by instance, of a run in mode `routed`"""
+    routed: Mapping[str, tuple[float, float, float]] | None = None
+    """verdict, USD and seconds by instance, of a run in mode `routed`; every attempt of a cascade is paid for"""
     failures: tuple[str, ...] = ()
     """cells without a verdict for reasons that were not the model's"""
     swebench: str | None = None
@@ -81,7 +85,7 @@ def _run(path: Path) -> Side:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
     instances = sorted({row.instance_id for row in rows})
     models = [model.name for model in config.pool if any(row.model == model.name for row in rows)]
-    routed = {row.instance_id: row.model for row in rows} if config.run.mode == "routed" else None
+    routed = _live(config, folder, rows) if config.run.mode == "routed" else None
     unfinished = [row for row in rows if row.state is not State.GRADED]
     return Side(
         label=str(path),
@@ -92,6 +96,34 @@ def _run(path: Path) -> Side:
         swebench=frozen.get("versions", {}).get("swebench"),
         dataset=config.dataset.name,
     )
+
+
+def _live(config: Config, folder: RunFolder, rows: Sequence[CellRow]) -> dict[str, tuple[float, float, float]]:
+    """What the routed system brought; of several attempts at an instance the router says which was accepted."""
+    from harness.grading import Verdict
+    from harness.store import State
+
+    by_instance: dict[str, list[CellRow]] = {}
+    for row in rows:
+        by_instance.setdefault(row.instance_id, []).append(row)
+    accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
+    if len(accepted) < len(by_instance):
+        from harness.acting import act
+        from harness.instances import load_dataset
+        from harness.routing import load_router
+
+        assert config.router.checkpoint is not None  # the configuration's validator sees to it
+        acted = act(load_router(config.router.checkpoint), load_dataset(config.dataset), rows, folder)
+        accepted = {instance: how.accepted for instance, how in acted.items() if how.accepted is not None}
+    brought = {}
+    for instance, model in accepted.items():
+        cells = by_instance[instance]
+        final = next(row for row in cells if row.model == model)
+        if final.state is State.GRADED:
+            cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
+            seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
+            brought[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
+    return brought
 
 
 def _recorded(place: str, wanted: Sequence[str]) -> Side:

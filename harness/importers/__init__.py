@@ -204,8 +204,10 @@ def _matrix(models: Sequence[str], cells: list[list[RecordedCell]], instances: S
     def column(field: str) -> list[list[float]]:
         return [[_number(getattr(cell, field)) for cell in row] for row in cells]
 
+    names = sorted({name for row in cells for cell in row for name in cell.signals})
+    signals = {name: [[_number(cell.signals.get(name)) for cell in row] for row in cells] for name in names}
     return OutcomeMatrix.build(
-        instances, models, column("resolved"), column("cost_usd"), column("api_calls"), column("seconds")
+        instances, models, column("resolved"), column("cost_usd"), column("api_calls"), column("seconds"), signals
     )
 
 

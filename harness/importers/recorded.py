@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class RecordedCell:
     api_calls: float | None = None
     seconds: float | None = None
     exit_status: str | None = None
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What else the finished attempt showed, by name."""
 
 
 @dataclass(frozen=True)

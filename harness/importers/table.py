@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REQUIRED = ("instance_id", "model", "resolved")
 AMOUNTS = ("cost_usd", "api_calls", "seconds")
+SIGNAL = "signal_"
+"""Begins the names of columns that hold signals of finished attempts (`agents.signals`)."""
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": None}
 
 
@@ -78,7 +80,13 @@ def _read_cell(row: dict[str, str], where: str) -> RecordedCell:
     if row["resolved"].casefold() not in TRUTH:
         raise InputError(f"{where}: resolved is '{row['resolved']}', expected 0, 1 or blank")
     cost, calls, seconds = (_amount(row.get(column, ""), column, where) for column in AMOUNTS)
-    return RecordedCell(TRUTH[row["resolved"].casefold()], cost, calls, seconds, row.get("exit_status") or None)
+    signals = {
+        column.removeprefix(SIGNAL): _number(text, column, where)
+        for column, text in row.items()
+        if column.startswith(SIGNAL) and text
+    }
+    verdict = TRUTH[row["resolved"].casefold()]
+    return RecordedCell(verdict, cost, calls, seconds, row.get("exit_status") or None, signals)
 
 
 def _amount(text: str, column: str, where: str) -> float | None:
@@ -93,15 +101,26 @@ def _amount(text: str, column: str, where: str) -> float | None:
     return value
 
 
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {column} is '{text}', expected a number, or blank")
+    return value
+
+
 def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
     """Write every cell of a matrix, instance by instance; `read_csv` gives the same numbers back."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*REQUIRED, *AMOUNTS])
+    writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals)])
     for i, instance in enumerate(matrix.instances):
         for j, model in enumerate(matrix.models):
             amounts = (matrix.resolved[i, j], matrix.cost[i, j], matrix.calls[i, j], matrix.seconds[i, j])
-            writer.writerow([instance, model, *(_shown(float(amount)) for amount in amounts)])
+            signals = (values[i, j] for values in matrix.signals.values())
+            writer.writerow([instance, model, *(_shown(float(number)) for number in (*amounts, *signals))])
     write_atomic(path, buffer.getvalue())
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
 from harness.report.schema import Results, Row
+from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,11 @@ NAME_LENGTH = 34
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Write `cost-quality` and `clusters`, each as PNG and SVG, into `folder`; returns what was written.
+    """Write `cost-quality`, `clusters`, `reliability` and `what-it-takes` into `folder`, each as PNG and SVG.
 
-    A figure whose numbers are unknown (no costs, no policy with clusters) is left out.
+    Returns what was written.
+
+    A figure whose numbers are unknown (no costs, no clusters, no signals) is left out.
 
     Raises:
         EnvironmentFault: matplotlib is not installed.
@@ -38,7 +41,13 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
         raise EnvironmentFault("figures need matplotlib; install it with: pip install 'polyswe[figures]'") from None
     written: list[Path] = []
     with _style():
-        for name, figure in (("cost-quality", _cost_quality(results)), ("clusters", _heatmap(results))):
+        drawn = {
+            "cost-quality": _cost_quality(results),
+            "clusters": _heatmap(results),
+            "reliability": draw_reliability(results, *_canvas(4.5, 4.5)),
+            "what-it-takes": draw_what_it_takes(results, *_canvas(6.5, 4)),
+        }
+        for name, figure in drawn.items():
             if figure is None:
                 continue
             folder.mkdir(parents=True, exist_ok=True)

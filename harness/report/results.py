@@ -11,10 +11,11 @@ import numpy as np
 from harness.errors import InputError
 from harness.importers.repeats import RepeatedModel
 from harness.report.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
-from harness.report.rows import make_row, mcnemar
+from harness.report.rows import bounded, make_row, mcnemar
 from harness.report.schema import (
     ClusterProfile,
     Complementarity,
+    Failure,
     Null,
     Pair,
     RandomClusters,
@@ -24,6 +25,8 @@ from harness.report.schema import (
     SizesNull,
     read_results,
 )
+from harness.report.signals import notes as signal_notes
+from harness.report.signals import reachable, verifier_quality
 from harness.report.verdict import corrected, routing_rows, verdict
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ def build_results(
     repositories: Sequence[str] | None = None,
     repeated: Sequence[RepeatedModel] = (),
     null_sizes: Sequence[int] = (),
+    failures: Sequence[Failure] = (),
 ) -> Results:
     """The results document of a pool on a dataset.
 
@@ -80,6 +84,7 @@ def build_results(
         auxiliary: runs on the same instances that may inform difficulty and are never candidates.
         repositories: (n,) the repository of each instance: adds rows that leave each repository out in turn.
         repeated: models that were run several times, for the repeatable oracle.
+        failures: how cells ended that have no plain verdict.
         null_sizes: sizes of clusters (of all complete instances) to draw at random beside the policies' own.
 
     Raises:
@@ -118,6 +123,12 @@ def build_results(
         rows = _with_holm(rows)
         said += _leader_by_training(rows)
     rows += _bounds(complete, evaluation, seed) if len(complete) else []
+    quality, reach = None, []
+    if len(complete) > 1:
+        progress("signals of finished attempts")
+        quality = verifier_quality(complete, folds, repeats, seed)
+        reach = reachable(complete, seed)
+        said += signal_notes(quality, reach)
     of_sizes = _null_of_sizes(complete, null_sizes, seed)
     if of_sizes is not None:
         reached = of_sizes.in_sample_random_clusters
@@ -139,11 +150,14 @@ def build_results(
         folds=folds,
         repeats=repeats,
         scripted=scripted,
-        rows=rows,
+        rows=bounded(rows, len(outcomes)),
+        failures=list(failures),
         complementarity=_complementarity(outcomes, complete, repeatable),
         null=next((Null(policy=row.name, in_sample_random_clusters=row.null) for row in rows if row.null), None),
         null_of_sizes=of_sizes,
         clusters=list(clusters),
+        verifier=quality,
+        what_it_takes=reach,
         auxiliary=[] if auxiliary is None else list(auxiliary.models),
         verdict=verdict(rows, scripted=scripted),
         notes=said,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,3 +119,15 @@ def _against(replay: Replay, best: Replay, p_value: float | None, seed: int) -> 
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def bounded(rows: Sequence[Row], instances: int) -> list[Row]:
+    """Rows that do not cover all `instances` say so, with what they resolve if the rest was unresolved or resolved."""
+    return [
+        row
+        if row.n >= instances
+        else row.model_copy(
+            update={"missing": instances - row.n, "bounds": (row.resolved, row.resolved + instances - row.n)}
+        )
+        for row in rows
+    ]

@@ -78,6 +78,11 @@ class Row(Part):
     """Mean of the non-decreasing convex hull between the least and the greatest cost (RouterBench)."""
     null: RandomClusters | None = None
     """In-sample rows of policies with clusters: what random clusters reach on the same outcomes."""
+    missing: int = 0
+    """Instances that the row says nothing of, as a verdict is missing."""
+    bounds: tuple[float, float] | None = None
+    """Where verdicts are missing: resolved if they were all unresolved, and if they were all resolved, over all
+    instances."""
     curve: list[CurvePoint] | None = None
     """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
 
@@ -136,6 +141,71 @@ class ClusterProfile(Part):
     rates: dict[str, float]
 
 
+class Failure(Part):
+    """One kind of failure; a row of the failure table. Every cell counts under one kind at most."""
+
+    kind: str
+    whose: Literal["model", "provider", "machine", "run"]
+    scored: bool
+    """Counted as not resolved: the model's own. All others have no verdict and are left out."""
+    retried: str
+    """Where it is tried again, and why or why not."""
+    cells: dict[str, int] = {}
+    """By model, cells that ended so."""
+    earlier: dict[str, int] = {}
+    """By model, how often it struck before a later try of the same cell."""
+
+
+class ReliabilityBin(Part):
+    """Attempts of similar predicted probability."""
+
+    predicted: float
+    observed: float
+    n: int
+
+
+class VerifierQuality(Part):
+    """How well P(resolved | signals of the finished attempt) tells right from wrong, cross-fitted."""
+
+    signals: list[str]
+    attempts: int
+    auc: float
+    """Within a model, weighted by pairs."""
+    auc_ci95: tuple[float, float]
+    auc_across_models: float
+    """Over all attempts together: differences between models count, too."""
+    brier: float
+    brier_of_rates: float
+    """Of predicting each model's own rate."""
+    reliability: list[ReliabilityBin]
+
+
+class Reachable(Part):
+    """What a two-stage cascade would reach with a simulated verifier of some AUC, chosen in hindsight."""
+
+    auc: float
+    budget: float
+    """Allowed cost, as a share of the best single model's."""
+    resolved: float
+    cost_per_instance: float
+
+
+class FlaggedAttempt(Part):
+    """A sign in an attempt's trajectory that it had help: a reason to look, not a verdict."""
+
+    instance_id: str
+    model: str
+    kind: str
+    """A kind of `agents.leaks.KINDS`."""
+    times: int
+    step: int
+    """The model's reply that `command` belongs to, from 1."""
+    command: str
+    """The beginning of one of the commands."""
+    failed: bool
+    """Every such command ended with an error: the attempt looked, and found nothing."""
+
+
 class Results(Part):
     """The whole document."""
 
@@ -156,6 +226,14 @@ class Results(Part):
     """Beside the policies' own, where sizes were given."""
     clusters: list[ClusterProfile] = []
     """Of the first policy that has clusters, fitted on all instances."""
+    failures: list[Failure] = []
+    """Of live runs, how cells ended that have no plain verdict."""
+    verifier: VerifierQuality | None = None
+    """None where no signals of finished attempts are recorded."""
+    what_it_takes: list[Reachable] = []
+    """Simulated: resolved by a verifier's AUC. Empty where costs are unknown."""
+    flagged: list[FlaggedAttempt] = []
+    """Of live runs, attempts whose trajectory shows signs of help from outside."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str

@@ -35,6 +35,9 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
     if shares := _shares(results):
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {line}", width) for line in shares)]))
     paragraphs.append(_wrapped(_complementarity(results), width))
+    if results.failures:
+        told = [_wrapped(f"  {line}", width) for line in _failures(results)]
+        paragraphs.append("\n".join(["How cells ended that have no plain verdict", *told]))
     if results.notes:
         paragraphs.append("\n".join(["Notes", *(_wrapped(f"  - {note}", width) for note in results.notes)]))
     paragraphs.append(_wrapped(results.verdict, width))
@@ -60,6 +63,8 @@ def render_markdown(results: Results) -> str:
     parts.append("\n".join(["## Complementarity", "", _complementarity(results, with_pairs=False)]))
     if results.complementarity.pairs:
         parts.append("\n".join(pairs))
+    if results.failures:
+        parts += ["## Failures", _failure_table(results)]
     if results.notes:
         parts.append("\n".join(["## Notes", "", *(f"- {note}" for note in results.notes)]))
     return "\n\n".join(parts) + "\n"
@@ -107,6 +112,12 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
                 NONE if is_best or vs is None or vs.p_value is None else _tested(vs),
             )
         )
+        if row.bounds is not None:
+            low, high = row.bounds
+            whole = row.n + row.missing
+            resolved = f"{_count(low)} – {_count(high)}/{whole}"
+            label = f"  if the {row.missing} without verdict failed – resolved"
+            lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 3))
         if row.null is not None:
             reached = f"{_count(row.null.mean)} ± {row.null.sd:.1f}"
             lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 4))
@@ -142,6 +153,36 @@ def _shares(results: Results) -> list[str]:
         more = [f"{len(ordered) - SHARES_SHOWN} others {rest:.0%}"] if len(ordered) > SHARES_SHOWN else []
         lines.append(f"{_label(row, results)}: {', '.join(shown + more)}")
     return lines
+
+
+def _failures(results: Results) -> list[str]:
+    lines = []
+    for failure in results.failures:
+        ended = ", ".join(f"{count} {model}" for model, count in failure.cells.items())
+        earlier = sum(failure.earlier.values())
+        again = f"{earlier} × before a later try" if earlier else ""
+        how = "counted as not resolved" if failure.scored else f"the {failure.whose}'s, without verdict"
+        lines.append(f"{failure.kind} ({how}): {'; '.join(part for part in (ended, again) if part)}")
+    return lines
+
+
+def _failure_table(results: Results) -> str:
+    """Kind × model: cells that ended so, and behind + how often it struck before a later try."""
+
+    def counts(ended: int, earlier: int) -> str:
+        return "" if not ended + earlier else f"{ended}" + (f" + {earlier}" if earlier else "")
+
+    lines = [
+        "Cells that ended so; behind +, how often it struck before a later try of the cell.",
+        "",
+        "| kind | whose | scored | " + " | ".join(results.pool) + " | tried again |",
+        "|---|---|---|" + "---:|" * len(results.pool) + "---|",
+    ]
+    for failure in results.failures:
+        cells = [counts(failure.cells.get(model, 0), failure.earlier.get(model, 0)) for model in results.pool]
+        scored = "as not resolved" if failure.scored else "never"
+        lines.append(f"| {failure.kind} | {failure.whose} | {scored} | {' | '.join(cells)} | {failure.retried} |")
+    return "\n".join(lines)
 
 
 def _complementarity(results: Results, with_pairs: bool = True) -> str:

@@ -34,6 +34,18 @@ class Attempted:
     folder: Path
     """the cell's folder: trajectory, report, test output"""
     patch: str
+    asked: tuple[CellRow, ...] = ()
+    """every attempt the router asked for before it accepted this one, itself included; all of them are paid for"""
+
+    @property
+    def cost_usd(self) -> float | None:
+        costs = [row.cost_usd for row in self.asked or (self.row,)]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    @property
+    def api_calls(self) -> int | None:
+        calls = [row.api_calls for row in self.asked or (self.row,)]
+        return None if None in calls else sum(number for number in calls if number is not None)
 
     @property
     def resolved(self) -> bool:
@@ -57,6 +69,11 @@ class Collected:
     versions: Mapping[str, str]
     date: str
     """YYYYMMDD of the last verdict"""
+
+    @property
+    def attempts_tag(self) -> str:
+        """The checklist's `system.attempts`: "2+" where some instance was attempted more than once (Best@k)."""
+        return "2+" if any(len(attempt.asked) > 1 for attempt in self.attempts) else "1"
 
     @property
     def partial(self) -> bool:
@@ -95,13 +112,14 @@ def collect_run(
             "leaderboard takes the whole split (--partial writes a trial package)"
         )
     if routed:
-        chosen, routing, reasons = _routed(config, run_over, rows, checkpoint)
+        chosen, asked, routing, reasons = _routed(config, run_over, rows, folder, checkpoint)
         pool = config.pool
     else:
         name = _single(config, model)
         chosen = {instance.instance_id: name for instance in run_over.instances}
+        asked = {}
         routing, reasons, pool = None, [], [entry for entry in config.pool if entry.name == name]
-    attempts, lacking = _attempts(folder, run_over, rows, chosen)
+    attempts, lacking = _attempts(folder, run_over, rows, chosen, asked)
     if faults := [*faults, *reasons, *lacking]:
         raise RefusedError(str(path), faults)
     date = max(attempt.row.updated_at for attempt in attempts)[:10].replace("-", "")
@@ -120,7 +138,11 @@ def _single(config: Config, model: str | None) -> str:
 
 
 def _attempts(
-    folder: RunFolder, dataset: Dataset, rows: Mapping[Cell, CellRow], chosen: Mapping[str, str]
+    folder: RunFolder,
+    dataset: Dataset,
+    rows: Mapping[Cell, CellRow],
+    chosen: Mapping[str, str],
+    asked: Mapping[str, Sequence[str]],
 ) -> tuple[list[Attempted], list[str]]:
     """The finished cells, and what is missing of the others, a line a kind."""
     attempts: list[Attempted] = []
@@ -142,7 +164,8 @@ def _attempts(
             if missing := _missing_files(cell_dir, row):
                 lacking.setdefault(f"no {' and no '.join(missing)}", []).append(f"{name} / {row.model}")
             else:
-                attempts.append(Attempted(instance, row, cell_dir, read_patch(folder, row.cell)))
+                paid = tuple(rows[Cell(name, model)] for model in asked.get(name, ()))
+                attempts.append(Attempted(instance, row, cell_dir, read_patch(folder, row.cell), paid))
     reasons = [f"{len(cells)} attempts with {what}: {some(cells)}" for what, cells in lacking.items()]
     return attempts, [reason.replace("with no", "have no", 1) for reason in reasons]
 
@@ -155,9 +178,9 @@ def _missing_files(cell_dir: Path, row: CellRow) -> list[str]:
 
 
 def _routed(
-    config: Config, dataset: Dataset, rows: Mapping[Cell, CellRow], checkpoint: Path | None
-) -> tuple[dict[str, str], str, list[str]]:
-    """Model by instance, the routing in words, and what forbids to call it a system.
+    config: Config, dataset: Dataset, rows: Mapping[Cell, CellRow], folder: RunFolder, checkpoint: Path | None
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]], str, list[str]]:
+    """Accepted model and models asked by instance, the routing in words, and what forbids to call it a system.
 
     A choice that was learned from the outcomes of the instance itself (or from those of the test) is test knowledge; so
     is the cross-fitted row of a matrix, which changes its router from fold to fold. Both are refused.
@@ -172,32 +195,40 @@ def _routed(
                 "router per fold, not a system somebody could deploy; fit one on other instances with 'polyswe fit'"
             ],
         )
+    from harness.acting import act
     from harness.routing import load_router
 
     router = load_router(path)
     reasons = unfit(router, ids, path)
+    try:
+        acted = act(router, dataset, list(rows.values()), folder)
+    except FileNotFoundError as error:
+        raise RefusedError(str(folder.path), [f"{error.filename} is missing"]) from error
+    asked = {name: how.models for name, how in acted.items()}
+    chosen = {name: how.accepted for name, how in acted.items() if how.accepted is not None}
+    if strange := sorted({model for models in asked.values() for model in models} - {e.name for e in config.pool}):
+        reasons.append(f"the checkpoint routes to {', '.join(strange)}, not in the run's pool")
+    elif undecided := [name for name in ids if name not in chosen]:
+        reasons.append(f"{len(undecided)} instances lack an attempt the router asks for: {some(undecided)}")
     if config.run.mode == "routed":
-        counts = Counter(cell.instance_id for cell in rows)
-        if twice := [name for name in ids if counts[name] > 1]:
-            reasons.append(f"{len(twice)} instances were attempted more than once: {some(twice)}")
-        if unknown := [name for name in ids if not counts[name]]:
-            reasons.append(f"{len(unknown)} instances were never attempted: {some(unknown)}")
-        chosen = {cell.instance_id: cell.model for cell in rows if cell.instance_id in set(ids)}
-    else:
-        routes = router.route([instance.problem_statement for instance in dataset.instances])
-        chosen = {name: route.model for name, route in zip(ids, routes, strict=True)}
-        pool = {entry.name for entry in config.pool}
-        if strange := sorted(set(chosen.values()) - pool):
-            reasons.append(f"the checkpoint routes to {', '.join(strange)}, not in the run's pool")
+        more = [cell.instance_id for cell in rows if cell.model not in asked.get(cell.instance_id, ())]
+        if more := sorted(set(more) & set(ids)):
+            reasons.append(f"{len(more)} instances were attempted by models the router did not ask for: {some(more)}")
     shares = Counter(chosen.values())
+    escalated = sum(len(asked[name]) > 1 for name in chosen)
     how = (
-        f"One attempt per instance. A '{router.policy.name}' router fitted on "
-        f"{router.provenance.get('instances', 'an unknown number of')} other instances reads the problem statement and "
-        f"picks the model before the attempt starts; nothing of the instance but its text is seen. Shares here: "
-        + ", ".join(f"{name} {count}" for name, count in shares.most_common())
-        + "."
+        f"A '{router.policy.name}' router fitted on {router.provenance.get('instances', 'an unknown number of')} other "
+        "instances reads the problem statement and picks the model before an attempt starts; of the instance nothing "
+        "but its text is seen. "
+        + (
+            f"It looks at the finished attempt and took {escalated} of {len(chosen)} instances to a further model; one "
+            " patch is handed in, chosen without any test, and every attempt is paid for. "
+            if escalated
+            else "One attempt per instance. "
+        )
+        + f"Patches here are by: {', '.join(f'{name} {count}' for name, count in shares.most_common())}."
     )
-    return chosen, how, reasons
+    return chosen, asked, how, reasons
 
 
 def unfit(router: Router, instances: Sequence[str], path: Path) -> list[str]:

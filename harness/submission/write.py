@@ -82,7 +82,7 @@ def write_package(collected: Collected, system: str, split: str, about: About, r
     _json(entry / "results" / "resolved_by_repo.json", breakdown(rows, resolved, repository))
     _json(entry / "results" / "resolved_by_time.json", breakdown(rows, resolved, year))
     details = {
-        instance: {"resolved": attempt.resolved, "cost": attempt.row.cost_usd, "api_calls": attempt.row.api_calls}
+        instance: {"resolved": attempt.resolved, "cost": attempt.cost_usd, "api_calls": attempt.api_calls}
         for instance, attempt in sorted(scored.items())
     }
     _json(entry / "per_instance_details.json", details)
@@ -135,6 +135,7 @@ def _write_public(collected: Collected, label: str, public: Path) -> None:
         "partial": collected.partial,
         "scripted": collected.dataset.scripted or any(model.scripted for model in collected.models),
         "routing": collected.routing,
+        "attempts": collected.attempts_tag,
         "models": {attempt.instance.instance_id: attempt.row.model for attempt in collected.attempts},
         "versions": dict(collected.versions),
     }
@@ -164,7 +165,7 @@ def _metadata(collected: Collected, system: str, about: About) -> dict[str, Any]
         "org": about.org,
         "os_model": about.os_model,
         "os_system": about.os_system,
-        "system": {"attempts": "1"},
+        "system": {"attempts": collected.attempts_tag},
         "agent": "mini-swe-agent",
     }
     info = {"name": system, "site": about.site, "report": about.report, "authors": about.authors, "logo": about.logo}
@@ -182,7 +183,7 @@ def _readme(
         parts.append(f"**A trial package over {total} of {len(collected.dataset.instances)} instances.**")
     parts += [about.description] if about.description else []
     agent = f"mini-swe-agent {collected.versions.get('mini-swe-agent', '')}".strip()
-    cost = [attempt.row.cost_usd for attempt in collected.attempts if attempt.row.cost_usd is not None]
+    cost = [attempt.cost_usd for attempt in collected.attempts if attempt.cost_usd is not None]
     mean = f"${sum(cost) / len(cost):.3f} an instance" if cost else "unknown"
     models = ", ".join(f"{model.name} (`{model.model}`)" for model in collected.models)
     parts.append(
@@ -220,14 +221,17 @@ def _checklist(collected: Collected, about: About) -> list[str]:
     no_web = about.no_web if about.no_web is not None else collected.config.agent.network == "none"
     evidence = {
         "pass@1": "one cell an instance in the run's store; attempts lost to failures that were not the model's were "
-        "never graded",
+        "never graded"
+        if collected.attempts_tag == "1"
+        else "no: Best@k, one patch is handed in of several attempts, chosen without tests; see Routing",
         "tests": "the agent's container held the repository without the test patch"
         + ("; the router was fitted on other instances" if collected.routing else ""),
         "hints": "the agent's first message is the problem statement alone",
         "web": "the agent's container had no network" if collected.config.agent.network == "none" else "see the report",
     }
+    ticked = {name: name != "web" or no_web for name in CHECKLIST} | {"pass@1": collected.attempts_tag == "1"}
     return [
-        f"- [{'x' if name != 'web' or no_web else ' '}] {line} ({evidence[name] if name != 'web' or no_web else TODO})"
+        f"- [{'x' if ticked[name] else ' '}] {line} ({evidence[name] if ticked[name] or name == 'pass@1' else TODO})"
         for name, line in CHECKLIST.items()
     ]
 

@@ -20,6 +20,7 @@ __all__ = [
 
 POLICIES = {
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
+    "cascade": "router.policies.cascade.CascadePolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
     "knn": "router.policies.knn.NearestPolicy",
     "linear": "router.policies.linear.LinearPolicy",

@@ -49,7 +49,10 @@ def image(engine: DockerClient) -> Iterator[str]:
     """An image with a one-file git repository in /testbed, gone at the end."""
     ensure_base(engine)
     built = subprocess.run(
-        ["docker", "build", "-q", "-t", IMAGE, "-"], input=DOCKERFILE, text=True, capture_output=True
+        ["docker", "build", "-q", "--network", "none", "-t", IMAGE, "-"],
+        input=DOCKERFILE,
+        text=True,
+        capture_output=True,
     )
     assert built.returncode == 0, f"the test image could not be built: {built.stderr.strip()[-300:]}"
     yield IMAGE

@@ -18,6 +18,7 @@ from minisweagent.exceptions import Submitted
 from agents.capture import Bounded, run_captured
 from agents.environment import Container, ContainerConfig
 from agents.errors import ContainerError
+from agents.limits import ContainerLimits
 from agents.watch import Watch
 from harness.docker_engine import RUN_LABEL, sweep
 
@@ -205,7 +206,7 @@ def test_a_vanished_container_is_not_the_commands_failure(container: Container) 
 
 
 def test_a_container_ends_itself_when_nobody_does(image: str, labels: dict[str, str], list_containers: Listing) -> None:
-    with Container(ContainerConfig(image=image, labels=labels, lifetime="5")) as container:
+    with Container(ContainerConfig(image=image, labels=labels, lifetime_seconds=5)) as container:
         while list_containers(labels):  # the suite's timeout is the bound
             time.sleep(0.2)
         with pytest.raises(ContainerError, match="is gone"):
@@ -217,17 +218,17 @@ def test_words_of_the_engine_in_a_commands_output_are_no_engine_failure(containe
 
 
 def test_a_command_may_exhaust_memory_without_ending_the_container(image: str, labels: dict[str, str]) -> None:
-    with Container(ContainerConfig(image=image, labels=labels, memory="64m")) as container:
+    with Container(ContainerConfig(image=image, labels=labels, limits=ContainerLimits(memory="64m"))) as container:
         eat = 'python3 -c "x = bytearray(500_000_000)\nfor i in range(0, len(x), 4096): x[i] = 1"'
         assert run(container, eat)["returncode"] == 137
         assert run(container, "echo alive")["output"] == "alive\n"
 
 
 def test_limits_reach_the_engine(image: str, labels: dict[str, str]) -> None:
-    with Container(ContainerConfig(image=image, labels=labels, cpus=0.5, pids_limit=64)) as container:
+    with Container(ContainerConfig(image=image, labels=labels, limits=ContainerLimits(cpus=0.5, pids=64))) as container:
         format_ = "{{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.Init}} {{.HostConfig.NetworkMode}}"
         shown = subprocess.run(["docker", "inspect", "-f", format_, container.name], capture_output=True, text=True)
-        assert shown.stdout.split() == ["500000000", "64", "true", "none"]
+        assert shown.stdout.split() == ["500000000", "64", "false", "none"]
 
 
 def test_nothing_is_left_behind(image: str, labels: dict[str, str], list_containers: Listing) -> None:

@@ -1,10 +1,22 @@
-"""Runs made by hand: the sample's instances with official logs that say what a test wants, no engine needed."""
+"""A registry of images and a Docker Engine of the tests' own, to be broken at will; runs made by hand, without one."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +29,237 @@ from harness.overrides import apply_overrides
 from harness.pipeline import plan
 from harness.run_folder import RunFolder
 from harness.store import Cell, State, Store
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+class TinyRegistry:
+    """Serves images of one layer over the registry protocol on 127.0.0.1; `refuse` may answer in its place."""
+
+    def __init__(self) -> None:
+        self.refuse: Callable[[str], tuple[int, str] | None] = lambda name: None
+        """Image name → status and error code to answer its manifest with, or None to serve it."""
+        self.asked: list[str] = []
+        """Names whose manifest was asked for, in order."""
+        self.names: list[str] = []
+        self._manifests: dict[str, bytes] = {}
+        self._blobs: dict[str, bytes] = {}
+        registry = self
+        # names of this test run alone: the engine is shared, and its images are cleaned up by name
+        self._prefix = f"polyswe-test-{uuid.uuid4().hex[:8]}"
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                registry._answer(self, with_body=True)
+
+            def do_HEAD(self) -> None:
+                registry._answer(self, with_body=False)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # type: ignore[method-assign]  # the engine tries TLS first
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def add(self, name: str, size: int = 1000) -> str:
+        """Offer an image with a file of `size` random bytes; returns what `docker pull` calls it."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            info = tarfile.TarInfo("content")
+            info.size = size
+            tar.addfile(info, io.BytesIO(os.urandom(size)))
+        layer = gzip.compress(archive.getvalue(), 1)
+        config = json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {},
+                "rootfs": {"type": "layers", "diff_ids": [_digest(archive.getvalue())]},
+                "history": [{}],
+            }
+        ).encode()
+        for blob in (layer, config):
+            self._blobs[_digest(blob)] = blob
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": _described(config, "application/vnd.docker.container.image.v1+json"),
+            "layers": [_described(layer, "application/vnd.docker.image.rootfs.diff.tar.gzip")],
+        }
+        self._manifests[name] = json.dumps(manifest).encode()
+        return self.full_name(name)
+
+    def full_name(self, name: str) -> str:
+        full = f"localhost:{self._http.server_port}/{self._prefix}/{name}"
+        self.names.append(full)
+        return full
+
+    def lose_layers(self) -> None:
+        """Forget what the manifests speak of: a transfer breaks off after it has begun."""
+        self._blobs = {digest: blob for digest, blob in self._blobs.items() if blob.startswith(b"{")}
+
+    def requests_for(self, name: str) -> int:
+        return self.asked.count(name)
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler, *, with_body: bool) -> None:
+        parts = handler.path.strip("/").split("/")
+        status, kind, body = 404, "application/json", _error("MANIFEST_UNKNOWN")
+        if parts == ["v2"]:
+            status, body = 200, b"{}"
+        elif len(parts) == 5 and parts[3] == "manifests":
+            name = parts[2]
+            if not with_body:  # a pull begins with one HEAD; what follows depends on the answer
+                self.asked.append(name)
+            refusal = self.refuse(name)
+            if refusal:
+                status, body = refusal[0], _error(refusal[1])
+            elif name in self._manifests:
+                status, kind, body = 200, MANIFEST, self._manifests[name]
+        elif len(parts) == 5 and parts[3] == "blobs":
+            body = _error("BLOB_UNKNOWN")
+            if parts[4] in self._blobs:
+                status, kind, body = 200, "application/octet-stream", self._blobs[parts[4]]
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        handler.send_header("Docker-Content-Digest", _digest(body))
+        handler.end_headers()
+        if with_body:
+            handler.wfile.write(body)
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _described(data: bytes, kind: str) -> dict[str, object]:
+    return {"mediaType": kind, "size": len(data), "digest": _digest(data)}
+
+
+def _error(code: str) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
+
+
+@pytest.fixture
+def registry(engine: DockerClient) -> Iterator[TinyRegistry]:
+    import docker
+
+    registry = TinyRegistry()
+    yield registry
+    registry.close()
+    for name in set(registry.names):
+        try:
+            engine.images.remove(name, force=True)
+        except docker.errors.ImageNotFound:
+            continue
+
+
+class OwnEngine:
+    """A Docker Engine beside the machine's own, with its disk in a file: to be killed, restarted and filled up.
+
+    In a network namespace of its own: an engine without a bridge removes the bridge of every other engine from the
+    namespace that it starts in.
+    """
+
+    def __init__(self, folder: Path, disk_mb: int = 1500) -> None:
+        self.folder = folder
+        self.socket = folder / "engine.sock"
+        self.root = folder / "root"
+        self._image = folder / "disk.img"
+        self._disk_mb = disk_mb
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DOCKER_HOST": self.url}
+
+    def make_disk(self) -> bool:
+        self.root.mkdir(parents=True)
+        with self._image.open("wb") as file:
+            file.truncate(self._disk_mb << 20)
+        commands = (["mkfs.ext4", "-q", str(self._image)], ["mount", "-o", "loop", str(self._image), str(self.root)])
+        return all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands)
+
+    def start(self) -> None:
+        with (self.folder / "engine.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "unshare", "--net", "dockerd", "-H", self.url, "--data-root", str(self.root),
+                    "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid"),
+                    "--bridge=none", "--iptables=false", "--ip-masq=false", "--shutdown-timeout=1",
+                ],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        for _ in range(600):
+            if self._process.poll() is not None:
+                break
+            if self.docker("info").returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError((self.folder / "engine.log").read_text()[-2000:])
+
+    def docker(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["docker", "-H", self.url, *words], capture_output=True, check=False)
+
+    def load(self, image: str) -> None:
+        """Take an image over from the machine's engine."""
+        save = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "-H", self.url, "load"], stdin=save.stdout, capture_output=True, check=True)
+        assert save.wait() == 0
+
+    def stop(self) -> None:
+        """End it as a service manager does: the containers end with it."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(60)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            leftovers = self.docker("ps", "-aq").stdout.decode().split()
+            if leftovers:
+                self.docker("rm", "-f", *leftovers)
+        self.stop()
+        for place in (self.root, self.folder / "exec" / "netns" / "default"):
+            for _ in range(20):
+                if subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0:
+                    break
+                if not os.path.ismount(place):
+                    break
+                time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+    missing = [name for name in ("dockerd", "unshare", "mkfs.ext4", "mount") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"an engine of the tests' own needs root and {', '.join(missing) or 'nothing else'}")
+    # a socket's path may not be longer than 107 bytes
+    engine = OwnEngine(Path(f"/tmp/polyswe-{uuid.uuid4().hex[:8]}"))
+    engine.folder.mkdir()
+    try:
+        if not engine.make_disk():
+            pytest.skip("a file cannot be mounted as a disk here")
+        engine.start()
+        yield engine
+    finally:
+        engine.close()
+        shutil.rmtree(engine.folder, ignore_errors=True)
+
 
 MakeRun = Callable[..., RunFolder]
 SMALL, MEDIUM, LARGE = "scripted-small", "scripted-medium", "scripted-large"

@@ -269,3 +269,14 @@ def test_a_faulty_run_of_the_leaderboards_is_refused_with_its_reason(shared_data
     file = shared_data / "outcomes" / "leaderboards-2025-12-10.json"
     with pytest.raises(InputError, match=r"cannot be compared: 52\.8 % was published"):
         load_side(f"{file}::claude 3.7 sonnet")
+
+
+def test_two_routed_runs_are_compared_by_what_the_router_accepted() -> None:
+    brought = {f"i{k:03}": (1.0, 0.5, 9.0) for k in range(40)}
+    base = side(np.ones((40, 1)), routed=brought)
+    new = side(np.ones((40, 1)), routed={name: (float(k >= 20), 0.7, 9.0) for k, name in enumerate(brought)})
+    row = next(row for row in compared(base, new).rows if row.kind == "routed")
+    assert (row.delta, row.how, row.judgement) == (-20, "live", "regression")
+    assert broken(["routed drops by more than 1 pt with 95 % confidence"], compared(base, new))
+    assert broken(["routed cost rises by more than 39 %"], compared(base, new))
+    assert "the other a matrix" in compared(base, side(np.ones((40, 1)))).no_routed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -213,7 +214,9 @@ def test_containers_are_stopped_without_asking_them_first(
 def test_a_killed_grading_process_is_replaced(tmp_path: Path, sample: Dataset) -> None:
     with Grader(LABEL, tmp_path / "scratch", workers=1, timeout=60, attempts=2) as grader:
         assert grader.grade(sample.instances[0], "m", WRONG, tmp_path / "a").verdict is Verdict.UNRESOLVED
-        grader._workers[0]._process.kill()
+        pid = grader._workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
         assert grader.grade(sample.instances[0], "m", WRONG, tmp_path / "b").verdict is Verdict.UNRESOLVED
 
 

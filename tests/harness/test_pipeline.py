@@ -232,16 +232,61 @@ def test_ctrl_c_twice_stops_now_and_leaves_no_container(engine: DockerClient, tm
     assert containers(engine, folder) == []
 
 
-def test_the_cost_limit_starts_no_further_cell(tmp_path: Path) -> None:
-    config = apply_overrides(
-        load_config(find_config("sample")), instances=FEW, max_cost=0.001, agent_workers=1, grading_workers=1
-    )
-    folder = RunFolder(tmp_path / "sample")
-    end = evaluate(config, folder, stop=Stop())
-    states = [row.state for row in end.rows]
-    assert states.count(State.GRADED) == 1, "the cell that passes the limit is finished, the next is not started"
-    assert states.count(State.PLANNED) == 8
-    assert "cost limit" in end.stopped
+def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -> None:
+    """The hard stop of the whole run, by the provider's own count; the same command with more money goes on."""
+    from agents.scripted.server import ScriptedServer
+
+    with ScriptedServer(PLAYBOOK) as server:
+        config = apply_overrides(load_config(find_config("sample")), instances=FEW, agent_workers=3)
+        pool = [model.model_copy(update={"api_base": server.url}) for model in config.pool]
+        config = config.model_copy(update={"pool": pool})
+        prices = {m.name: (m.input_cost_per_token or 0, m.output_cost_per_token or 0) for m in pool}
+
+        def billed() -> list[float]:
+            return [
+                call.prompt_tokens * prices[call.model][0] + call.completion_tokens * prices[call.model][1]
+                for call in server.log()
+            ]
+
+        limited = config.model_copy(update={"run": config.run.model_copy(update={"max_cost": 0.1})})
+        folder = RunFolder(tmp_path / "sample")
+        end = evaluate(limited, folder, stop=Stop())
+        assert "cost limit of $0.1" in end.stopped
+        spent = sum(billed())
+        # near the limit calls no longer start beside each other: one call at most passes it
+        assert 0.1 <= spent <= 0.1 + max(billed())
+        cut_off = [row for row in end.rows if row.failure == "budget"]
+        assert cut_off, "cells in flight are stopped, not finished"
+        assert all(row.state is State.FAILED and row.verdict is None for row in cut_off)
+        with Store(folder.store_path) as store:
+            assert store.spent() == pytest.approx(spent), "what cut-off cells had cost is counted"
+        assert end.results is None or all(not f.scored for f in end.results.failures if f.kind == "budget")
+        end = evaluate(config, folder, stop=Stop())
+        assert end.missing == []
+        with Store(folder.store_path) as store:
+            assert store.spent() == pytest.approx(sum(billed()))
+
+
+def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_path: Path) -> None:
+    from agents.scripted.server import ScriptedServer
+
+    with ScriptedServer(PLAYBOOK) as server:
+        config = apply_overrides(load_config(find_config("sample")), instances=FEW)
+        pool = [model.model_copy(update={"api_base": server.url}) for model in config.pool]
+        folder = RunFolder(tmp_path / "sample")
+        end = evaluate(config.model_copy(update={"pool": pool}), folder, stop=Stop())
+        served = server.stats()
+        log = server.log()
+    with Store(folder.store_path) as store:
+        on_record = {calls.model: calls for calls in store.calls_by_model()}
+    for model, counted in served.items():
+        own = on_record[model]
+        assert (own.answered, own.failed) == (counted.calls, 0)
+        assert (own.prompt_tokens, own.completion_tokens) == (counted.prompt_tokens, counted.completion_tokens)
+        assert own.cost_usd == pytest.approx(sum(row.cost_usd or 0 for row in end.rows if row.model == model))
+        assert own.seconds > 0
+    for row in end.rows:
+        assert row.api_calls == sum((call.instance_id, call.model) == (row.instance_id, row.model) for call in log)
 
 
 def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Path) -> None:
@@ -266,7 +311,7 @@ def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Pa
     assert "polyswe-test/not-there:latest" in done.stderr
     rows = rows_of(RunFolder(tmp_path / "mine"))
     lost = [row for row in rows.values() if row.instance_id == chosen[0]["instance_id"]]
-    assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image", None) for row in lost)
+    assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image: missing", None) for row in lost)
     assert all(row.state is State.GRADED for row in rows.values() if row not in lost)
 
 

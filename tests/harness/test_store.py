@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents.attempt import Attempt
+from agents.budget import Call
 from harness.errors import InputError, RunMismatchError
 from harness.grading import Grade, Verdict
 from harness.store import Cell, State, Store, outcome_matrix
@@ -74,10 +75,12 @@ def test_cells_without_an_outcome_take_new_settings(store: Store, what: str) -> 
 
 def test_a_grading_that_failed_keeps_the_paid_patch_waiting(store: Store) -> None:
     store.agent_done(A, attempt(A))
-    store.graded(A, Grade(Verdict.INFRASTRUCTURE, "engine gone"))
+    store.graded(A, Grade(Verdict.INFRASTRUCTURE, "engine gone"), "engine")
     row = next(row for row in store.rows() if row.cell == A)
     assert (row.state, row.verdict) == (State.AGENT_DONE, None)
-    assert row.failure == "grading: infrastructure"
+    assert row.failure == "engine"
+    assert not Verdict.INFRASTRUCTURE.final
+    assert [event.kind for event in store.failures()] == ["engine"]
 
 
 def test_money_lost_to_failures_is_counted_every_time(store: Store) -> None:
@@ -85,6 +88,54 @@ def test_money_lost_to_failures_is_counted_every_time(store: Store) -> None:
     store.failed(A, "provider: timeout", "…", 0.25)
     store.agent_done(A, attempt(A, cost=1.0))
     assert store.spent() == pytest.approx(1.5)
+
+
+def call(cost: float, failure: str = "") -> Call:
+    return Call(
+        started_at=0.0, seconds=1.0, prompt_tokens=10, cached_tokens=4, completion_tokens=2, cost_usd=cost,
+        estimated=False, failure=failure,
+    )  # fmt: skip
+
+
+def test_what_a_killed_attempt_had_paid_is_known_to_the_call(store: Store) -> None:
+    store.agent_started(A)
+    store.called(A, call(0.2))
+    store.called(A, call(0.3))
+    store.killed(A)
+    assert store.spent() == pytest.approx(0.5)
+    store.agent_started(A)
+    store.called(A, call(0.1))
+    store.failed(A, "provider: timeout", "…", 0.1)
+    store.agent_started(A)
+    store.called(A, call(0.25))
+    store.killed(A, on_record=99.0)
+    assert store.spent() == pytest.approx(0.85), "only what the last attempt paid was added"
+    assert [event.kind for event in store.failures()] == ["killed", "provider: timeout", "killed"]
+
+
+def test_a_killed_attempt_of_a_store_without_calls_counts_what_its_trajectory_says(store: Store) -> None:
+    store.agent_started(A)
+    store.killed(A, on_record=0.7)
+    assert store.spent() == pytest.approx(0.7)
+
+
+def test_calls_add_up_by_model(store: Store) -> None:
+    store.called(A, call(0.2))
+    store.called(A, call(0.0, "server"))
+    store.called(B, call(0.4))
+    large, small = store.calls_by_model()
+    assert (large.model, large.answered, large.failed, large.cost_usd) == ("large", 1, 0, 0.4)
+    assert (small.answered, small.failed, small.prompt_tokens, small.cached_tokens) == (1, 1, 20, 8)
+
+
+def test_reading_changes_nothing(store: Store) -> None:
+    store.close()
+    before = store.path.read_bytes()
+    with Store(store.path, read_only=True) as reader:
+        assert len(reader.rows()) == 2
+        with pytest.raises(sqlite3.OperationalError):
+            reader.agent_started(A)
+    assert store.path.read_bytes() == before
 
 
 def test_only_verdicts_enter_the_outcome_matrix(store: Store) -> None:

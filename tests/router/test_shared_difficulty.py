@@ -7,8 +7,7 @@ from router.crossfit import crossfit, folds
 from router.irt import sigmoid
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import PolicyNotFittedError, make_policy
-from router.policies.shared_difficulty import level_near_ties
-from router.ridge import TextRidge, stack
+from router.ridge import TextRidge
 from router.router import Router
 
 
@@ -71,22 +70,41 @@ def test_identical_models_go_to_the_cheaper() -> None:
     assert (make_policy("shared-difficulty").fit(X, twins).predict(X) == 1).mean() > 0.99
 
 
-def test_near_ties_are_levelled_towards_the_cheaper_only() -> None:
-    rng = np.random.default_rng(0)
-    base = (rng.random(200) < 0.6).astype(float)
-    luckier, better = base.copy(), base.copy()
-    luckier[np.flatnonzero(base == 0)[:2]] = 1
-    luckier[np.flatnonzero(base == 1)[:1]] = 0
-    better[np.flatnonzero(base == 0)[:40]] = 1
-    outcomes = OutcomeMatrix.build(
-        [f"i{k}" for k in range(200)],
-        ["cheap", "luckier", "better"],
-        np.column_stack([base, luckier, better]),
-        np.tile([0.1, 0.5, 1.0], (200, 1)),
+def test_reads_off_the_text_where_ability_matters() -> None:
+    rng = np.random.default_rng(2)
+    n, X = 600, np.eye(2)[np.arange(600) % 2] + rng.normal(0, 0.05, (600, 2))
+    ability = np.concatenate([[1.5, -1.5], rng.normal(0, 1.5, 30)])
+    steep = np.where(np.arange(n) % 2 == 0, 1.8, 0.2)
+    resolved = (rng.random((n, 32)) < sigmoid(np.outer(steep, ability))).astype(float)
+    ids = [f"i{k}" for k in range(n)]
+    pool = OutcomeMatrix.build(ids, ["able", "cheap"], resolved[:, :2], np.tile([1.0, 0.1], (n, 1)))
+    auxiliary = OutcomeMatrix.build(ids, [f"aux{k}" for k in range(30)], resolved[:, 2:])
+    policy = make_policy("shared-difficulty", heads=False).fit(X, pool, auxiliary=auxiliary)
+    slopes = policy.slopes(X)
+    assert slopes[::2].min() > 2 * slopes[1::2].max()
+    # for 0.45 instances per dollar more it pays to go to the able model, but only where ability matters
+    assert policy.predict(X, 0.45).tolist() == [0, 1] * (n // 2)
+    assert (policy.predict(X, np.inf) == 1).all()
+
+
+def test_the_cheapest_is_the_one_that_is_cheap_on_average() -> None:
+    X, outcomes, _ = readable_world(n=80)
+    close = OutcomeMatrix.build(
+        outcomes.instances, outcomes.models, outcomes.resolved, outcomes.cost * np.array([0.1, 1.02])
     )
-    rates = outcomes.rates()
-    assert level_near_ties(outcomes, rates, 1.0).tolist() == [rates[0], rates[0], rates[2]]
-    assert level_near_ties(outcomes, rates, 0.0).tolist() == rates.tolist()
+    cheapest = int(np.argmin(close.mean_cost()))
+    assert (make_policy("shared-difficulty").fit(X, close).predict(X, np.inf) == cheapest).all()
+
+
+def test_a_refit_to_other_outcomes_forgets_the_first() -> None:
+    X, outcomes, auxiliary = readable_world(n=100)
+    other = outcomes.with_resolved(1.0 - outcomes.resolved)
+    used = make_policy("shared-difficulty").fit(X, other, auxiliary=auxiliary)
+    used.fit_outcomes(outcomes, auxiliary)
+    fresh = make_policy("shared-difficulty").fit(X, outcomes, auxiliary=auxiliary)
+    assert np.array_equal(used.scores(X), fresh.scores(X))
+    used.fit_outcomes(outcomes)
+    assert np.array_equal(used.scores(X), make_policy("shared-difficulty").fit(X, outcomes).scores(X))
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0])
@@ -152,11 +170,17 @@ def test_held_out_ridge_predictions_are_those_of_refits() -> None:
     assert np.corrcoef(TextRidge(X).fit(holes).predict(X), X[:, 0])[0, 1] > 0.95
 
 
-def test_a_stack_is_no_worse_than_its_parts_held_out() -> None:
+def test_one_penalty_for_many_targets() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 4))
-    y = X[:, 0] + X[:, 1] + rng.normal(0, 0.5, 80)
-    parts = [TextRidge(X).fit(y), TextRidge(X).fit(X[:, 1])]
-    mixed = stack(y, parts)
-    assert mixed.error <= min(((y - part.held_out) ** 2).mean() for part in parts) + 1e-12
-    assert mixed.predict(X) == pytest.approx(X @ mixed.weights + mixed.bias)
+    targets = np.column_stack([X[:, 0] + rng.normal(0, 0.3, 80), 3.0 + X[:, 1], np.full(80, np.nan)])
+    targets[::3, 1] = np.nan
+    ridge = TextRidge(X)
+    weights, bias, held_out = ridge.fit_together(targets)
+    assert (weights.shape, bias.shape, held_out.shape) == ((4, 3), (3,), (80, 3))
+    assert np.corrcoef(held_out[:, 1], X[:, 1])[0, 1] > 0.95
+    assert bias[1] == pytest.approx(3, abs=0.2)
+    assert not weights[:, 2].any()
+    assert not ridge.fit_together(np.zeros((80, 2)))[0].any()
+    alone = ridge.fit(targets[:, 0])
+    assert ridge.fit_together(targets[:, :1])[0][:, 0] == pytest.approx(alone.weights)

@@ -1,0 +1,66 @@
+"""A second model's opinion on a finished patch: it reads the issue and the patch, nothing else, and is paid for it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from agents.attempt import Attempt
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+from agents.watch import Watch
+
+MARKER = "Review of a proposed patch."
+"""How every request for a review begins; the scripted server tells them by it."""
+MAX_PATCH = 60_000
+"""characters of a patch that are shown"""
+
+_PROMPT = """{marker} Judge whether it resolves the issue completely and breaks nothing, as hidden tests would.
+
+<issue>
+{issue}
+</issue>
+
+<patch>
+{patch}
+</patch>
+
+Think briefly. End with one line `SCORE: n`, n from 0 (certainly wrong) to 100 (certainly right)."""
+
+_SCORE = re.compile(r"SCORE:\s*(\d{1,3}(?:\.\d+)?)\b")
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a reviewer said of a patch."""
+
+    score: float
+    """0 to 1; NaN when the reply holds no score"""
+    cost_usd: float
+    """what asking cost: to be counted with the attempt's"""
+
+    @property
+    def signals(self) -> dict[str, float]:
+        return {"review_score": self.score, "review_cost_usd": self.cost_usd}
+
+
+def review(issue: str, attempt: Attempt, reviewer: ModelConfig, retry: RetryConfig | None = None) -> Review:
+    """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
+
+    Raises ProviderError or a PoolError, as an agent's calls do.
+    """
+    from agents.model import PoolModel
+
+    if not attempt.patch.strip():
+        return Review(0.0, 0.0)
+    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0))
+    prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
+    return Review(read_score(llm.ask(prompt)), llm.usage.cost_usd)
+
+
+def read_score(reply: str) -> float:
+    """The last score in a reply as 0 to 1; NaN when there is none, or one that is none."""
+    found = _SCORE.findall(reply)
+    score = float(found[-1]) / 100 if found else math.nan
+    return score if score <= 1 else math.nan

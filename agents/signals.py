@@ -1,0 +1,220 @@
+"""What a finished attempt shows of its chances, without any knowledge of the hidden tests.
+
+A signal is a number with a name; NaN means that the attempt does not say. A new one is a function and a line in
+SIGNALS. What is relative to a model's own history is computed where the history is, in `router.signals`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from agents.attempt import Attempt
+
+NAN = math.nan
+
+_TEST_COMMAND = re.compile(
+    r"\b(?:pytest|py\.test|nosetests|tox|nox|unittest|runtests?(?:\.py|\.sh)?|manage\.py\s+test|bin/test|setup\.py\s+test"
+    r"|npm\s+(?:run\s+)?test|go\s+test|cargo\s+test|make\s+(?:check|test))\b"
+)
+_FAILED = re.compile(r"\b[1-9]\d* (?:failed|errors?)\b|^FAILED\b|^ERROR\b|^test result: FAILED", re.MULTILINE)
+_PASSED = re.compile(r"\b[1-9]\d* passed\b|^OK\b|^test result: ok\b|^ok\s", re.MULTILINE)
+_TEST_PATH = re.compile(r"(?:^|/)(?:tests?|testing)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_tests?|conftest|tests)\.\w+$")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An attempt with what is read of its trajectory."""
+
+    attempt: Attempt
+
+    @cached_property
+    def trajectory(self) -> Mapping[str, Any]:
+        """The trajectory file; empty when it is absent or damaged."""
+        try:
+            data = json.loads(self.attempt.trajectory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    @cached_property
+    def commands(self) -> list[Command]:
+        """Every command with what came of it, in order."""
+        asked: dict[str, str] = {}
+        done: list[Command] = []
+        for message in self.trajectory.get("messages") or ():
+            extra = message.get("extra") or {}
+            for action in extra.get("actions") or ():
+                asked[str(action.get("tool_call_id"))] = str(action.get("command", ""))
+            if "returncode" in extra:
+                command = asked.get(str(message.get("tool_call_id")), "")
+                done.append(Command(command, extra["returncode"], str(extra.get("raw_output", ""))))
+        return done
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of an agent."""
+
+    command: str
+    returncode: int | None
+    output: str
+
+    def tests_passed(self) -> float:
+        """1 or 0 for a run of tests, NaN for another command or one whose result cannot be read.
+
+        What the runner prints counts before the return code, which a pipe into `tail` hides.
+        """
+        if not _TEST_COMMAND.search(self.command):
+            return NAN
+        if _FAILED.search(self.output):
+            return 0.0
+        if _PASSED.search(self.output):
+            return 1.0
+        if self.returncode and self.returncode != 5:  # pytest's "no tests collected" says nothing
+            return 0.0
+        return NAN
+
+
+def own_tests_passed(finished: Finished) -> float:
+    """Whether the agent's last run of tests passed; NaN when there was none that says so."""
+    results = [result for command in finished.commands if not math.isnan(result := command.tests_passed())]
+    return results[-1] if results else NAN
+
+
+def failed_commands(finished: Finished) -> float:
+    """Share of the agent's commands that ended with an error."""
+    codes = [command.returncode for command in finished.commands]
+    return sum(code != 0 for code in codes) / len(codes) if codes else NAN
+
+
+SIGNALS: dict[str, Callable[[Finished], float]] = {
+    "submitted": lambda f: float(f.attempt.exit_status == "Submitted"),
+    "calls": lambda f: f.attempt.api_calls,
+    "cost_usd": lambda f: f.attempt.cost_usd,
+    "prompt_tokens": lambda f: f.attempt.prompt_tokens,
+    "completion_tokens": lambda f: f.attempt.completion_tokens,
+    "seconds": lambda f: f.attempt.seconds,
+    "patch_present": lambda f: float(bool(f.attempt.patch.strip())),
+    "patch_bytes": lambda f: len(f.attempt.patch.encode()),
+    "patch_lines": lambda f: len(changed_lines(f.attempt.patch)),
+    "patch_files": lambda f: len(changed_files(f.attempt.patch)),
+    "tests_touched": lambda f: sum(is_test(path) for path in changed_files(f.attempt.patch)),
+    "own_tests_passed": own_tests_passed,
+    "failed_commands": failed_commands,
+}
+"""Signal by name. A reader of signals must bear names it does not know and names that are missing."""
+
+
+def extract(attempt: Attempt, names: Sequence[str] = tuple(SIGNALS)) -> dict[str, float]:
+    """The named signals of a finished attempt, and what was measured in its container (`attempt.measured`)."""
+    finished = Finished(attempt)
+    return {name: float(SIGNALS[name](finished)) for name in names} | dict(attempt.measured)
+
+
+# ---- patches ----
+
+
+def changed_files(patch: str) -> list[str]:
+    """Paths that a patch changes, each once, in order."""
+    paths = re.findall(r"^diff --git a/(?:.*?) b/(.*)$", patch, re.MULTILINE)
+    paths += re.findall(r"^\+\+\+ b/(.*?)(?:\t.*)?$", patch, re.MULTILINE)
+    return list(dict.fromkeys(path.strip() for path in paths))
+
+
+def changed_lines(patch: str) -> list[str]:
+    """Added and removed lines with their sign; white space is evened out and blank lines are left out."""
+    lines = (line for line in patch.splitlines() if line[:1] in "+-" and line[:4] not in ("+++ ", "--- "))
+    evened = (line[0] + " ".join(line[1:].split()) for line in lines)
+    return [line for line in evened if len(line) > 1]
+
+
+def is_test(path: str) -> bool:
+    """Whether a path looks like a test's."""
+    return _TEST_PATH.search(path) is not None
+
+
+def same_change(a: str, b: str) -> bool:
+    """Whether two patches change the same lines the same way, wherever they stand. Two empty ones do not agree."""
+    lines = sorted(changed_lines(a))
+    return bool(lines) and lines == sorted(changed_lines(b))
+
+
+def similarity(a: str, b: str) -> float:
+    """Jaccard index of the signed words of two patches' changed lines, 0 to 1; NaN when one of them changes nothing."""
+    words = [_words(patch) for patch in (a, b)]
+    if not all(words):
+        return NAN
+    return len(words[0] & words[1]) / len(words[0] | words[1])
+
+
+def agreement(patches: Sequence[str]) -> list[dict[str, float]]:
+    """For each of several attempts' patches, how far the others agree with it; NaN where there is no other.
+
+    `patch_similarity`: mean similarity to the others; `patch_agrees`: share of the others that make the same change.
+    """
+    found = []
+    for i, patch in enumerate(patches):
+        others = [other for j, other in enumerate(patches) if j != i]
+        alike = [value for other in others if not math.isnan(value := similarity(patch, other))]
+        found.append(
+            {
+                "patch_similarity": sum(alike) / len(alike) if alike else NAN,
+                "patch_agrees": sum(same_change(patch, other) for other in others) / len(others) if others else NAN,
+            }
+        )
+    return found
+
+
+def distinct_changes(patches: Sequence[str]) -> int:
+    """How many different changes several patches make; all empty ones count as one."""
+    return len({tuple(sorted(changed_lines(patch))) for patch in patches})
+
+
+def _words(patch: str) -> set[str]:
+    return {line[0] + word for line in changed_lines(patch) for word in re.findall(r"\w+|[^\w\s]", line[1:])}
+
+
+# ---- the repository's existing tests near the change ----
+
+Execute = Callable[[str], tuple[int, str]]
+"""Runs a shell command in the repository and returns its return code and output."""
+
+NEAR = 8
+"""test files at most"""
+
+
+def run_neighbour_tests(execute: Execute, patch: str) -> float:
+    """Whether the existing tests near a patch's files still pass: 1, 0, or NaN when there are none to be run.
+
+    Near is a file `test_<name>.py` (or `<name>_test.py`), and the tests in the folder beside a changed file where no
+    file bears its name. Only files of the base commit count: the agent's own new tests say what it believed, and tests
+    that it changed are left out. `execute` works where the agent did, with its change in place.
+    """
+    changed = changed_files(patch)
+    sources = [PurePosixPath(path) for path in changed if path.endswith(".py") and not is_test(path)]
+    if not sources:
+        return NAN
+    code, listing = execute("git ls-tree -r --name-only HEAD")
+    if code != 0:
+        return NAN
+    tests = [path for path in listing.splitlines() if path.endswith(".py") and is_test(path) and path not in changed]
+    near = list(dict.fromkeys(path for source in sources for path in _near(source, tests)))[:NEAR]
+    if not near:
+        return NAN
+    code, output = execute(f"python -m pytest -q -x -p no:cacheprovider {shlex.join(near)} 2>&1 | tail -n 40")
+    return Command("pytest", code, output).tests_passed()
+
+
+def _near(source: PurePosixPath, tests: Sequence[str]) -> list[str]:
+    names = {f"test_{source.stem}.py", f"{source.stem}_test.py", f"test_{source.parent.name}.py"}
+    by_name = [path for path in tests if PurePosixPath(path).name in names]
+    beside = (str(source.parent / "tests"), str(source.parent / "test"))
+    return by_name or [path for path in tests if str(PurePosixPath(path).parent) in beside]

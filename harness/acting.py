@@ -1,0 +1,85 @@
+"""Acting a policy out live: which cells it asks for, given the attempts that have finished so far.
+
+What a policy decides depends on the finished attempts alone, so its decisions are read off the store whenever they are
+needed: after a crash, for the next attempt, and for the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from agents.signals import agreement
+from harness.cache import TextEmbedder
+from harness.cells import read_patch
+from harness.embeddings import embed_texts
+from harness.instances import Dataset
+from harness.run_folder import RunFolder
+from harness.store import OWN_COLUMNS, Cell, CellRow, State
+
+if TYPE_CHECKING:
+    from router.decision import FinishedAttempt
+    from router.router import Router
+
+FINISHED = (State.AGENT_DONE, State.GRADED)
+
+
+@dataclass(frozen=True)
+class Acted:
+    """How far a policy has come on one instance."""
+
+    models: tuple[str, ...]
+    """asked for, in order; the last one has not finished where nothing is accepted yet"""
+    accepted: str | None
+    """whose patch is handed in; None while an attempt is missing"""
+
+
+def act(
+    router: Router, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
+) -> dict[str, Acted]:
+    """Decide every instance as far as the finished attempts among `rows` (their patches in `folder`) allow."""
+    from router.decision import Run, next_step
+
+    finished = {row.cell: row for row in rows if row.state in FINISHED}
+    texts = [instance.problem_statement for instance in dataset.instances]
+    embeddings = embed_texts(texts, cast(TextEmbedder, router.embedder))
+    acted: dict[str, Acted] = {}
+    for instance, x in zip(dataset.instances, embeddings, strict=True):
+        made: list[CellRow] = []
+        while isinstance(decision := next_step(router.policy, x, _attempts(made, folder)), Run):
+            row = finished.get(Cell(instance.instance_id, decision.model))
+            if row is None:
+                break
+            made.append(row)
+        models = tuple(row.model for row in made)
+        if isinstance(decision, Run):
+            acted[instance.instance_id] = Acted((*models, decision.model), None)
+        else:
+            acted[instance.instance_id] = Acted(models, decision.model)
+    return acted
+
+
+def cells_asked_for(acted: Mapping[str, Acted]) -> list[Cell]:
+    """Every cell that the policy has asked for so far, an instance's in order."""
+    return [Cell(instance, model) for instance, how in acted.items() for model in how.models]
+
+
+def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[FinishedAttempt]:
+    from router.decision import FinishedAttempt
+
+    patches = [None if folder is None else read_patch(folder, row.cell) for row in rows]
+    known = [patch or "" for patch in patches]
+    alike = agreement(known) if len(rows) > 1 and None not in patches else [{} for _ in rows]
+    return [
+        FinishedAttempt(
+            row.model,
+            cost_usd=row.cost_usd,
+            exit_status=row.exit_status,
+            patch=patch,
+            calls=row.api_calls,
+            seconds=row.agent_seconds,
+            signals={name: value for name, value in row.signals.items() if name not in OWN_COLUMNS} | similar,
+        )
+        for row, patch, similar in zip(rows, patches, alike, strict=True)
+    ]

@@ -1,0 +1,49 @@
+"""The router as a service: `polyswe serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+
+
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
+    config: Annotated[
+        str, typer.Option(help="Whose pool answers: a YAML file, or one that comes with polyswe.")
+    ] = "sample",
+    host: Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 need a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    key_env: Annotated[
+        str, typer.Option(help="Environment variable with the key that clients must present.")
+    ] = "POLYSWE_API_KEY",
+    max_in_flight: Annotated[int, typer.Option(min=1, help="Requests at a time; further ones get 429.")] = 256,
+    call_timeout: Annotated[float, typer.Option(min=1, help="Seconds until a silent model has failed.")] = 600,
+    client_timeout: Annotated[float, typer.Option(min=1, help="Seconds until a silent client is dropped.")] = 30,
+) -> None:
+    """An OpenAI-compatible endpoint whose model `polyswe` is the router: each conversation goes to the model that its
+    first user message is routed to, stays with it, and moves to the next best when that one fails.
+
+    Examples:
+
+        polyswe serve router.safetensors --config my.yaml
+
+        curl localhost:8080/v1/chat/completions
+        -d '{"model": "polyswe", "messages": [{"role": "user", "content": "…"}]}'
+
+    /v1/models lists the names, /health and /metrics (Prometheus) say how it does. Answers name their model and the
+    reason in the headers x-polyswe-model and x-polyswe-reason.
+    """
+    quiet_libraries()
+    from harness.config import find_config, load_config
+    from harness.serve.config import ServeConfig
+    from harness.serve.server import serve as run
+
+    settings = ServeConfig(
+        host=host, port=port, key_env=key_env, max_in_flight=max_in_flight,
+        call_timeout_seconds=call_timeout, client_timeout_seconds=client_timeout,
+    )  # fmt: skip
+    run(checkpoint, load_config(find_config(config)), settings, say)

@@ -1,0 +1,205 @@
+"""Every way in which a cell can end without a plain verdict: whose it is, and whether it is tried again."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agents.budget import BudgetSpentError
+from agents.errors import ContainerError, PoolError, ProviderError
+from agents.retry import KINDS as PROVIDER_KINDS
+from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError
+from harness.grading import Grade, Verdict
+from harness.store import KILLED, CellRow, FailureRow, State
+
+if TYPE_CHECKING:
+    from harness.report.schema import Failure
+
+
+class Whose(StrEnum):
+    MODEL = "model"
+    """Counts as not resolved."""
+    PROVIDER = "provider"
+    MACHINE = "machine"
+    RUN = "run"
+    """The configuration's, or the user's own doing."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of failure."""
+
+    name: str
+    whose: Whose
+    retried: str
+    """Where it is tried again, and why or why not."""
+
+    @property
+    def scored(self) -> bool:
+        return self.whose is Whose.MODEL
+
+
+_NEXT = "at the next start"
+_PASSES = "within the call, with back-off and Retry-After, as it passes by itself; then at the next start"
+_FINAL = {
+    "auth": "not in this run unless the model answered before: every call would meet it; at the next start",
+    "not-found": "not in this run unless the model answered before: every call would meet it; at the next start",
+    "quota": "not in this run: every call would meet it; at the next start",
+    "installation": "not in this run: every call would meet it; at the next start",
+    "bad-request": "no, the same request is refused again; at the next start",
+    "unknown": "no, it may not be safe to repeat; at the next start",
+}
+_AGAIN = "no: it is the model's work on this instance"
+MODEL_KINDS = ("context-window", "content-policy")
+"""Provider's refusals that the agent turns into exit statuses of the model."""
+
+_ALL = [
+    # the model's: scored as not resolved
+    Kind("LimitsExceeded", Whose.MODEL, _AGAIN),
+    Kind("TimeExceeded", Whose.MODEL, _AGAIN),
+    Kind("RepeatedFormatError", Whose.MODEL, _AGAIN),
+    Kind("ContextWindowExceededError", Whose.MODEL, _AGAIN),
+    Kind("ContentPolicyViolationError", Whose.MODEL, _AGAIN),
+    Kind(Verdict.EMPTY_PATCH, Whose.MODEL, _AGAIN),
+    Kind(Verdict.PATCH_FAILED, Whose.MODEL, "no: the official harness refuses it at every try"),
+    Kind(Verdict.TEST_TIMEOUT, Whose.MODEL, "no: the official harness counts it as an error of the prediction"),
+    Kind(Verdict.HARNESS_ERROR, Whose.MODEL, "no: the official harness cannot digest it at any try"),
+    # the provider's
+    *(
+        Kind(f"provider: {kind}", Whose.PROVIDER, _PASSES if passes else _FINAL[kind])
+        for kind, (passes, _) in PROVIDER_KINDS.items()
+        if kind not in MODEL_KINDS
+    ),
+    # this machine's, at any stage
+    Kind("image: missing", Whose.MACHINE, f"no, the registry does not have it or says no; {_NEXT}"),
+    Kind("image: rate-limit", Whose.MACHINE, f"the pull, with back-off, as the limit passes; {_NEXT}"),
+    Kind("image: registry", Whose.MACHINE, f"the pull, with back-off: the registry or the way to it failed; {_NEXT}"),
+    Kind("engine", Whose.MACHINE, f"once the engine answers again, within run.engine_patience; {_NEXT}"),
+    Kind("container", Whose.MACHINE, f"up to run.agent_attempts: it was removed or killed from outside; {_NEXT}"),
+    Kind("disk", Whose.MACHINE, f"no, the run stops: nothing that is paid for could be kept; {_NEXT}"),
+    Kind("internal", Whose.MACHINE, f"no: an error nobody foresaw may not be safe to repeat; {_NEXT}"),
+    # this machine's, while grading: the patch is kept
+    Kind("grading: container", Whose.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
+    Kind("grading: memory", Whose.MACHINE, f"up to run.grading_attempts: the machine may have been full; {_NEXT}"),
+    Kind("grading: process", Whose.MACHINE, f"up to run.grading_attempts, in a new process; {_NEXT}"),
+    Kind("grading: unknown", Whose.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
+    # nobody's fault
+    Kind("budget", Whose.RUN, "no: the limit is yours; at the next start with a higher --max-cost"),
+    Kind(KILLED, Whose.RUN, "at the next start: the attempt was cut off and begins anew"),
+    Kind("pool", Whose.RUN, f"no: the pool's entry cannot work; {_NEXT}"),
+]
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+"""Every kind by its name, as the store, the results and the documentation call it."""
+TRIED_AGAIN = frozenset({"engine", "container"})
+"""Kinds of a broken-off attempt that the same run tries again."""
+ENGINE_KINDS = frozenset({"engine", "grading: container"})
+"""Kinds of a grading that may be the engine's going down: it is awaited before another try."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name; stores of an earlier version may hold others, which were this machine's."""
+    return KINDS.get(name) or Kind(name, Whose.MACHINE, _NEXT)
+
+
+def attempt_kind(error: BaseException) -> str:
+    """Kind of what broke an attempt off."""
+    if isinstance(error, DiskFullError) or disk_is_full(error):
+        return "disk"
+    match error:
+        case BudgetSpentError():
+            return "budget"
+        case ProviderError():
+            return f"provider: {error.kind}"
+        case ImageUnavailableError():
+            return error.kind if error.kind == "disk" else f"image: {error.kind}"
+        case EngineUnavailableError():
+            return "engine"
+        case ContainerError():
+            if _NO_SPACE.search(str(error)):
+                return "disk"
+            return "engine" if "engine does not answer" in str(error) else "container"
+        case PoolError():
+            return "pool"
+        case _:
+            return "internal"
+
+
+_NO_SPACE = re.compile(r"No space left on device|[Dd]isk quota exceeded|database or disk is full")
+_GRADING_SIGNS = (
+    ("disk", _NO_SPACE),
+    ("image: rate-limit", re.compile(r"toomanyrequests|Too Many Requests|rate limit", re.I)),
+    ("image: missing", re.compile(r"ImageNotFound|No such image|pull access denied|manifest unknown")),
+    (
+        "engine",
+        re.compile(
+            r"Cannot connect to the Docker daemon|error during connect|Connection aborted|Connection refused"
+            r"|ConnectionError|ConnectionResetError|server API version|RemoteDisconnected|Read timed out|ReadTimeout"
+        ),
+    ),
+    ("grading: memory", re.compile(r"out_of_memory|Cannot allocate memory|OOM|MemoryError")),
+    ("grading: process", re.compile(r"grading process died")),
+    (
+        "grading: container",
+        re.compile(r"No such container|is not running|was gone|OCI runtime|NotFound|Conflict|removal of container"),
+    ),
+)
+
+
+def grading_kind(grade: Grade) -> str:
+    """Kind behind a grading without a verdict, told by what the official harness logged last."""
+    return next((kind for kind, sign in _GRADING_SIGNS if sign.search(grade.detail)), "grading: unknown")
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error, or one behind it, says that there is no space left."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(link, sqlite3.OperationalError) and "disk" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def ending(row: CellRow) -> str | None:
+    """The one kind a cell counts under in the failure table; None for a plain verdict and for what was never tried."""
+    if row.state is not State.GRADED:
+        return row.failure
+    if row.exit_status in KINDS and row.verdict is not Verdict.RESOLVED:
+        return row.exit_status
+    return str(row.verdict) if row.verdict in KINDS else None
+
+
+def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list[Failure]:
+    """Kind × model, the model's own kinds first: how cells ended, and what struck before a later try."""
+    from harness.report.schema import Failure
+
+    endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
+    ended = Counter((kind, cell.model) for cell, kind in endings.items())
+    earlier = Counter((event.kind, event.model) for event in struck)
+    for cell, kind in endings.items():
+        if not kind_of(kind).scored:
+            earlier[kind, cell.model] -= 1  # the last time is how the cell ended
+    seen = {kind for kind, _ in ended} | {kind for (kind, _), count in earlier.items() if count > 0}
+    order = [*KINDS, *sorted(seen - KINDS.keys())]
+    return [
+        Failure(
+            kind=kind.name,
+            whose=kind.whose.value,
+            scored=kind.scored,
+            retried=kind.retried,
+            cells={model: count for (name, model), count in sorted(ended.items()) if name == kind.name},
+            earlier={model: n for (name, model), n in sorted(earlier.items()) if name == kind.name and n > 0},
+        )
+        for kind in map(kind_of, order)
+        if kind.name in seen
+    ]

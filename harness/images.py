@@ -1,0 +1,305 @@
+"""A run's images: pulled just ahead of need, several at once, and removed again when the disk is wanted for others."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
+
+from harness.docker_engine import MEND, wait_for_engine
+from harness.errors import EngineUnavailableError, ImageUnavailableError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_RATE_LIMITED = re.compile(r"toomanyrequests|too many requests|rate limit|\b429\b", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"no such host|denied|unauthorized|not found|does not exist|manifest unknown|name unknown|invalid reference",
+    re.IGNORECASE,
+)
+GB_PER_IMAGE = 1.0
+"""GB of a SWE-bench instance's image beyond the layers it shares, where nothing better is known."""
+PASSING = frozenset({"rate-limit", "registry"})
+"""Kinds of a failed pull that pass; a name that does not exist, or a full disk, does not."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a failing pull is tried again."""
+
+    attempts: int = 6
+    first_wait: float = 2
+    """Seconds before the second try; it doubles each time."""
+    longest_wait: float = 300
+
+
+class Images:
+    """Images by name: looked up, else pulled once, however many cells ask for the same one.
+
+    With a limit, an image that the run has pulled itself is removed after its last cell, the one whose last cell is
+    longest ago first, as soon as the run's images take more than the limit. Sizes are those the engine states, shared
+    layers counted for every image: the disk really used is at most that. An image that was there before the run, and
+    one that a cell still needs, is never removed; a cell is never kept waiting by the limit, only pulls ahead are.
+    """
+
+    def __init__(
+        self,
+        client: DockerClient,
+        *,
+        limit_gb: float | None = None,
+        patience: Patience | None = None,
+        pulled_before: Collection[str] = (),
+        on_pull: Callable[[str], None] = lambda image: None,
+        say: Callable[[str], None] = lambda message: None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        Args:
+            limit_gb: GB (10^9 bytes) of images to keep; None keeps all.
+            pulled_before: images that an earlier start of this run has pulled.
+            on_pull: told of an image before it is pulled.
+            say: told of pulls that are tried again.
+            give_up: asked before another try.
+        """
+        self._client = client
+        self._limit = None if limit_gb is None else int(limit_gb * 1e9)
+        self._patience = patience or Patience()
+        self._on_pull = on_pull
+        self._say = say
+        self._give_up = give_up
+        self._ours = set(pulled_before)
+        self._sizes: dict[str, int] = {}
+        """Of our images that are on the engine."""
+        self._needed: Counter[str] = Counter()
+        """Cells that still need an image."""
+        self._idle: dict[str, None] = {}
+        """Our images that no cell needs any more, in the order they became idle."""
+        self._refused: dict[str, ImageUnavailableError] = {}
+        self._taken: set[str] = set()
+        """Images that a cell has asked for."""
+        self._ahead: set[str] = set()
+        """Images pulled, or being pulled, before any cell asked."""
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
+        self._closed = False
+
+    def ensure(self, image: str) -> None:
+        """Make sure that the image is here, for a cell.
+
+        Raises:
+            ImageUnavailableError: it is neither here nor can it be pulled; its `kind` says why.
+            EngineUnavailableError: no engine answers.
+        """
+        with self._changed:
+            self._taken.add(image)
+            self._changed.notify_all()
+        self._ensure(image)
+
+    def release(self, image: str) -> None:
+        """A cell has done with its image."""
+        with self._changed:
+            self._needed[image] -= 1
+            if self._needed[image] <= 0 and image in self._sizes:
+                self._idle[image] = None
+            self._changed.notify_all()
+        self._shrink()
+
+    @contextmanager
+    def ahead(self, order: Sequence[str], *, workers: int, depth: int) -> Iterator[None]:
+        """While the context lasts, pull images ahead of need.
+
+        Args:
+            order: the image of every cell, in the order the cells start; an image occurs once for each of its cells.
+            workers: pulls at the same time.
+            depth: images that may lie ready, or be on their way, before any cell has asked for them.
+        """
+        with self._guard:
+            self._needed.update(order)
+        self._adopt(order)
+        queue = list(dict.fromkeys(order))
+        threads = [
+            threading.Thread(target=self._pull_ahead, args=(queue, depth), name=f"pull-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+            # a pull under way is left to the engine: waiting for gigabytes would hold up the end of a run
+
+    def engine_answers(self, patience: float) -> bool:
+        """Whether the engine answers, now or within so many seconds."""
+        return wait_for_engine(self._client, patience, give_up=self._give_up)
+
+    def held_gb(self) -> float:
+        """GB of images that this run has pulled and that are here."""
+        with self._guard:
+            return sum(self._sizes.values()) / 1e9
+
+    def _adopt(self, order: Sequence[str]) -> None:
+        """Images of an earlier start: those that no cell needs any more are idle from now on."""
+        for image in sorted(self._ours):
+            size = self._size(image)
+            with self._guard:
+                if size is None:
+                    continue
+                self._sizes[image] = size
+                if not self._needed[image]:
+                    self._idle[image] = None
+        self._shrink()
+
+    def _pull_ahead(self, queue: list[str], depth: int) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and queue and not self._room(depth):
+                    self._changed.wait()
+                if self._closed or not queue:
+                    return
+                image = queue.pop(0)
+                if image in self._taken:
+                    continue
+                self._ahead.add(image)
+            # the cell that needs the image meets the failure too, and says so
+            with suppress(ImageUnavailableError, EngineUnavailableError):
+                self._ensure(image)
+
+    def _room(self, depth: int) -> bool:
+        """Whether another image may be pulled ahead. Call it guarded."""
+        early = self._ahead - self._taken
+        if len(early) >= depth:
+            return False
+        if self._limit is None:
+            return True
+        here = sum(self._sizes.values())
+        mean = here / len(self._sizes) if self._sizes else GB_PER_IMAGE * 1e9
+        on_their_way = len(early - self._sizes.keys()) + 1
+        return here + on_their_way * mean <= self._limit
+
+    def _ensure(self, image: str) -> None:
+        import docker
+        import requests
+
+        with self._guard:
+            lock = self._locks.setdefault(image, threading.Lock())
+        with lock:
+            if refusal := self._refused.get(image):
+                raise refusal
+            try:
+                if self._size(image) is None:
+                    self._pull(image)
+            except ImageUnavailableError as error:
+                if error.kind not in PASSING:  # the other cells of the image need not wait to hear it again
+                    self._refused[image] = error
+                raise
+            except docker.errors.APIError as error:
+                raise _unavailable(image, str(error.explanation or error)) from error
+            except requests.RequestException as error:
+                raise EngineUnavailableError(f"the Docker Engine no longer answers; {MEND}") from error
+
+    def _pull(self, image: str) -> None:
+        self._on_pull(image)
+        with self._guard:
+            self._ours.add(image)
+        self._shrink()
+
+        def announce(state: RetryCallState) -> None:
+            wait = state.next_action.sleep if state.next_action else 0
+            self._say(f"pulling {image} failed, trying again in {wait:.0f} s")
+
+        tries = Retrying(
+            retry=retry_if_exception(lambda e: isinstance(e, ImageUnavailableError) and e.kind in PASSING),
+            stop=lambda state: state.attempt_number >= self._patience.attempts or self._give_up(),
+            wait=wait_exponential(multiplier=self._patience.first_wait, max=self._patience.longest_wait),
+            before_sleep=announce,
+            reraise=True,
+        )
+        tries(self._pull_once, image)
+        size = self._size(image)
+        if size is None:
+            raise _unavailable(image, "the engine says it was pulled, and it is not there")
+        with self._changed:
+            self._sizes[image] = size
+        self._shrink()
+
+    def _pull_once(self, image: str) -> None:
+        """Not the SDK's `images.pull`, which passes over errors of the transfer in silence."""
+        import docker
+        from docker.utils import parse_repository_tag
+
+        repository, tag = parse_repository_tag(image)
+        try:
+            for event in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if "error" in event:
+                    raise _unavailable(image, str(event["error"]))
+        except docker.errors.APIError as error:
+            raise _unavailable(image, str(error.explanation or error)) from error
+
+    def _size(self, image: str) -> int | None:
+        """Bytes of an image; None when it is not here."""
+        import docker
+
+        try:
+            return int(self._client.images.get(image).attrs["Size"])
+        except docker.errors.ImageNotFound:
+            return None
+
+    def _shrink(self) -> None:
+        """Remove idle images of ours, the longest idle first, until the rest is within the limit."""
+        import docker
+        import requests
+
+        if self._limit is None:
+            return
+        while True:
+            with self._changed:
+                if sum(self._sizes.values()) <= self._limit or not self._idle:
+                    return
+                image = next(iter(self._idle))
+                del self._idle[image]
+                size = self._sizes.pop(image)
+            try:
+                self._client.images.remove(image)
+            except docker.errors.ImageNotFound:
+                continue
+            except (docker.errors.APIError, requests.RequestException):
+                # a container still uses it, or the engine is away: it stays, and is looked at after the next cell
+                with self._changed:
+                    self._sizes[image] = size
+                    self._idle[image] = None
+                return
+            finally:
+                with self._changed:
+                    self._changed.notify_all()
+
+
+def _unavailable(image: str, words: str) -> ImageUnavailableError:
+    reason = " ".join(words.split())[:160]
+    kind = _kind(words)
+    mend = {
+        "rate-limit": "wait, or log in with 'docker login' for a higher limit",
+        "registry": "the registry or the way to it fails; the next start tries again",
+        "disk": "free space where the engine keeps its images, or set run.images_gb",
+        "missing": "check the dataset's image names, the network, or build it under this name",
+    }[kind]
+    error = ImageUnavailableError(f"image {image}: not on this machine and cannot be pulled ({reason}); {mend}")
+    error.kind = kind
+    return error
+
+
+def _kind(words: str) -> str:
+    if "no space left" in words.lower():
+        return "disk"
+    if _RATE_LIMITED.search(words):
+        return "rate-limit"
+    return "missing" if _REFUSED.search(words) else "registry"

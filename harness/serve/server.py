@@ -1,0 +1,112 @@
+"""Start the endpoint: check everything first, then listen."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.errors import MissingKeyError, PoolError
+from agents.pool import ModelConfig, check_pool
+from agents.quiet import is_loopback
+from harness.config import Config
+from harness.errors import ConfigError, EnvironmentFault, InputError
+from harness.routing import load_router
+from harness.serve.config import ServeConfig
+
+
+def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable[[str], None]) -> None:
+    """Answer until stopped (Ctrl-C lets the answers in flight finish).
+
+    Raises:
+        InputError: checkpoint and pool do not fit together, or no key is set for an address others can reach.
+        EnvironmentFault: keys of models that are not set, no embedder, the port is taken, the extra is not installed.
+    """
+    try:
+        import uvicorn
+
+        from harness.serve.app import ROUTED, Endpoint
+        from harness.serve.backend import Backend
+    except ModuleNotFoundError as error:
+        raise EnvironmentFault(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
+    key = own_key(settings)
+    router = load_router(checkpoint)
+    router.route("warm up")  # the first embedding loads the model
+    with _models_ready(config, {model.name for model in router.models}, checkpoint) as pool, _listen(settings) as bound:
+        endpoint = Endpoint(router.route, Backend(pool, settings.call_timeout_seconds), settings, key)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                endpoint.app(),
+                log_level="warning",
+                access_log=False,
+                limit_concurrency=settings.max_in_flight * 2 + 64,  # connections; requests are counted by the endpoint
+                timeout_keep_alive=int(max(5, settings.client_timeout_seconds)),
+                timeout_graceful_shutdown=int(settings.call_timeout_seconds),
+            )
+        )
+        host, port = bound.getsockname()[:2]
+        say(f"{len(pool)} models at http://{host}:{port}/v1, model name '{ROUTED}'; {_key_words(settings, key)}")
+        server.run(sockets=[bound])
+
+
+def own_key(settings: ServeConfig) -> str | None:
+    """The key clients must present.
+
+    Raises:
+        InputError: none is set, and the address can be reached from other machines.
+    """
+    key = os.environ.get(settings.key_env, "").strip()
+    if not key and not is_loopback(f"http://{settings.host}"):
+        raise InputError(
+            f"{settings.host} can be reached from other machines: set a key in the environment variable "
+            f"{settings.key_env}, or listen on 127.0.0.1"
+        )
+    return key or None
+
+
+@contextmanager
+def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterator[list[ModelConfig]]:
+    """The models the checkpoint routes to, checked, with the loopback server running where they are stand-ins."""
+    from harness.pipeline import SCRIPTED
+
+    pool = [model for model in config.pool if model.name in routed]
+    if missing := sorted(routed - {model.name for model in pool}):
+        names = ", ".join(model.name for model in config.pool)
+        raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(missing)}, not in the pool: {names}")
+    try:
+        check_pool(pool)
+    except MissingKeyError as error:
+        raise EnvironmentFault(str(error)) from error
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
+    if not any(model.api_base == SCRIPTED for model in pool):
+        yield pool
+        return
+    from agents.scripted.server import ScriptedServer
+    from harness.sample import PLAYBOOK
+
+    with ScriptedServer(PLAYBOOK) as server:
+        yield [
+            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED else model for model in pool
+        ]
+
+
+@contextmanager
+def _listen(settings: ServeConfig) -> Iterator[socket.socket]:
+    """The bound socket. Raises EnvironmentFault: taken, or not this machine's."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((settings.host, settings.port))
+        except OSError as error:
+            raise EnvironmentFault(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}): choose another --port"
+            ) from error
+        yield bound
+
+
+def _key_words(settings: ServeConfig, key: str | None) -> str:
+    return f"key: {settings.key_env}" if key else f"no key (set {settings.key_env} to ask for one)"

@@ -1,0 +1,95 @@
+"""Signals of finished attempts as arrays, each relative to what its model usually does.
+
+Forty calls are few for one model and many for another. So amounts are taken as logarithms, and every signal is
+standardised by the mean and spread of the same model's training attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from router.arrays import FloatArray, mean_known
+
+if TYPE_CHECKING:
+    from router.decision import FinishedAttempt
+    from router.outcomes import OutcomeMatrix
+
+AMOUNTS = ("cost", "calls", "seconds")
+"""signals that every outcome matrix has columns for"""
+LOGARITHMIC = frozenset(
+    (*AMOUNTS, "prompt_tokens", "completion_tokens", "patch_bytes", "patch_lines", "patch_files", "tests_touched")
+)
+"""amounts: the logarithm tells more than the number"""
+LIMIT = 4.0
+"""standard deviations beyond which an attempt is just extreme"""
+
+
+def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
+    """Signals known for at least one cell."""
+    amounts = [name for name in AMOUNTS if not np.isnan(getattr(outcomes, name)).all()]
+    return (*amounts, *(name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()))
+
+
+def signal_table(outcomes: OutcomeMatrix, names: Sequence[str]) -> FloatArray:
+    """(n, m, s) the named signals, amounts as logarithms, NaN where unknown."""
+    unknown = np.full(outcomes.resolved.shape, np.nan)
+    columns = [getattr(outcomes, name) if name in AMOUNTS else outcomes.signals.get(name, unknown) for name in names]
+    if not columns:
+        return np.zeros((*outcomes.resolved.shape, 0))
+    return np.stack([_scaled(name, column) for name, column in zip(names, columns, strict=True)], axis=-1)
+
+
+def attempt_signals(attempt: FinishedAttempt, names: Sequence[str]) -> FloatArray:
+    """(s,) the named signals of one attempt, as `signal_table` has them."""
+    own = {"cost": attempt.cost_usd, "calls": attempt.calls, "seconds": attempt.seconds}
+    values = [own[name] if name in own else attempt.signals.get(name) for name in names]
+    numbers = [np.nan if value is None else float(value) for value in values]
+    return np.array(
+        [float(_scaled(name, np.array(number))) for name, number in zip(names, numbers, strict=True)], dtype=np.float64
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SignalHistory:
+    """What each model's signals usually are; everything of it comes from training attempts."""
+
+    names: tuple[str, ...]
+    mean: FloatArray
+    """(m, s)"""
+    spread: FloatArray
+    """(m, s) standard deviation, 1 where there is none"""
+
+    @classmethod
+    def fit(cls, outcomes: OutcomeMatrix, names: Sequence[str] | None = None) -> SignalHistory:
+        """From training outcomes; `names` defaults to every signal that is known of any cell."""
+        names = signal_names(outcomes) if names is None else tuple(names)
+        table = signal_table(outcomes, names)
+        mean = mean_known(table, axis=0)
+        spread = np.sqrt(mean_known((table - mean) ** 2, axis=0))
+        usable = np.nan_to_num(spread) > 1e-9
+        return cls(tuple(names), np.nan_to_num(mean), np.where(usable, spread, 1.0))
+
+    def relative(self, table: FloatArray, model: int | slice = slice(None)) -> FloatArray:
+        """`table` (…, m, s), or (…, s) of one model, in that model's standard deviations; NaN stays NaN."""
+        return np.asarray(np.clip((table - self.mean[model]) / self.spread[model], -LIMIT, LIMIT))
+
+
+def features(relative: FloatArray) -> FloatArray:
+    """(…, 3s) regression features of relative signals (…, s): value, square, and whether it is missing.
+
+    The square lets both very short and very long attempts look suspicious. A missing value counts as usual.
+    """
+    missing = np.isnan(relative)
+    value = np.where(missing, 0.0, relative)
+    return np.concatenate([value, np.where(missing, 0.0, value**2 - 1.0), missing.astype(np.float64)], axis=-1)
+
+
+def _scaled(name: str, values: FloatArray) -> FloatArray:
+    if name not in LOGARITHMIC:
+        return np.asarray(values, dtype=np.float64)
+    # below a thousandth of a cent an attempt has cost nothing
+    return np.asarray(np.log(np.maximum(values, 1e-5)) if name == "cost" else np.log1p(values))

@@ -1,0 +1,158 @@
+"""P(a finished attempt is right | its signals), calibrated, and how well it tells right from wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from router.arrays import FloatArray, IntArray, mean_known
+from router.irt import sigmoid
+from router.logistic import fit_logistic, with_constant
+from router.outcomes import OutcomeError, OutcomeMatrix
+from router.signals import SignalHistory, features, signal_table
+
+INNER_FOLDS = 5
+BINS = 10
+
+
+@dataclass(eq=False)
+class Verifier:
+    """Logistic regression on relative signals (`router.signals`), one intercept per model, slopes common to all.
+
+    Calibrated by Platt's method inside the training rows: the slope and shift of the held-out logits of `INNER_FOLDS`
+    parts. Plain arrays throughout, so that it travels in a checkpoint without pickle.
+    """
+
+    penalty: float = 5.0
+    seed: int = 0
+
+    def fit(self, outcomes: OutcomeMatrix) -> Self:
+        """From training outcomes (n, m) and their signals; cells without a verdict are left out."""
+        if np.isnan(outcomes.resolved).all():
+            raise OutcomeError("a verifier needs verdicts to learn from")
+        n = len(outcomes)
+        held_out = np.full(outcomes.resolved.shape, np.nan)
+        parts = np.array_split(np.random.default_rng(self.seed).permutation(n), min(INNER_FOLDS, n))
+        for part in parts:
+            rest = outcomes.take(np.setdiff1d(np.arange(n), part))
+            if len(rest) and not np.isnan(rest.resolved).all():
+                self._fit_weights(rest)
+                held_out[part] = self._logits(outcomes.take(part))
+        known = ~np.isnan(outcomes.resolved) & ~np.isnan(held_out)
+        self._fit_weights(outcomes)
+        platt = fit_logistic(with_constant(held_out[known][:, None]), outcomes.resolved[known], penalty=0.1)
+        # an inverted slope is noise: then only the base rate is left
+        self.platt_: FloatArray = np.array([platt[0], max(platt[1], 0.0)])
+        return self
+
+    def _fit_weights(self, outcomes: OutcomeMatrix) -> None:
+        self.history_ = SignalHistory.fit(outcomes)
+        design = self._design(outcomes)
+        self.weights_: FloatArray = fit_logistic(
+            design.reshape(-1, design.shape[-1]), outcomes.resolved.ravel(), self.penalty
+        )
+
+    def _design(self, outcomes: OutcomeMatrix) -> FloatArray:
+        """(n, m, 1 + m + 3s)"""
+        n, m = outcomes.resolved.shape
+        z = features(self.history_.relative(signal_table(outcomes, self.history_.names)))
+        own = np.broadcast_to(np.eye(m), (n, m, m))
+        return with_constant(own, z)
+
+    def _logits(self, outcomes: OutcomeMatrix) -> FloatArray:
+        return np.asarray(self._design(outcomes) @ self.weights_)
+
+    def predict(self, outcomes: OutcomeMatrix) -> FloatArray:
+        """(n, m) calibrated P(resolved) of every recorded attempt; the verdicts are not read."""
+        return sigmoid(self.platt_[0] + self.platt_[1] * self._logits(outcomes))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Attempts of similar predicted probability."""
+
+    predicted: float
+    observed: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How good predicted probabilities are, on attempts they were not learned from."""
+
+    auc: float
+    """within a model, weighted by its pairs: what tells a model's own good runs from its bad ones"""
+    auc_ci95: tuple[float, float]
+    """bootstrap over instances"""
+    auc_across: float
+    """over all attempts together, differences between the models included"""
+    brier: float
+    brier_of_rates: float
+    """of predicting each model's own rate"""
+    bins: tuple[Bin, ...]
+    """reliability curve: equally many attempts each"""
+
+
+def crossfit_verifier(
+    outcomes: OutcomeMatrix, splits: list[list[tuple[IntArray, IntArray]]], penalty: float = 5.0
+) -> FloatArray:
+    """(n, m) P(resolved | signals), each instance by verifiers that never saw it; the mean over repeats."""
+    predicted = np.full((len(splits), *outcomes.resolved.shape), np.nan)
+    for repeat, parts in enumerate(splits):
+        for train, test in parts:
+            predicted[repeat, test] = Verifier(penalty).fit(outcomes.take(train)).predict(outcomes.take(test))
+    return mean_known(predicted, axis=0)
+
+
+def judge(predicted: FloatArray, resolved: FloatArray, bootstraps: int = 200, seed: int = 0) -> Judged:
+    """Judge predictions (n, m) against verdicts (n, m); cells without either are left out."""
+    known = ~np.isnan(predicted) & ~np.isnan(resolved)
+    p, y = predicted[known], resolved[known]
+    rates = np.broadcast_to(mean_known(resolved, axis=0), resolved.shape)[known]
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(bootstraps):
+        rows = rng.integers(len(resolved), size=len(resolved))
+        draws.append(within_auc(predicted[rows], resolved[rows]))
+    drawn = np.array(draws)[~np.isnan(draws)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    order = np.argsort(p, kind="stable")
+    bins = [
+        Bin(float(p[part].mean()), float(y[part].mean()), len(part))
+        for part in np.array_split(order, min(BINS, len(order)))
+        if len(part)
+    ]
+    return Judged(
+        auc=within_auc(predicted, resolved),
+        auc_ci95=(float(low), float(high)),
+        auc_across=auc(p, y),
+        brier=float(((p - y) ** 2).mean()),
+        brier_of_rates=float(((rates - y) ** 2).mean()),
+        bins=tuple(bins),
+    )
+
+
+def within_auc(predicted: FloatArray, resolved: FloatArray) -> float:
+    """Mean of the models' own AUCs, weighted by their pairs of a right and a wrong attempt; NaN without any."""
+    total = pairs = 0.0
+    for p, y in zip(predicted.T, resolved.T, strict=True):
+        known = ~np.isnan(p) & ~np.isnan(y)
+        weight = float((y[known] == 1).sum() * (y[known] == 0).sum())
+        if weight:
+            total += weight * auc(p[known], y[known])
+            pairs += weight
+    return total / pairs if pairs else float("nan")
+
+
+def auc(score: FloatArray, y: FloatArray) -> float:
+    """Probability that a right attempt scores higher than a wrong one, ties counting half; NaN with one class only."""
+    right = float((y == 1).sum())
+    wrong = len(y) - right
+    if not right or not wrong:
+        return float("nan")
+    _, group, counts = np.unique(score, return_inverse=True, return_counts=True)
+    # mid-ranks, so that ties count half
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return float((ranks[group][y == 1].sum() - right * (right + 1) / 2) / (right * wrong))

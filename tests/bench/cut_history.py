@@ -1,0 +1,42 @@
+"""How long it takes to hide later history: a repository of some 30,000 objects, clean and with later commits.
+
+python tests/bench/cut_history.py
+"""
+
+from __future__ import annotations
+
+import time
+
+from agents import environment
+from agents.environment import Container, ContainerConfig
+from harness.sample.base_image import BASE_IMAGE
+
+MAKE = r"""
+mkdir -p /tmp/repo && cd /tmp/repo && git init -q -b main . && python3 - <<'PY' | git fast-import --quiet
+import random
+random.seed(0)
+words = [str(n) * 6 for n in range(2000)]
+for commit in range(5000):
+    print(f"commit refs/heads/main\ncommitter t <t@example.invalid> {commit + 1} +0000\ndata 1\nx")
+    for _ in range(2):
+        text = "\n".join(random.choices(words, k=60))
+        print(f"M 644 inline pkg{random.randrange(40)}/sub{random.randrange(20)}/f{random.randrange(10)}.py")
+        print(f"data {len(text)}\n{text}")
+PY
+git reset -q --hard main~1000 && git branch later ORIG_HEAD 2> /dev/null; git branch -f later main@{1} 2> /dev/null
+git gc -q && git count-objects -v
+"""
+
+
+def main() -> None:
+    with Container(ContainerConfig(image=BASE_IMAGE, cwd="/tmp/repo", timeout=600)) as container:
+        print(container.execute({"command": MAKE}, cwd="/")["output"])
+        for name in ("with later commits", "clean, counted", "clean, known"):
+            started = time.monotonic()
+            container._cut_history()
+            print(f"{name}: {time.monotonic() - started:.2f} s")
+        environment._no_unreachable.clear()
+
+
+if __name__ == "__main__":
+    main()

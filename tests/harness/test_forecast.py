@@ -1,0 +1,110 @@
+"""A dry run says what is left to do and on what its figures rest, and touches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agents.attempt import Attempt
+from harness.cli import app
+from harness.config import Config, find_config, load_config
+from harness.errors import ConfigError, InputError
+from harness.forecast import forecast, render
+from harness.grading import Grade, Verdict
+from harness.instances import Dataset, load_dataset
+from harness.pipeline import plan
+from harness.registry import split_name
+from harness.run_folder import RunFolder
+from harness.store import Cell, Store
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(find_config("sample"))
+
+
+@pytest.fixture(scope="module")
+def dataset(config: Config) -> Dataset:
+    return load_dataset(config.dataset)
+
+
+def attempt(cell: Cell, cost: float) -> Attempt:
+    return Attempt(
+        instance_id=cell.instance_id, model=cell.model, patch="p", exit_status="Submitted", cost_usd=cost, api_calls=3,
+        prompt_tokens=10, completion_tokens=5, cached_tokens=2, failed_calls=0, seconds=40.0, trajectory=Path("t"),
+        unsubmitted_patch="", scripted=True,
+    )  # fmt: skip
+
+
+def test_without_any_record_the_tokens_are_assumed_and_named(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    seen = forecast(config, dataset, RunFolder(tmp_path / "run"))
+    assert [(m.planned, m.to_attempt) for m in seen.models] == [(15, 15)] * 3
+    small = seen.models[0]
+    assert small.cost == pytest.approx(15 * (600_000 * 0.25e-6 + 12_000 * 2e-6))
+    assert "assumed" in small.basis
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runs_own_cells_tell_more(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    cells = plan(config, dataset)
+    small = [cell for cell in cells if cell.model == "scripted-small"]
+    with Store(folder.store_path) as store:
+        store.plan(cells)
+        for number, cell in enumerate(small[:5]):
+            store.agent_done(cell, attempt(cell, 0.1 + 0.01 * number))
+        for cell in small[:4]:
+            store.graded(cell, Grade(Verdict.RESOLVED, seconds=10.0))
+        store.failed(small[6], "provider: timeout", "…", 0.5)
+    limited = config.model_copy(update={"run": config.run.model_copy(update={"max_cost": 1.0})})
+    seen = forecast(limited, dataset, folder)
+    model = seen.models[0]
+    assert (model.graded, model.to_grade, model.to_attempt) == (4, 1, 10)
+    assert model.cost == pytest.approx(10 * 0.12)
+    assert model.cost_error > 0
+    assert model.seconds == pytest.approx(400)
+    assert seen.spent == pytest.approx(0.6 + 0.5)
+    assert seen.grading_hours == pytest.approx((1 + 10 + 30) * 10 / 2 / 3600)
+    assert "stops the run before its end" in render(seen, folder.path)
+
+
+def test_recorded_outcomes_of_the_pools_names_are_used(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    ids = [instance.instance_id for instance in dataset.instances]
+    lines = [f"{name},scripted-small,1,{0.2 if n else 2.0},30" for n, name in enumerate(ids[:10])]
+    history = tmp_path / "history.csv"
+    history.write_text("instance_id,model,resolved,cost_usd,seconds\n" + "\n".join(lines) + "\n")
+    seen = forecast(config, dataset, RunFolder(tmp_path / "run"), [str(history)])
+    assert seen.models[0].cost == pytest.approx(2.0 + 9 * 0.2 + 5 * 0.38)
+    assert "10 recorded cells" in seen.models[0].basis
+    history.write_text(history.read_text().replace("scripted-small", "somebody-else"))
+    with pytest.raises(InputError, match="named like a model of the pool"):
+        forecast(config, dataset, RunFolder(tmp_path / "run"), [str(history)])
+
+
+def test_an_unknown_price_is_refused(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    nameless = {"input_cost_per_token": None, "output_cost_per_token": None, "model": "openai/nobody-knows-it"}
+    pool = [config.pool[0].model_copy(update=nameless)]
+    with pytest.raises(ConfigError, match="price of model scripted-small"):
+        forecast(config.model_copy(update={"pool": pool}), dataset, RunFolder(tmp_path))
+
+
+def test_the_command_starts_and_writes_nothing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "sample", "--dry-run", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "nothing was started or written" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "parts"),
+    [
+        ("debian", ("registry-1.docker.io", "library/debian", "latest")),
+        ("swebench/sweb.eval.x86_64.x:v1", ("registry-1.docker.io", "swebench/sweb.eval.x86_64.x", "v1")),
+        ("localhost:5000/a/b", ("localhost:5000", "a/b", "latest")),
+    ],
+)
+def test_names_of_images(image: str, parts: tuple[str, str, str]) -> None:
+    assert split_name(image) == parts

@@ -1,0 +1,140 @@
+"""Images from a real registry through the real engine: tried again or not, ahead of need, and no more than asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import ImageUnavailableError
+from harness.forecast import disk_needed
+from harness.images import Images, Patience
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+pytestmark = pytest.mark.docker
+
+MB = 1_000_000
+QUICK = Patience(attempts=3, first_wait=0.01)
+
+
+def here(engine: DockerClient, image: str) -> bool:
+    return bool(engine.images.list(name=image))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 60
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_rate_limit_passes(engine: DockerClient, registry: Any) -> None:
+    image = registry.add("limited")
+    registry.refuse = lambda name: (429, "TOOMANYREQUESTS") if registry.requests_for(name) <= 2 else None
+    said: list[str] = []
+    Images(engine, patience=QUICK, say=said.append).ensure(image)
+    assert here(engine, image)
+    assert registry.requests_for("limited") == 3
+    assert len(said) == 2
+    assert all("trying again" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "requests"),
+    [(429, "TOOMANYREQUESTS", "rate-limit", 3), (404, "MANIFEST_UNKNOWN", "missing", 1)],
+)
+def test_a_pull_that_fails_for_good_says_why(
+    engine: DockerClient, registry: Any, status: int, code: str, kind: str, requests: int
+) -> None:
+    image = registry.add("refused")
+    registry.refuse = lambda name: (status, code)
+    images = Images(engine, patience=QUICK)
+    with pytest.raises(ImageUnavailableError) as caught:
+        images.ensure(image)
+    assert (caught.value.kind, registry.requests_for("refused")) == (kind, requests)
+    with pytest.raises(ImageUnavailableError):
+        images.ensure(image)
+    again = requests if kind == "missing" else 2 * requests
+    assert registry.requests_for("refused") == again, (
+        "what does not exist is asked for once, however many cells need it"
+    )
+
+
+def test_a_broken_transfer_is_not_taken_for_an_image(engine: DockerClient, registry: Any) -> None:
+    """The engine tells of it only in the midst of its report, which the SDK's own `pull` does not read."""
+    image = registry.add("broken")
+    registry.lose_layers()
+    with pytest.raises(ImageUnavailableError, match=r"unknown blob|blob unknown") as caught:
+        Images(engine, patience=QUICK).ensure(image)
+    assert caught.value.kind == "registry"
+    assert registry.requests_for("broken") == 3, "what breaks off may go well the next time"
+
+
+def test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first(engine: DockerClient, registry: Any) -> None:
+    there = registry.add("there-before", 3 * MB)
+    engine.images.pull(there)
+    names = [registry.add(f"image-{number}", 3 * MB) for number in range(4)]
+    order = [name for name in (there, *names) for _ in range(2)]  # two models each
+    images = Images(engine, limit_gb=0.007, patience=QUICK)
+    with images.ahead(order, workers=0, depth=0):
+        for name in (there, *names[:3]):
+            images.ensure(name)
+        assert all(here(engine, name) for name in names[:3]), "a cell is never kept waiting by the limit"
+        images.release(names[0])
+        assert here(engine, names[0]), "its other model still needs it"
+        images.release(names[0])
+        assert not here(engine, names[0])
+        for name in (names[2], names[1]):
+            images.release(name)
+            images.release(name)
+        assert images.held_gb() <= 0.007
+        assert here(engine, names[1])
+        images.ensure(names[3])
+        for name in (names[3], there):
+            images.release(name)
+            images.release(name)
+    kept = [here(engine, name) for name in names]
+    assert kept == [False, True, False, True], "the one that has been idle for longest goes first"
+    assert here(engine, there), "what was there before the run is not the run's to remove"
+
+
+def test_a_later_start_knows_what_an_earlier_one_pulled(engine: DockerClient, registry: Any) -> None:
+    old, new = registry.add("old", 3 * MB), registry.add("new", 3 * MB)
+    noted: list[str] = []
+    Images(engine, on_pull=noted.append, patience=QUICK).ensure(old)
+    assert noted == [old]
+    later = Images(engine, limit_gb=0.004, pulled_before=noted, patience=QUICK)
+    with later.ahead([new], workers=0, depth=0):
+        assert here(engine, old)
+        later.ensure(new)
+        assert not here(engine, old), "no cell needs it any more, and it stands in the way"
+        assert here(engine, new)
+
+
+def test_images_are_pulled_ahead_of_need_but_not_far(engine: DockerClient, registry: Any) -> None:
+    names = [registry.add(f"ahead-{number}") for number in range(5)]
+    images = Images(engine, patience=QUICK)
+    with images.ahead(names, workers=2, depth=2):
+        assert eventually(lambda: here(engine, names[0]) and here(engine, names[1]))
+        assert set(registry.asked) == {"ahead-0", "ahead-1"}
+        images.ensure(names[0])
+        assert eventually(lambda: here(engine, names[2]))
+    assert registry.requests_for("ahead-0") == 1, "one pull for whoever asks"
+    assert not here(engine, names[4])
+
+
+def test_the_forecast_asks_the_registry_how_large_images_are(engine: DockerClient, registry: Any) -> None:
+    names = [registry.add(f"size-{number}", 4 * MB) for number in range(6)]
+    gb, missing, basis = disk_needed(names)
+    assert missing == 6
+    assert gb == pytest.approx(6 * 0.004 * 2.5, rel=0.05)
+    assert "manifests of 3 of 6" in basis
+    assert not any(here(engine, name) for name in names)
+    registry.refuse = lambda name: (429, "TOOMANYREQUESTS")
+    gb, _, basis = disk_needed(names)
+    assert gb == pytest.approx(6.0)
+    assert "assumed" in basis

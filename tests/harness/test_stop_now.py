@@ -1,0 +1,72 @@
+"""A run that is stopped at once kills its own commands: what comes of that is no work of the model's."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agents.scripted.server import ScriptedServer
+from harness.config import find_config, load_config
+from harness.engines.base import Stop
+from harness.overrides import apply_overrides
+from harness.pipeline import evaluate
+from harness.run_folder import RunFolder
+from harness.sample import PLAYBOOK
+from harness.signals import _kill_children
+from harness.store import State, Store
+
+if TYPE_CHECKING:
+    from harness.instances import Dataset
+
+
+class Interrupting(ScriptedServer):
+    """Stops the run, as a second Ctrl-C does, while the command of some reply is at work."""
+
+    def __init__(self, stop: Stop, at_turn: int) -> None:
+        super().__init__(PLAYBOOK)
+        self._stop, self._at_turn = stop, at_turn
+        self.over = threading.Event()
+        self.late: list[str] = []
+
+    def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        if self._stop.now:
+            self.late.append(model)
+        answer = super().reply(model, messages)
+        if len(self.log()) == self._at_turn:
+            threading.Thread(target=self._interrupt, daemon=True).start()
+        return answer
+
+    def _interrupt(self) -> None:
+        self._stop.request("interrupted")
+        self._stop.now = True
+        while not self.over.wait(0.01):  # whatever command the agent gives from now on
+            _kill_children()
+
+
+@pytest.mark.docker
+def test_commands_that_we_killed_are_not_the_models_failure(sample: Dataset, tmp_path: Path) -> None:
+    stop = Stop()
+    folder = RunFolder(tmp_path / "sample")
+    with Interrupting(stop, at_turn=3) as server:
+        config = apply_overrides(
+            load_config(find_config("sample")), instances=[sample.instances[0].instance_id], agent_workers=1
+        )
+        pool = [config.pool[-1].model_copy(update={"api_base": server.url})]
+        config = config.model_copy(update={"pool": pool})
+        try:
+            evaluate(config, folder, stop=stop)
+        finally:
+            server.over.set()
+        assert len(server.log()) <= 4, "the agent went on asking"
+        with Store(folder.store_path) as store:
+            (row,) = store.rows()
+            assert row.state is State.RUNNING, "the next start begins it anew"
+            assert store.failures() == []
+        end = evaluate(config, folder, stop=Stop())
+    assert end.missing == []
+    with Store(folder.store_path) as store:
+        assert [event.kind for event in store.failures()] == ["killed"]
+        assert store.spent() > (end.rows[0].cost_usd or 0), "what the stopped attempt had cost is counted"
