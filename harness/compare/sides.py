@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.names import match_names
 
 if TYPE_CHECKING:
-    from harness.config import Config
     from harness.importers.recorded import RecordedRun
     from harness.run_folder import RunFolder
     from harness.store import CellRow
@@ -70,13 +69,12 @@ _REST = ("fingerprints", "routed", "failures", "swebench", "dataset", "notes")
 
 
 def _run(path: Path) -> Side:
-    from harness.config import Config
     from harness.run_folder import RunFolder
     from harness.store import State, Store, outcome_matrix
 
     folder = RunFolder(path)
     frozen = folder.frozen()
-    config = Config.model_validate(frozen["config"])
+    config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
     with Store(folder.store_path) as store:
@@ -84,8 +82,8 @@ def _run(path: Path) -> Side:
     if not rows:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
     instances = sorted({row.instance_id for row in rows})
-    models = [model.name for model in config.pool if any(row.model == model.name for row in rows)]
-    routed = _live(config, folder, rows) if config.run.mode == "routed" else None
+    models = [entry["name"] for entry in config["pool"] if any(row.model == entry["name"] for row in rows)]
+    routed = _live(config, folder, rows) if config.get("run", {}).get("mode") == "routed" else None
     unfinished = [row for row in rows if row.state is not State.GRADED]
     return Side(
         label=str(path),
@@ -94,11 +92,13 @@ def _run(path: Path) -> Side:
         routed=routed,
         failures=tuple(f"{row.instance_id} / {row.model}: {row.failure or row.state}" for row in unfinished),
         swebench=frozen.get("versions", {}).get("swebench"),
-        dataset=config.dataset.name,
+        dataset=config["dataset"]["name"],
     )
 
 
-def _live(config: Config, folder: RunFolder, rows: Sequence[CellRow]) -> dict[str, tuple[float, float, float]]:
+def _live(
+    config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
+) -> dict[str, tuple[float, float, float]]:
     """What the routed system brought; of several attempts at an instance the router says which was accepted."""
     from harness.grading import Verdict
     from harness.store import State
@@ -109,11 +109,12 @@ def _live(config: Config, folder: RunFolder, rows: Sequence[CellRow]) -> dict[st
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
     if len(accepted) < len(by_instance):
         from harness.acting import act
+        from harness.config import DatasetConfig
         from harness.instances import load_dataset
         from harness.routing import load_router
 
-        assert config.router.checkpoint is not None  # the configuration's validator sees to it
-        acted = act(load_router(config.router.checkpoint), load_dataset(config.dataset), rows, folder)
+        dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
+        acted = act(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder)
         accepted = {instance: how.accepted for instance, how in acted.items() if how.accepted is not None}
     brought = {}
     for instance, model in accepted.items():

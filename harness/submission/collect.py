@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from agents.pool import ModelConfig
 from harness.cells import PATCH_FILE, read_patch
-from harness.config import Config
+from harness.config import Config, explain
 from harness.errors import InputError
 from harness.grading import Verdict
 from harness.instances import Dataset, Instance, load_dataset
@@ -98,7 +100,14 @@ def collect_run(
     """
     folder = RunFolder(path)
     frozen = folder.frozen()
-    config = Config.model_validate(frozen["config"])
+    try:
+        config = Config.model_validate(frozen["config"])
+    except ValidationError as error:
+        wrote = frozen.get("versions", {}).get("polyswe", "an unknown version")
+        raise InputError(
+            f"{path}: frozen by polyswe {wrote} with settings that this version does not know ({explain(error)}); "
+            "submit it with the version that ran it"
+        ) from error
     whole = load_dataset(config.dataset.model_copy(update={"instances": None, "limit": None}))
     run_over = load_dataset(config.dataset)
     if not folder.store_path.is_file():

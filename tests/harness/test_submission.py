@@ -242,6 +242,13 @@ def test_a_run_of_another_version_of_the_instances_is_refused(make_run: MakeRun)
         submit(run.path, "S", model="large")
 
 
+def test_a_run_of_a_version_with_other_settings_is_told_apart(make_run: MakeRun) -> None:
+    frozen = make_run().path / "run.yaml"
+    frozen.write_text(frozen.read_text().replace("step_limit:", "step_limit_of_old:"))
+    with pytest.raises(InputError, match=r"settings that this version does not know .*step_limit_of_old"):
+        submit(frozen.parent, "S", model="large")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
