@@ -17,7 +17,7 @@ DATA     ?= ../shared/data
 KILL_SEEDS ?= 0 1 2
 comma    := ,
 
-.PHONY: help setup engine evaluate replay tables test test-full coverage mutate bench lint doctor clean distclean
+.PHONY: help setup engine evaluate replay tables regression test test-full coverage mutate bench lint doctor clean distclean
 
 help: ## list the targets
 	@echo "polyswe: does routing beat your best single model? Targets:"
@@ -45,6 +45,10 @@ replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, PO
 
 tables: setup ## every table of results/replay from recorded data (DATA=folder; takes long)
 	@$(BIN)/polyswe lab tables --data "$(DATA)" --out results/replay $(ARGS)
+
+regression: setup ## what changed from BASE=run to NEW=run, exit code 1 for a regression (or ARGS='--fail-if …')
+	@test -n "$(BASE)" -a -n "$(NEW)" || { echo "polyswe: say which: make regression BASE=results/before NEW=results/after" >&2; exit 2; }
+	@$(BIN)/polyswe compare "$(BASE)" "$(NEW)" $(ARGS)
 
 test: setup engine ## the whole test suite, on a real engine
 	@$(BIN)/python -m pytest $(ARGS)

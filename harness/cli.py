@@ -9,13 +9,17 @@ import sys
 import typer
 
 from harness.commands.common import say
+from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
+from harness.commands.onboard import onboard
+from harness.commands.pool import pool
 from harness.commands.replay import figures, replay
 from harness.commands.report import report
 from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
+from harness.commands.submit import submit
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
@@ -38,6 +42,10 @@ for command in (
     fit,
     route,
     explain,
+    submit,
+    compare,
+    onboard,
+    pool,
     serve,
     doctor,
 ):

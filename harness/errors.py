@@ -2,6 +2,8 @@
 
 EXIT_OK = 0
 """Everything asked for was done and every cell has a verdict."""
+EXIT_FINDINGS = 1
+"""A check or a comparison found what it was asked to look for; what was looked at could be read."""
 EXIT_INPUT = 2
 """A file, name or setting given by the user cannot be used."""
 EXIT_ENVIRONMENT = 3

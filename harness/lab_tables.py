@@ -100,7 +100,7 @@ def _replay(
     replay(
         [data / source], data / TASKS, pool=pool, policies=policies or routed, repeats=repeats, out=out,
         auxiliary=auxiliary, repeats_from=sorted((data / "outcomes").glob("repeats_*.csv")),
-        null_sizes=null_sizes, progress=progress,
+        null_sizes=null_sizes, progress=progress, words=False,
     )  # fmt: skip
 
 

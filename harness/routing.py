@@ -106,6 +106,7 @@ def fit_router(
                 "auxiliary": [] if others is None else list(others.models),
                 "corpus": corpus,
                 "seed": seed,
+                "instance_ids": list(matrix.instances),
                 "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "polyswe": version("polyswe"),
                 "notes": [*loaded.notes, *notes],

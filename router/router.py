@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from router.arrays import Features, FloatArray, as_features
+from router.arrays import Features, FloatArray, IntArray, as_features
 from router.checkpoint import (
     CheckpointError,
     Header,
@@ -22,7 +22,7 @@ from router.checkpoint import (
 from router.decision import Decision, FinishedAttempt, next_step
 from router.embedding import Embedder, TextEmbedder
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
-from router.policies.base import Policy
+from router.policies.base import Policy, choose
 
 __all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
 
@@ -49,7 +49,7 @@ class Route:
     cost_usd: float | None
     """its expected cost, None when unknown"""
     scores: tuple[ModelEstimate, ...]
-    """every model, best first; the first is the chosen one"""
+    """every model that may be chosen, best first; the first is the chosen one"""
     cluster: int | None
     """the text's cluster, None for policies without clusters"""
     reason: str
@@ -96,30 +96,44 @@ class Router:
         )
 
     @overload
-    def route(self, texts: str, cost_weight: float | None = None) -> Route: ...  # type: ignore[overload-overlap]
+    def route(  # type: ignore[overload-overlap]
+        self, texts: str, cost_weight: float | None = None, exclude: Sequence[str] = ()
+    ) -> Route: ...
     @overload
-    def route(self, texts: Sequence[str], cost_weight: float | None = None) -> list[Route]: ...
-    def route(self, texts: str | Sequence[str], cost_weight: float | None = None) -> Route | list[Route]:
+    def route(
+        self, texts: Sequence[str], cost_weight: float | None = None, exclude: Sequence[str] = ()
+    ) -> list[Route]: ...
+    def route(
+        self, texts: str | Sequence[str], cost_weight: float | None = None, exclude: Sequence[str] = ()
+    ) -> Route | list[Route]:
         """The route of one text, or of each of several. λ `cost_weight` (per USD) overrides the policy's own.
 
-        Raises ValueError for an empty text and EmbedderUnavailableError.
+        Models named in `exclude` are not chosen: what is left decides by the same scores, nothing is fitted again.
+
+        Raises ValueError for an empty text, an unknown name or no model left, and EmbedderUnavailableError.
         """
         if isinstance(texts, str):
-            return self.route([texts], cost_weight)[0]
-        return self.route_embeddings(self.embedder.encode(texts), cost_weight) if len(texts) else []
+            return self.route([texts], cost_weight, exclude)[0]
+        return self.route_embeddings(self.embedder.encode(texts), cost_weight, exclude) if len(texts) else []
 
-    def route_embeddings(self, X: Features, cost_weight: float | None = None) -> list[Route]:
+    def route_embeddings(
+        self, X: Features, cost_weight: float | None = None, exclude: Sequence[str] = ()
+    ) -> list[Route]:
         """Routes of n texts by their embeddings (n, d)."""
         X = as_features(X)
         weight = self.policy.get_params()["cost_weight"] if cost_weight is None else cost_weight
-        choices = self.policy.predict(X, weight)
+        choices = predict_without(self.policy, X, exclude, weight) if exclude else self.policy.predict(X, weight)
         explanations = self.policy.explain(X, choices)
         rows = zip(
             choices, self.policy.scores(X), self.policy.costs(X), explanations, *self._remembered(X), strict=True
         )
         routes = []
         for choice, scores, costs, why, note, neighbours in rows:
-            order = _ranking(int(choice), scores, costs, weight)
+            order = [
+                model
+                for model in _ranking(int(choice), scores, costs, weight)
+                if self.models[model].name not in exclude
+            ]
             ranked = tuple(self._estimate(model, scores[model], costs[model]) for model in order)
             best = ranked[0]
             routes.append(
@@ -189,6 +203,19 @@ class Router:
     def _estimate(self, model: int, score: float, cost: float) -> ModelEstimate:
         known = self.models[model].mean_cost_usd is not None
         return ModelEstimate(self.models[model].name, float(score), float(cost) if known else None)
+
+
+def predict_without(policy: Policy, X: Features, exclude: Sequence[str], cost_weight: float) -> IntArray:
+    """(n,) choices of a fitted policy among the models not named in `exclude`; ValueError when that leaves none."""
+    if unknown := sorted(set(exclude) - set(policy.models_)):
+        raise ValueError(f"cannot exclude {', '.join(unknown)}: the pool is {', '.join(policy.models_)}")
+    left = np.array([k for k, name in enumerate(policy.models_) if name not in exclude], dtype=np.int64)
+    if not len(left):
+        raise ValueError("every model of the pool is excluded; leave one")
+    time_weight = float(policy.get_params().get("time_weight", 0.0))
+    seconds = policy.seconds(X)[:, left] if time_weight else None
+    chosen = choose(policy.scores(X)[:, left], policy.costs(X)[:, left], cost_weight, seconds, time_weight)
+    return np.asarray(left[chosen])
 
 
 def _ranking(choice: int, scores: FloatArray, costs: FloatArray, cost_weight: float) -> list[int]:

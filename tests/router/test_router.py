@@ -77,3 +77,18 @@ def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) 
     assert router.choose(vectors[:2]) == ["novice", "novice"]
     router.policy.set_params(cost_weight=float("inf"))
     assert router.choose(vectors[:2]) == ["novice", "novice"]
+
+
+def test_an_excluded_model_is_replaced_by_the_next_best_without_fitting_again(router: Router) -> None:
+    before = router.route(TEXTS[:2])
+    without = router.route(TEXTS[:2], exclude=["writer"])
+    assert [route.model for route in before] == ["writer", "diver"]
+    assert [route.model for route in without] == ["diver", "diver"]
+    assert all(estimate.model != "writer" for route in without for estimate in route.scores)
+    assert router.route(TEXTS[:2]) == before
+    # λ = ∞ still means the cheapest, of those that are left
+    assert router.route(TEXTS[0], float("inf"), exclude=["diver"]).model in ("writer", "novice")
+    with pytest.raises(ValueError, match="cannot exclude huge"):
+        router.route(TEXTS[0], exclude=["huge"])
+    with pytest.raises(ValueError, match="every model"):
+        router.route(TEXTS[0], exclude=["writer", "diver", "novice"])

@@ -1,0 +1,91 @@
+"""Regression testing: `polyswe compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.errors import EXIT_FINDINGS, InputError
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help="A run folder, a file of outcomes, or FILE::NAME for one model of it.")],
+    new: Annotated[str, typer.Argument(help="The same, of what is to be judged.")],
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="A rule that closes the gate (repeatable; default: any regression).")
+    ] = None,
+    match: Annotated[
+        list[str] | None, typer.Option(help="BASE=NEW: put these two models beside each other (repeatable).")
+    ] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="Only this model, on both sides (repeatable).")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Problem statements, for clusters and routing.")] = None,
+    repeats_from: Annotated[
+        list[str] | None, typer.Option(help="Outcomes of your own repeated runs, for the noise (repeatable).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
+) -> None:
+    """What changed from one run to another, and whether it is more than luck. Markdown on standard output.
+
+    Examples:
+
+        polyswe compare results/before results/after
+
+        polyswe compare old.json new.json --match "opus medium=4.5 opus (high" --tasks tasks.jsonl
+
+        polyswe compare results/before results/after --fail-if "routed drops by more than 1 pt with 95 % confidence"
+
+    Exit code 0: no rule is broken; 1: one is; 2: bad input.
+    """
+    quiet_libraries()
+    from harness.compare.compare import compare_sides
+    from harness.compare.noise import BUILT_IN, noise_from
+    from harness.compare.render import render_markdown
+    from harness.compare.rules import DEFAULT_RULES, broken, check_rule
+    from harness.compare.sides import load_side
+    from harness.files import write_atomic
+
+    rules = tuple(fail_if or DEFAULT_RULES)
+    for rule in rules:
+        check_rule(rule)
+    pairs = [_pair(text) for text in match or []]
+    sides = load_side(base, pool or ()), load_side(new, pool or ())
+    statements = _statements(tasks or sides[0].dataset)
+    noise = noise_from(repeats_from) if repeats_from else BUILT_IN
+    found = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
+    wrong = broken(rules, found)
+    text = render_markdown(found, wrong, rules)
+    print(text)
+    if out is not None:
+        write_atomic(out / "comparison.md", text)
+        document = {**found.to_json(), "rules": rules, "broken": [vars(one) for one in wrong]}
+        write_atomic(out / "comparison.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        say(f"comparison: {out}/comparison.md, comparison.json")
+    for one in wrong:
+        say(f"rule broken: {one.rule}: {one.why}")
+    if wrong:
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    base, sign, new = text.partition("=")
+    if not sign or not base.strip() or not new.strip():
+        raise InputError(f"--match {text!r}: expected BASE=NEW, a part of a name on either side of '='")
+    return base.strip(), new.strip()
+
+
+def _statements(tasks: str | None) -> dict[str, str] | None:
+    from harness.errors import EnvironmentFault
+    from harness.replay import read_problem_statements
+
+    if tasks is None:
+        return None
+    try:
+        return read_problem_statements(tasks)
+    except EnvironmentFault as error:
+        say(f"no clusters and no routed row: {error}")
+        return None

@@ -1,0 +1,74 @@
+"""A new model for the pool: `polyswe onboard`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.errors import InputError
+
+
+def onboard(
+    model: Annotated[str, typer.Argument(help="The new model: its name in the configuration's pool or the record.")],
+    budget: Annotated[int, typer.Option(min=1, help="Instances to run it on.")],
+    reference: Annotated[list[str], typer.Option(help="Outcomes of the pool on these instances (repeatable).")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    config: Annotated[str | None, typer.Option(help="Run it live with this configuration.")] = None,
+    from_: Annotated[
+        list[str] | None, typer.Option("--from", help="Take its outcomes from a record instead (repeatable).")
+    ] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="A model of the pool, by a part of its name.")] = None,
+    cost_weight: Annotated[float, typer.Option(min=0, help="λ: resolved instances a USD is worth.")] = 0.0,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Only list the instances, most informative first.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for profile.json and outcomes.csv.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
+) -> None:
+    """Profile a new model with few runs: where to try it, its expected rate, and where the router would use it.
+
+    Examples:
+
+        polyswe onboard new-model --budget 40 --config my.yaml --reference results/verified/outcomes.csv
+        --tasks verified
+
+        polyswe onboard "gemini 3 flash" --budget 40 --reference leaderboards.json --from leaderboards.json
+        --tasks tasks.jsonl
+    """
+    quiet_libraries()
+    from harness.onboard import (
+        conclude,
+        live_labels,
+        plan_onboarding,
+        recorded_labels,
+        recorded_name,
+        render_profile,
+        write_profile,
+    )
+    from harness.replay import read_problem_statements
+
+    if not plan_only and (config is None) == (from_ is None):
+        raise InputError(
+            "give either --config FILE to run the model live, or --from OUTCOMES to take recorded outcomes"
+        )
+    statements = read_problem_statements(tasks)
+    if from_ is not None:
+        model = recorded_name(model, from_, list(statements))
+    plan = plan_onboarding(model, budget, reference, statements, pool=pool, seed=seed)
+    if plan_only:
+        print("\n".join(plan.instances))
+        return
+    rate = None
+    if from_ is not None:
+        labelled, rate = recorded_labels(plan, from_)
+    else:
+        assert config is not None
+        labelled = live_labels(plan, config)
+    found = conclude(
+        plan, labelled, "live" if from_ is None else "recorded", cost_weight=cost_weight, recorded_rate=rate
+    )
+    print(render_profile(found))
+    if out is not None:
+        write_profile(found, plan, labelled, out)
+        say(f"profile: {out}/profile.json; the pool with its few cells: {out}/outcomes.csv")

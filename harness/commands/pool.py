@@ -1,0 +1,45 @@
+"""The pool through time: `polyswe pool`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+
+
+def pool(
+    outcomes: Annotated[list[str], typer.Argument(help="Dated records: leaderboards.json, or CSV with a date column.")],
+    tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    at: Annotated[
+        list[str] | None, typer.Option(help="A month like 2025-11 (repeatable; default: each in which a model came).")
+    ] = None,
+    member: Annotated[
+        list[str] | None, typer.Option(help="Only this model, by a part of its name (repeatable).")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="The routing policy.")] = "cluster",
+    seed: Annotated[int, typer.Option(help="Seed of folds and clusters.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """How a pool grew: at each date the best model, routing held out, the oracle, and what each newcomer changed.
+
+    Example:
+
+        polyswe pool leaderboards.json --tasks swebench_verified.jsonl --at 2025-08 --at 2025-11
+        --at 2025-12 --at 2026-02
+    """
+    quiet_libraries()
+    from harness.files import write_atomic
+    from harness.pool_history import pool_history, render_history
+    from harness.replay import read_problem_statements
+
+    found = pool_history(
+        outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed
+    )
+    print(render_history(found))
+    if out is not None:
+        write_atomic(out, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
+        say(f"history: {out}")

@@ -1,0 +1,89 @@
+"""Leaderboard submissions: `polyswe submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.errors import EXIT_FINDINGS, InputError
+
+
+def submit(
+    run: Annotated[
+        Path, typer.Argument(help="A finished run's folder; with --check a package or a folder of entries.")
+    ],
+    system: Annotated[str | None, typer.Option(help="The system's name on the leaderboard.")] = None,
+    model: Annotated[str | None, typer.Option(help="Submit this model's attempts (a part of its name).")] = None,
+    routed: Annotated[bool, typer.Option("--routed", help="Submit the routed system, under one name.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Router fitted on other instances, for --routed on a full matrix.")
+    ] = None,
+    about: Annotated[Path | None, typer.Option(help="YAML with site, report, authors, org, …")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the package (default: RUN/submission/<id>).")] = None,
+    split: Annotated[str | None, typer.Option(help="Name under evaluation/ (default: of the dataset).")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Allow a trial over some instances, labelled.")] = False,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="A file whose look-alike of a secret you have looked at (repeatable).")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing: verify an existing package.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="Instances to check against (default: of the split).")] = None,
+) -> None:
+    """Write what SWE-bench/experiments and sb-cli take, checked; or --check an existing package, also somebody else's.
+
+    Examples:
+
+        polyswe submit results/verified --system "My Agent" --model opus --about about.yaml
+
+        polyswe submit results/verified-routed --system "My Router" --routed --about about.yaml
+
+        polyswe submit --check results/verified/submission/20260901_My-Agent
+
+    Exit code 0: written, or nothing speaks against the package; 1: refused, or faults were found; 2: bad input.
+    """
+    quiet_libraries()
+    if check:
+        raise typer.Exit(_check(run, dataset, accept or []))
+    if system is None:
+        raise InputError("--system NAME is missing: the name the leaderboard is to show")
+    from harness.submission.submit import submit as write
+
+    done = write(
+        run, system, model=model, routed=routed, checkpoint=checkpoint, about=about, out=out, split=split,
+        partial=partial, accepted=tuple(accept or ()),
+    )  # fmt: skip
+    checked = done.checked
+    print(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")
+    for line in checked.findings.lines():
+        say(line)
+    if checked.findings.gaps:
+        say(f"{len(checked.findings.gaps)} gaps to fill before the entry is opened; check again with --check")
+
+
+def _check(path: Path, dataset: str | None, accepted: list[str]) -> int:
+    from harness.submission.check import Datasets, check_package, find_packages
+
+    packages = find_packages(path)
+    datasets = Datasets(dataset)
+    faulty = 0
+    shared: dict[str, int] = {}
+    for package in packages:
+        checked = check_package(package, datasets, accepted=accepted)
+        lines = checked.findings.lines()
+        faulty += bool(checked.findings.faults)
+        # of many packages, what most of them lack is told once
+        for line in lines:
+            if not line.startswith("fault"):
+                shared[line] = shared.get(line, 0) + 1
+        resolved = "–" if checked.resolved is None else checked.resolved
+        verdict = "FAULTY" if checked.findings.faults else "sound"
+        print(f"{verdict:<7} {checked.name}: {resolved} resolved, {checked.regraded} verdicts derived again")
+        for line in lines if len(packages) == 1 else [line for line in lines if line.startswith("fault")]:
+            print(f"        {line}")
+    if len(packages) > 1:
+        print(f"{len(packages)} packages, {faulty} with faults")
+        for line, times in sorted(shared.items(), key=lambda item: -item[1]):
+            print(f"  {times} × {line}")
+    return EXIT_FINDINGS if faulty else 0

@@ -1,0 +1,79 @@
+"""How many verdicts change when nothing but luck does: the yardstick for every difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.stats import Z95
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Two runs of one model with rate p differ on `share` · 2p(1 − p) of the instances.
+
+    2p(1 − p) is what two independent draws of every verdict would give; real runs repeat most of theirs.
+    """
+
+    share: float
+    source: str
+
+    def flips(self, rate: float, n: int) -> ExpectedFlips:
+        """What re-running alone would show on n instances at this rate."""
+        often = self.share * 2 * rate * (1 - rate)
+        expected = n * often
+        return ExpectedFlips(expected, math.sqrt(n * often * (1 - often)), Z95 * math.sqrt(expected))
+
+
+@dataclass(frozen=True)
+class ExpectedFlips:
+    mean: float
+    """instances whose verdict differs between two runs"""
+    sd: float
+    band: float
+    """95 % of such pairs have totals closer than this: each flip is a fair coin between up and down"""
+
+
+BUILT_IN = Noise(
+    0.30,
+    "8 runs of Qwen3.5-27B on the 500 instances of SWE-bench Verified: two of them differ on 13.1 % (10.8-15.2 %) of "
+    "the verdicts; 5 runs of Claude Sonnet 4.5 at temperature 0 give 0.22 instead of 0.30",
+)
+"""Measured on recorded repeats; the noisier of two models, so that luck is not called a regression."""
+
+
+def noise_from(sources: Sequence[str]) -> Noise:
+    """The same from repeated runs of the user's own models; see `harness.importers.repeats` for how they are named.
+
+    Raises:
+        InputError: no model was run twice.
+    """
+    from harness.importers import load_outcomes
+    from harness.importers.repeats import repeated_models
+
+    runs = load_outcomes(sources).runs
+    repeated, _ = repeated_models(runs, sorted({i for run in runs for i in run.cells}))
+    differing = drawn = 0.0
+    for model in repeated:
+        verdicts = model.runs.resolved
+        for a, b in combinations(range(verdicts.shape[1]), 2):
+            rate = float(verdicts[:, [a, b]].mean())
+            differing += float((verdicts[:, a] != verdicts[:, b]).sum())
+            drawn += 2 * rate * (1 - rate) * len(verdicts)
+    told = ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)
+    return Noise(differing / drawn if drawn else 0.0, f"repeats given: {told}")
+
+
+def sign_flip_p(difference: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> float:
+    """Two-sided p of Σ differences under random signs; McNemar's test for outcomes that are means over repeats."""
+    nonzero = difference[difference != 0]
+    if not len(nonzero):
+        return 1.0
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(nonzero)))
+    extreme = np.abs(signs @ nonzero) >= abs(nonzero.sum()) - 1e-9
+    return float((1 + extreme.sum()) / (1 + draws))

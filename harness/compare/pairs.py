@@ -1,0 +1,149 @@
+"""One model, or the routed system, on both sides: differences on the instances that both know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.compare.noise import ExpectedFlips, Noise, sign_flip_p
+from harness.report.stats import holm, mcnemar_exact, paired_bootstrap
+from harness.report.verdict import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+Judgement = Literal["identical", "within noise", "unclear", "improvement", "regression", "other instances"]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one side brought on some instances; NaN where it is unknown."""
+
+    resolved: Array
+    """(n,) 0 or 1, or means over repeats"""
+    cost: Array
+    seconds: Array
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mean per instance on both sides, over the instances where both are known."""
+
+    base: float
+    new: float
+    n: int
+    percent: float | None
+    """change in percent of the base; None where that is nothing"""
+    percent_ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row of the comparison."""
+
+    name: str
+    new_name: str
+    kind: Literal["model", "routed"]
+    n: int
+    base_resolved: float
+    new_resolved: float
+    delta: float
+    """instances, new minus base"""
+    ci95: tuple[float, float]
+    """paired bootstrap over instances"""
+    p_value: float
+    """exact McNemar; for means over repeats random signs"""
+    p_holm: float
+    """corrected over all rows"""
+    gained: tuple[str, ...]
+    """resolved by the new side only"""
+    lost: tuple[str, ...]
+    expected: ExpectedFlips
+    """what two runs of the same model would show"""
+    judgement: Judgement
+    cost: Change | None
+    seconds: Change | None
+    how: str = ""
+    """how a routed row was made"""
+    arrays: Any = field(default=None, repr=False, compare=False)
+    """(base, new) Outcomes, for rules with another confidence; not written"""
+
+    @property
+    def flips(self) -> int:
+        return len(self.gained) + len(self.lost)
+
+
+def compare_pair(
+    name: str,
+    instances: Sequence[str],
+    base: Outcomes,
+    new: Outcomes,
+    noise: Noise,
+    *,
+    new_name: str | None = None,
+    kind: Literal["model", "routed"] = "model",
+    how: str = "",
+    seed: int = 0,
+) -> Compared:
+    """Compare two outcomes of the same instances, all verdicts known."""
+    difference = new.resolved - base.resolved
+    n = len(instances)
+    whole = bool(np.isin(np.concatenate([base.resolved, new.resolved]), (0.0, 1.0)).all())
+    gained = tuple(instances[i] for i in np.flatnonzero(difference >= 0.5).tolist())
+    lost = tuple(instances[i] for i in np.flatnonzero(difference <= -0.5).tolist())
+    p = mcnemar_exact(len(gained), len(lost)) if whole else sign_flip_p(difference, seed)
+    interval = paired_bootstrap(new.resolved, base.resolved, seed=seed)
+    rate = float((base.resolved.mean() + new.resolved.mean()) / 2)
+    return Compared(
+        name, new_name or name, kind, n, float(base.resolved.sum()), float(new.resolved.sum()),
+        round(float(difference.sum()), 9), (round(interval.low, 9), round(interval.high, 9)), p, p, gained, lost,
+        noise.flips(rate, n), "identical", change(base.cost, new.cost, seed), change(base.seconds, new.seconds, seed),
+        how, (base, new),
+    )  # fmt: skip
+
+
+def judged(rows: Sequence[Compared]) -> list[Compared]:
+    """The rows with p corrected by Holm over all of them, and what to think of each.
+
+    A regression (or improvement) needs both: p_holm < 0.05, and a difference of the totals that two runs of the same
+    model hardly show; one of the two alone is unclear. Many flips without a difference of the totals are a change of
+    behaviour, not of quality: other instances.
+    """
+    corrected = holm([row.p_value for row in rows])
+    return [replace(row, p_holm=p, judgement=_judge(row, p)) for row, p in zip(rows, corrected, strict=True)]
+
+
+def _judge(row: Compared, p_holm: float) -> Judgement:
+    if row.delta == 0 and not row.flips:
+        return "identical"
+    significant, beyond = p_holm < SIGNIFICANT, abs(row.delta) > row.expected.band
+    if significant and beyond:
+        return "improvement" if row.delta > 0 else "regression"
+    if (significant or beyond) and row.kind == "model":
+        return "unclear"
+    if row.kind == "model" and row.flips > row.expected.mean + 2 * row.expected.sd:
+        return "other instances"
+    return "within noise"
+
+
+def change(base: Array, new: Array, seed: int = 0, level: float = 0.95) -> Change | None:
+    """Means over the instances known on both sides, and their ratio's interval; None where nothing is known."""
+    both = ~np.isnan(base) & ~np.isnan(new)
+    n = int(both.sum())
+    if not n:
+        return None
+    a, b = base[both], new[both]
+    if a.sum() <= 0:
+        return Change(float(a.mean()), float(b.mean()), n, None, None)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=2000)
+    sums = drawn @ a
+    ratios = (drawn @ b)[sums > 0] / sums[sums > 0]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    percent = 100 * float(b.sum() / a.sum() - 1)
+    return Change(float(a.mean()), float(b.mean()), n, percent, (100 * (float(low) - 1), 100 * (float(high) - 1)))

@@ -1,0 +1,126 @@
+"""A comparison as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.compare.compare import Comparison
+from harness.compare.pairs import Change, Compared
+from harness.compare.rules import Broken
+
+SHOWN = 12
+
+
+def headline(comparison: Comparison) -> str:
+    """What changed, in a sentence."""
+    by: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        by.setdefault(row.judgement, []).append(f"{_name(row)} ({row.delta:+.3g})")
+    if set(by) <= {"identical"}:
+        return f"No difference: {len(comparison.rows)} rows are identical on {comparison.common} common instances."
+    parts = [
+        f"{len(by[kind])} {word}: {', '.join(by[kind][:SHOWN])}"
+        for kind, word in (("regression", "regressed"), ("improvement", "improved"), ("unclear", "unclear"))
+        if kind in by
+    ]
+    if moved := by.get("other instances"):
+        parts.append(f"{len(moved)} flipped more than re-running would, totals alike: {', '.join(moved[:SHOWN])}")
+    if quiet := len(by.get("within noise", [])) + len(by.get("identical", [])):
+        parts.append(f"{quiet} within what re-running the same model would show")
+    return "; ".join(parts) + "."
+
+
+def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules: Sequence[str] = ()) -> str:
+    """The whole comparison; flips are listed in full."""
+    parts = [
+        f"# {comparison.base} → {comparison.new}",
+        f"> {headline(comparison)}",
+        _gate(broken, rules),
+        _table(comparison),
+    ]
+    noise = comparison.noise
+    parts.append(
+        f"Noise: two runs of the same model flip {noise.share:.2f} · 2p(1 − p) of the verdicts ({noise.source}). "
+        "A regression or improvement needs p < 0.05 (exact McNemar, Holm over the rows) and a difference of the totals "
+        "beyond the 95 % band of such flips; one of the two alone is unclear."
+    )
+    if comparison.no_routed:
+        parts.append(f"No routed row: {comparison.no_routed}.")
+    for title, names in (("Only in the base", comparison.only_base), ("Only in the new", comparison.only_new)):
+        if names:
+            parts.append(f"{title}: {', '.join(names)}.")
+    if comparison.failing:
+        lines = [
+            f"- cluster {c.cluster} ({c.size} instances), {c.model}: {c.base_resolved} → {c.new_resolved} resolved, "
+            f"p {c.p_value:.2g} (Holm {c.p_holm:.2g}); lost {', '.join(c.lost)}"
+            for c in comparison.failing
+        ]
+        parts.append("## Newly failing clusters\n\n" + "\n".join(lines))
+    if comparison.routing:
+        lines = [
+            f"- cluster {c.cluster} ({c.size} instances, e.g. {c.examples[0]}): {c.base_model} → {c.new_model}: {c.why}"
+            for c in comparison.routing
+        ]
+        parts.append(f"## Routing table: {len(lines)} of {comparison.clusters} clusters changed\n\n" + "\n".join(lines))
+    flips = [row for row in comparison.rows if row.flips]
+    if flips:
+        parts.append("## Flips\n\n" + "\n\n".join(_flips(row) for row in flips))
+    for title, failures in (("base", comparison.base_failures), ("new", comparison.new_failures)):
+        if failures:
+            shown = "\n".join(f"- {failure}" for failure in failures[:SHOWN])
+            parts.append(f"## Without a verdict in the {title}: {len(failures)} cells\n\n{shown}")
+    if comparison.notes:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in comparison.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _gate(broken: Sequence[Broken], rules: Sequence[str]) -> str:
+    if not rules:
+        return ""
+    lines = [f"- **broken**: {one.rule}: {one.why}" for one in broken]
+    kept = [rule for rule in rules if rule not in {one.rule for one in broken}]
+    return "\n".join([*lines, *(f"- kept: {rule}" for rule in kept)])
+
+
+def _table(comparison: Comparison) -> str:
+    head = (
+        "",
+        "n",
+        "base",
+        "new",
+        "Δ [95 %]",
+        "p (Holm)",
+        "flips +/−",
+        "re-running shows",
+        "$/instance",
+        "s/instance",
+        "",
+    )
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in comparison.rows:
+        low, high = row.ci95
+        expected = row.expected
+        cells = (
+            _name(row) + (f" ({row.how})" if row.how else ""), str(row.n), f"{row.base_resolved:.4g}",
+            f"{row.new_resolved:.4g}", f"{row.delta:+.3g} [{low:+.3g}, {high:+.3g}]",
+            f"{row.p_value:.2g} ({row.p_holm:.2g})", f"{len(row.gained)}/{len(row.lost)}",
+            f"{expected.mean:.0f} ± {expected.sd:.0f} flips, Δ ±{expected.band:.0f}", _change(row.cost),
+            _change(row.seconds), row.judgement,
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _name(row: Compared) -> str:
+    return row.name if row.name == row.new_name else f"{row.name} → {row.new_name}"
+
+
+def _change(found: Change | None) -> str:
+    if found is None:
+        return "–"
+    percent = "" if found.percent is None else f" ({found.percent:+.0f} %)"
+    return f"{found.base:.3g} → {found.new:.3g}{percent}"
+
+
+def _flips(row: Compared) -> str:
+    return f"**{_name(row)}**\n\n- gained: {', '.join(row.gained) or 'none'}\n- lost: {', '.join(row.lost) or 'none'}"

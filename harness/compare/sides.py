@@ -1,0 +1,171 @@
+"""One side of a comparison: a run folder, an outcome file, or chosen rows of a leaderboards.json."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError
+from harness.names import match_names
+
+if TYPE_CHECKING:
+    from harness.importers.recorded import RecordedRun
+    from harness.run_folder import RunFolder
+    from harness.store import CellRow
+    from router.outcomes import OutcomeMatrix
+
+PICK = "::"
+"""`FILE::NAME` takes one model of a file."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The outcomes of one side, and what may make them incomparable."""
+
+    label: str
+    matrix: OutcomeMatrix
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """of each instance, where a run recorded it"""
+    routed: Mapping[str, tuple[float, float, float]] | None = None
+    """verdict, USD and seconds by instance, of a run in mode `routed`; every attempt of a cascade is paid for"""
+    failures: tuple[str, ...] = ()
+    """cells without a verdict for reasons that were not the model's"""
+    swebench: str | None = None
+    """version that graded"""
+    dataset: str | None = None
+    """where the problem statements are to be had"""
+    notes: tuple[str, ...] = ()
+
+
+def load_side(source: str, pool: Sequence[str] = ()) -> Side:
+    """Read one side.
+
+    Args:
+        source: a run folder; anything `harness.importers.load_outcomes` reads; either followed by `::NAME`.
+        pool: parts of names; None of them means every sound model.
+
+    Raises:
+        InputError: nothing there, unknown names, or no verdict in it.
+    """
+    place, _, picked = source.partition(PICK)
+    wanted = [picked] if picked else list(pool)
+    folder = Path(place).expanduser()
+    side = _run(folder) if (folder / "run.yaml").is_file() else _recorded(place, wanted)
+    if wanted:
+        names = match_names(wanted, side.matrix.models)
+        side = Side(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
+    import numpy as np
+
+    if np.isnan(side.matrix.resolved).all():
+        raise InputError(f"{source}: no cell has a verdict, there is nothing to compare")
+    return side
+
+
+_REST = ("fingerprints", "routed", "failures", "swebench", "dataset", "notes")
+
+
+def _run(path: Path) -> Side:
+    from harness.run_folder import RunFolder
+    from harness.store import State, Store, outcome_matrix
+
+    folder = RunFolder(path)
+    frozen = folder.frozen()
+    config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
+    if not folder.store_path.is_file():
+        raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
+    with Store(folder.store_path) as store:
+        rows = store.rows()
+    if not rows:
+        raise InputError(f"{path}: an empty run: no cell was ever planned")
+    instances = sorted({row.instance_id for row in rows})
+    models = [entry["name"] for entry in config["pool"] if any(row.model == entry["name"] for row in rows)]
+    routed = _live(config, folder, rows) if config.get("run", {}).get("mode") == "routed" else None
+    unfinished = [row for row in rows if row.state is not State.GRADED]
+    return Side(
+        label=str(path),
+        matrix=outcome_matrix(rows, instances, models),
+        fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
+        routed=routed,
+        failures=tuple(f"{row.instance_id} / {row.model}: {row.failure or row.state}" for row in unfinished),
+        swebench=frozen.get("versions", {}).get("swebench"),
+        dataset=config["dataset"]["name"],
+    )
+
+
+def _live(
+    config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
+) -> dict[str, tuple[float, float, float]]:
+    """What the routed system brought; of several attempts at an instance the router says which was accepted."""
+    from harness.grading import Verdict
+    from harness.store import State
+
+    by_instance: dict[str, list[CellRow]] = {}
+    for row in rows:
+        by_instance.setdefault(row.instance_id, []).append(row)
+    accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
+    if len(accepted) < len(by_instance):
+        from harness.acting import act
+        from harness.config import DatasetConfig
+        from harness.instances import load_dataset
+        from harness.routing import load_router
+
+        dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
+        acted = act(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder)
+        accepted = {instance: how.accepted for instance, how in acted.items() if how.accepted is not None}
+    brought = {}
+    for instance, model in accepted.items():
+        cells = by_instance[instance]
+        final = next(row for row in cells if row.model == model)
+        if final.state is State.GRADED:
+            cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
+            seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
+            brought[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
+    return brought
+
+
+def _recorded(place: str, wanted: Sequence[str]) -> Side:
+    from harness.importers import load_outcomes
+
+    loaded = load_outcomes([place])
+    sound = [run for run in loaded.runs if run.fault is None]
+    counts = Counter(run.name for run in sound)
+    named = {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in sound}
+    if not named:
+        raise InputError(f"{place}: every run in it contradicts its published rate: {loaded.runs[0].fault}")
+    if wanted:
+        faulty = [run.name for run in loaded.runs if run.fault is not None]
+        names = match_names(wanted, list(named)) if not faulty else _matched(wanted, named, loaded.runs)
+        named = {name: named[name] for name in names}
+    notes = [f"{run.name} is left out: {run.fault}" for run in loaded.runs if run.fault is not None and not wanted]
+    return Side(label=place, matrix=_matrix(named), notes=tuple(notes))
+
+
+def _matched(wanted: Sequence[str], named: Mapping[str, RecordedRun], runs: Sequence[RecordedRun]) -> list[str]:
+    """As `match_names`, but a run that must not be used says why."""
+    try:
+        return match_names(wanted, list(named))
+    except InputError:
+        for name in match_names(wanted, [*named, *(run.name for run in runs if run.fault is not None)]):
+            fault = next((run.fault for run in runs if run.name == name), None)
+            if name not in named:
+                raise InputError(f"'{name}' cannot be compared: {fault}") from None
+        raise
+
+
+def _matrix(named: Mapping[str, RecordedRun]) -> OutcomeMatrix:
+    from router.outcomes import OutcomeMatrix
+
+    instances = sorted({i for run in named.values() for i in (*run.cells, *(run.universe or ()))})
+    cells = [[run.cell(i) for run in named.values()] for i in instances]
+
+    def column(name: str) -> list[list[float]]:
+        values = [[getattr(cell, name) for cell in row] for row in cells]
+        return [[float("nan") if value is None else float(value) for value in row] for row in values]
+
+    return OutcomeMatrix.build(
+        instances, list(named), column("resolved"), column("cost_usd"), column("api_calls"), column("seconds")
+    )

@@ -1,0 +1,55 @@
+"""What a log proves: the official grader's verdict, read again from the test output."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEST_OUTPUT = "test_output.txt"
+GRADING_FIELDS = ("log_parser", "eval_type", "eval_script", "FAIL_TO_PASS", "PASS_TO_PASS")
+
+
+def can_be_graded(row: Mapping[str, Any]) -> bool:
+    """Whether a dataset row says how its log is read (rows made before swebench 5 do not)."""
+    return all(row.get(name) not in (None, "") for name in GRADING_FIELDS)
+
+
+def regrade(row: Mapping[str, Any], patch: str, test_output: Path, system: str) -> bool:
+    """Whether the official grader finds the instance resolved in a test output (plain or .gz).
+
+    The report that came with it is not looked at: `swebench.harness.grading.get_eval_report` on the log is the verdict.
+    """
+    from swebench.harness.grading import get_eval_report
+    from swebench.harness.utils import make_test_spec
+
+    instance = str(row["instance_id"])
+    prediction = {"instance_id": instance, "model_patch": patch, "model_name_or_path": system}
+    with _plain(test_output) as log:
+        report = get_eval_report(make_test_spec(dict(row)), prediction, str(log), include_tests_status=False)
+    return bool(report[instance]["resolved"])
+
+
+def find_test_output(folder: Path) -> Path | None:
+    """`test_output.txt` or `test_output.txt.gz` of a log folder."""
+    for name in (TEST_OUTPUT, f"{TEST_OUTPUT}.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+@contextmanager
+def _plain(log: Path) -> Iterator[Path]:
+    if log.suffix != ".gz":
+        yield log
+        return
+    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+        file.write(gzip.decompress(log.read_bytes()))
+        file.flush()
+        yield Path(file.name)

@@ -1,0 +1,78 @@
+"""Write a submission, or nothing: collected, laid out aside, checked like anybody's, and only then put in its place."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.submission.about import read_about
+from harness.submission.check import Checked, Datasets, check_package, find_packages
+from harness.submission.collect import collect_run
+from harness.submission.findings import RefusedError
+from harness.submission.write import MANIFEST, PUBLIC, split_of, submission_id, write_package
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A package in its place."""
+
+    path: Path
+    checked: Checked
+
+
+def submit(
+    run: Path,
+    system: str,
+    *,
+    model: str | None = None,
+    routed: bool = False,
+    checkpoint: Path | None = None,
+    about: Path | None = None,
+    out: Path | None = None,
+    split: str | None = None,
+    partial: bool = False,
+    accepted: tuple[str, ...] = (),
+) -> Submission:
+    """Write the package of a run's model or routed system to `out` (default: `submission/<id>` in the run's folder).
+
+    Raises:
+        RefusedError: with everything that is missing or wrong; nothing is left behind.
+        InputError: no run, unknown names, or `out` holds something that is no package.
+    """
+    if routed and model is not None:
+        raise InputError("--model and --routed exclude each other: a submission is one model or the routed system")
+    fields = read_about(about)
+    collected = collect_run(run, model=model, routed=routed, checkpoint=checkpoint, partial=partial)
+    name = submission_id(system, collected.date)
+    place = out or run / "submission" / name
+    if place.exists() and any(place.iterdir()) and not (place / PUBLIC / MANIFEST).is_file():
+        raise InputError(f"{place}: holds something that is no package of polyswe's; choose another --out")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".submission.") as scratch:
+        root = Path(scratch) / "package"
+        root.mkdir()
+        write_package(collected, system, split or split_of(collected.dataset.name), fields, root)
+        (package,) = find_packages(root)
+        checked = check_package(package, _Given(collected.dataset.instances), accepted=accepted)
+        if checked.findings.faults:
+            raise RefusedError(f"{run} as {name}", checked.findings.faults)
+        if place.exists():
+            shutil.rmtree(place)
+        root.rename(place)
+    (package,) = find_packages(place)
+    checked.package = package
+    return Submission(place, checked)
+
+
+class _Given(Datasets):
+    """The instances of the run itself."""
+
+    def __init__(self, instances: object) -> None:
+        super().__init__()
+        self._own = {i.instance_id: i.row for i in instances}  # type: ignore[attr-defined]
+
+    def rows(self, split: str) -> dict[str, object]:  # type: ignore[override]
+        return dict(self._own)

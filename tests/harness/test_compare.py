@@ -1,0 +1,282 @@
+"""A gate that closes for a regression, stays open for luck, and never looks open because it could not judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.compare.clusters import number_of_clusters, routing_changes
+from harness.compare.compare import Comparison, compare_sides
+from harness.compare.noise import BUILT_IN, noise_from
+from harness.compare.pairs import Outcomes, compare_pair, judged
+from harness.compare.render import headline, render_markdown
+from harness.compare.rules import broken, check_rule
+from harness.compare.sides import Side, load_side
+from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
+from harness.grading import Verdict
+from harness.instances import load_rows
+from harness.run_folder import RunFolder
+from harness.store import Store
+from router.outcomes import OutcomeMatrix
+
+MakeRun = Callable[..., RunFolder]
+LARGE = "scripted-large"
+IDS = [str(row["instance_id"]) for row in load_rows("sample")]
+
+
+def side(
+    resolved: Sequence[Sequence[float]], models: Sequence[str] = ("a",), cost: float = 1.0, **more: object
+) -> Side:
+    table = np.array(resolved, dtype=float)
+    names = [f"i{k:03}" for k in range(len(table))]
+    return Side("s", OutcomeMatrix.build(names, models, table, np.full(table.shape, cost)), **more)  # type: ignore[arg-type]
+
+
+def column(ones: int, n: int) -> list[list[float]]:
+    return [[1.0 if k < ones else 0.0] for k in range(n)]
+
+
+def compared(base: Side, new: Side, **more: object) -> Comparison:
+    return compare_sides(base, new, BUILT_IN, **more)  # type: ignore[arg-type]
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    import subprocess
+    import sys
+
+    ended = subprocess.run([sys.executable, "-m", "harness", "compare", *arguments], capture_output=True, text=True)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_a_run_compared_with_itself_has_no_findings(make_run: MakeRun) -> None:
+    path = str(make_run().path)
+    code, text, told = run(path, path, "--fail-if", "any regression", "--fail-if", "any infrastructure failures",
+                           "--fail-if", "any model drops by more than 0 instances",
+                           "--fail-if", "any model cost rises by more than 0 %")  # fmt: skip
+    assert (code, "broken" in text) == (EXIT_OK, False), told
+    assert "No difference: 4 rows are identical on 15 common instances" in text
+    assert "## Flips" not in text
+
+
+def test_a_real_drop_closes_the_gate_and_lists_what_was_lost(make_run: MakeRun, tmp_path: Path) -> None:
+    worse = {(i, LARGE): Verdict.UNRESOLVED for i in IDS}
+    base, new = make_run("base").path, make_run("new", verdicts=worse, cost=2.0).path
+    code, text, told = run(str(base), str(new), "--out", str(tmp_path / "out"))
+    assert code == EXIT_FINDINGS
+    assert "rule broken: any regression: scripted-large: -11" in told
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    row = next(row for row in document["rows"] if row["name"] == LARGE)
+    assert row["judgement"] == "regression"
+    assert len(row["lost"]) == 11
+    assert row["cost"]["percent"] == pytest.approx(100)
+    assert row["lost"][0] in text
+
+
+def test_what_rerunning_would_show_is_no_regression() -> None:
+    rng = np.random.default_rng(0)
+    ability = np.clip(rng.normal(0.7, 0.5, 400), 0, 1)
+    nothing, names = np.full(400, np.nan), [str(k) for k in range(400)]
+    closed = 0
+    for _ in range(300):
+        first, second = (rng.random(400) < ability).astype(float), (rng.random(400) < ability).astype(float)
+        sides = Outcomes(first, nothing, nothing), Outcomes(second, nothing, nothing)
+        closed += judged([compare_pair("m", names, *sides, BUILT_IN)])[0].judgement == "regression"
+    assert closed <= 15  # the level is 2.5 % on this side: 7.5 expected
+
+
+def test_many_flips_with_equal_totals_are_told_apart_from_quality() -> None:
+    a = np.array([[1.0]] * 50 + [[0.0]] * 50)
+    row = compared(side(a), side(a[::-1])).rows[0]
+    assert (row.delta, row.flips, row.judgement) == (0, 100, "other instances")
+
+
+def test_many_models_are_corrected_for_their_number() -> None:
+    base = np.ones((40, 8))
+    new = base.copy()
+    new[:7, 0] = 0  # p = 0.016 alone, 0.125 among eight
+    models = [f"m{k}" for k in range(8)]
+    alone = compared(side(base[:, :1]), side(new[:, :1])).rows[0]
+    among = compared(side(base, models), side(new, models)).rows[0]
+    assert alone.p_holm == pytest.approx(0.015625)
+    assert among.p_holm == pytest.approx(0.125)
+    assert (alone.judgement, among.judgement) == ("regression", "unclear")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_turning_the_sides_round_turns_the_difference_round(verdicts: list[tuple[bool, bool]]) -> None:
+    a, b = np.array(verdicts, dtype=float).T
+    nothing = np.full(len(a), np.nan)
+    names = [str(k) for k in range(len(a))]
+    there = compare_pair("m", names, Outcomes(a, nothing, nothing), Outcomes(b, nothing, nothing), BUILT_IN)
+    back = compare_pair("m", names, Outcomes(b, nothing, nothing), Outcomes(a, nothing, nothing), BUILT_IN)
+    assert there.delta == -back.delta
+    assert (there.gained, there.lost, there.p_value) == (back.lost, back.gained, back.p_value)
+    assert there.cost is None
+    swap = {"regression": "improvement", "improvement": "regression"}
+    assert judged([there])[0].judgement == swap.get(judged([back])[0].judgement, judged([back])[0].judgement)
+
+
+@pytest.mark.parametrize(
+    ("rule", "closes"),
+    [
+        ("any model drops by more than 5 pt", True),
+        ("any model drops by more than 11 pt", False),
+        ("any model drops by more than 9 instances", True),
+        ("model a drops by more than 1 pt with 95 % confidence", True),
+        ("model a drops by more than 9 pt with 95% confidence", False),
+        ("any model cost rises by more than 40 %", True),
+        ("any model cost rises by more than 60 %", False),
+        ("Any Model  cost rises by more than 40% with 90 % confidence", True),
+        ("model a regresses", True),
+        ("any infrastructure failures", True),
+    ],
+)
+def test_rules_mean_what_they_say(rule: str, closes: bool) -> None:
+    new = side(column(70, 100), cost=1.5, failures=("i1 / a: container",))
+    assert bool(broken([rule], compared(side(column(80, 100)), new))) is closes
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("routed falls a lot", "the forms are: SUBJECT drops by more than X pt"),
+        ("any model drops by more than one pt", "not a rule"),
+        ("any model drops by more than 1 pt with 100 % confidence", "between 0 and 100"),
+        ("routed drops by more than 1 pt", "no routed system could be compared .a side has one model only"),
+        ("model b regresses", "no model is called 'b'"),
+        ("any newly failing cluster", "no clusters were formed"),
+        ("any model seconds rise by more than 10 %", "the seconds of a is unknown"),
+    ],
+)
+def test_a_rule_that_cannot_be_judged_is_an_error_not_an_open_gate(rule: str, told: str) -> None:
+    comparison = compared(side(column(80, 100)), side(column(80, 100)))
+    with pytest.raises(InputError, match=told):
+        broken([rule], comparison)
+
+
+def test_a_misspelt_rule_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a rule"):
+        check_rule("routed dropps by more than 1 pt")
+    code, _, told = run("nowhere", "nowhere", "--fail-if", "nonsense")
+    assert (code, "not a rule" in told) == (2, True)
+
+
+def test_missing_cells_are_left_out_and_named(make_run: MakeRun) -> None:
+    base = load_side(str(make_run("base").path))
+    new = load_side(str(make_run("new", unfinished=[(IDS[0], LARGE), (IDS[1], LARGE)]).path))
+    found = compared(base, new)
+    assert next(row for row in found.rows if row.name == LARGE).n == 13
+    assert found.new_failures == tuple(sorted(f"{i} / {LARGE}: container" for i in IDS[:2]))
+    assert any("2 of 15 cells lack a verdict" in note for note in found.notes)
+    assert broken(["any infrastructure failures"], found)
+
+
+def test_other_datasets_other_versions_and_other_models_are_named(make_run: MakeRun) -> None:
+    left = make_run("left", only=IDS[:5])
+    with pytest.raises(InputError, match="no instance in common"):
+        compared(load_side(str(left.path)), load_side(str(make_run("right", only=IDS[5:]).path)))
+    again = make_run("again", only=IDS[:5])
+    with Store(again.store_path) as store:
+        store._db.execute("UPDATE cells SET key = 'other.key' WHERE instance_id = ?", (IDS[0],))
+    found = compared(load_side(str(left.path)), load_side(str(again.path)))
+    assert found.common == 4
+    assert any("differ in text or tests" in note for note in found.notes)
+    with Store(again.store_path) as store:
+        store._db.execute("UPDATE cells SET key = 'other.key'")
+    with pytest.raises(InputError, match="changed its version"):
+        compared(load_side(str(left.path)), load_side(str(again.path)))
+    with pytest.raises(InputError, match=r"no model is on both sides .*--match"):
+        compared(side(np.ones((4, 2)).tolist(), ("a", "b")), side(np.ones((4, 2)).tolist(), ("c", "d")))
+
+
+def test_other_versions_of_the_grader_are_told(make_run: MakeRun) -> None:
+    base, new = make_run("base"), make_run("new")
+    frozen = new.path / "run.yaml"
+    frozen.write_text(frozen.read_text().replace("swebench: 5.0.2", "swebench: 5.1.0"))
+    assert any("5.0.2 and 5.1.0" in n for n in compared(load_side(str(base.path)), load_side(str(new.path))).notes)
+
+
+def test_empty_runs_and_files_that_are_none(make_run: MakeRun, tmp_path: Path) -> None:
+    empty = make_run("empty", unfinished=[(i, m) for i in IDS for m in ("scripted-small", "scripted-medium", LARGE)])
+    with pytest.raises(InputError, match="no cell has a verdict"):
+        load_side(str(empty.path))
+    empty.store_path.unlink()
+    with pytest.raises(InputError, match="never started"):
+        load_side(str(empty.path))
+    with pytest.raises(InputError):
+        load_side(str(tmp_path / "nothing.json"))
+
+
+def test_the_routing_table_says_which_cluster_changed_and_why() -> None:
+    X = np.repeat(np.eye(2), 20, axis=0)
+    names = [f"i{k}" for k in range(40)]
+    left, right = np.repeat([1.0, 0.0], 20), np.repeat([0.0, 1.0], 20)
+    base = OutcomeMatrix.build(names, ["a", "b"], np.stack([left, right], axis=1))
+    fell = OutcomeMatrix.build(names, ["a", "b"], np.stack([left * 0, np.r_[np.ones(5), right[5:]]], axis=1))
+    gone = OutcomeMatrix.build(names, ["b", "c"], np.stack([right, left], axis=1))
+    _, changes = routing_changes(X, base, fell, 2)
+    assert [(c.base_model, c.new_model, c.why) for c in changes] == [("a", "b", "a fell (a 100% → 0%, b 0% → 25%)")]
+    _, changes = routing_changes(X, base, gone, 2)
+    assert [(c.base_model, c.new_model, c.why) for c in changes] == [
+        ("a", "c", "a is not in the new pool; c resolves 100% here")
+    ]
+    assert routing_changes(X, base, base, 2)[1] == []
+    assert [number_of_clusters(n) for n in (0, 19, 20, 100, 500, 5000)] == [0, 0, 2, 4, 20, 20]
+
+
+def test_names_of_the_user_are_matched_and_conflicts_told() -> None:
+    base, new = side(np.ones((4, 2)).tolist(), ("opus 4", "mini")), side(np.ones((4, 2)).tolist(), ("opus 4.5", "mini"))
+    found = compared(base, new, matches=[("opus", "opus")])
+    assert [(row.name, row.new_name) for row in found.rows] == [("opus 4", "opus 4.5"), ("mini", "mini")]
+    assert compared(base, new).only_new == ("opus 4.5",)
+    with pytest.raises(InputError, match="named twice"):
+        compared(base, new, matches=[("opus", "mini"), ("mini", "mini")])
+    assert "identical" in headline(found)
+    assert "opus 4 → opus 4.5" in render_markdown(found)
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "judgement"),
+    [
+        ("claude 4.5 opus medium", "claude 4.5 opus (high", "within noise"),
+        ("claude 4.5 sonnet (20250929", "claude 4.5 sonnet (high", "within noise"),
+        ("gpt-5 mini (2025", "GPT-5 Mini", "unclear"),
+        ("glm-4.6", "glm-5 (high", "improvement"),
+        ("gpt-5.2 (2025-12-11) (high", "gpt-5 nano", "regression"),
+    ],
+)
+def test_versions_of_one_model_on_the_leaderboards(shared_data: Path, base: str, new: str, judgement: str) -> None:
+    file = shared_data / "outcomes" / "leaderboards-2026-02-26.json"
+    found = compared(load_side(f"{file}::{base}"), load_side(f"{file}::{new}"))
+    assert found.rows[0].judgement == judgement
+
+
+def test_the_noise_of_recorded_repeats(shared_data: Path) -> None:
+    measured = noise_from([str(shared_data / "outcomes" / "repeats_qwen3.5-27b.csv")])
+    assert measured.share == pytest.approx(BUILT_IN.share, abs=0.005)
+    calm = noise_from([str(shared_data / "outcomes" / "repeats_sonnet4.5_100tasks.csv")])
+    assert calm.share == pytest.approx(0.22, abs=0.01)
+    assert measured.flips(0.7, 500).mean == pytest.approx(500 * 0.30 * 0.42, rel=0.02)
+
+
+def test_a_faulty_run_of_the_leaderboards_is_refused_with_its_reason(shared_data: Path) -> None:
+    file = shared_data / "outcomes" / "leaderboards-2025-12-10.json"
+    with pytest.raises(InputError, match=r"cannot be compared: 52\.8 % was published"):
+        load_side(f"{file}::claude 3.7 sonnet")
+
+
+def test_two_routed_runs_are_compared_by_what_the_router_accepted() -> None:
+    brought = {f"i{k:03}": (1.0, 0.5, 9.0) for k in range(40)}
+    base = side(np.ones((40, 1)), routed=brought)
+    new = side(np.ones((40, 1)), routed={name: (float(k >= 20), 0.7, 9.0) for k, name in enumerate(brought)})
+    row = next(row for row in compared(base, new).rows if row.kind == "routed")
+    assert (row.delta, row.how, row.judgement) == (-20, "live", "regression")
+    assert broken(["routed drops by more than 1 pt with 95 % confidence"], compared(base, new))
+    assert broken(["routed cost rises by more than 39 %"], compared(base, new))
+    assert "the other a matrix" in compared(base, side(np.ones((40, 1)))).no_routed
