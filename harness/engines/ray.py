@@ -56,6 +56,10 @@ class Fleet:
     run: RunConfig
     budget: Budget
     places: Sequence[Path]
+    attempt_task: Any
+    """Ray's remote function of `ray_node.attempt`."""
+    grading_task: Any
+    """Ray's remote function of `ray_node.grade`."""
 
     @property
     def lanes(self) -> int:
@@ -101,7 +105,9 @@ class Fleet:
         job = AttemptJob(task, model, config, dict(labels), self.needs, share)
         paid = 0.0
         with self.nodes.place(task.image) as (node, place):
-            stream: Any = _attempt.options(num_cpus=self.run.ray.agent_cpus, scheduling_strategy=place).remote(job)
+            stream: Any = self.attempt_task.options(num_cpus=self.run.ray.agent_cpus, scheduling_strategy=place).remote(
+                job
+            )
             try:
                 for piece in stream:
                     match ray.get(piece):
@@ -143,7 +149,7 @@ class Fleet:
         with self.nodes.place(job.instance.image) as (node, place):
             try:
                 found = ray.get(
-                    _grade.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=place).remote(job)
+                    self.grading_task.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=place).remote(job)
                 )
             except RayError as error:
                 self.nodes.doubt(node)
@@ -191,7 +197,7 @@ def open_shop(job: Job) -> Iterator[Fleet]:
             raise EnvironmentFault("no node of the cluster can work: see why above")
         for_tasks = replace(needs, sample=())
         try:
-            yield Fleet(nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,))
+            yield Fleet(nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,), ATTEMPT, GRADING)
         finally:
             nodes.sweep()
 
@@ -247,8 +253,8 @@ def _budget(run: RunConfig, spent: float) -> Budget:
 
 
 # never repeated by Ray itself: an attempt that ran has been paid
-_attempt = ray.remote(num_returns="streaming", max_retries=0)(ray_node.attempt)
-_grade = ray.remote(max_retries=0)(ray_node.grade)
+ATTEMPT = ray.remote(num_returns="streaming", max_retries=0)(ray_node.attempt)
+GRADING = ray.remote(max_retries=0)(ray_node.grade)
 
 
 def _here(attempt: Attempt, trajectory: bytes, out_dir: Path) -> Attempt:

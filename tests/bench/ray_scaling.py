@@ -1,0 +1,142 @@
+"""How far one driver carries: cells whose agents and gradings only wait, on 8 to 64 workers of a local Ray cluster.
+
+    python tests/bench/ray_scaling.py                      # 8, 16, 32, 64 workers; 64 of them run all 500 × 12 cells
+    python tests/bench/ray_scaling.py --seconds 1 --rounds 20 --most 16
+
+SIMULATED: an attempt is a Ray task that waits and then hands over a patch and a trajectory, a grading one that waits
+and hands over a report; no model, no container. What is real is everything the driver does for a cell (placement, Ray's
+scheduling, streaming results, patch and report to disk with fsync, signals, scan of the trajectory, SQLite) and Ray's
+own processes. Efficiency is cells × seconds ÷ workers ÷ what it took, once every worker process is up.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from measure import keep, options, table
+
+from agents.attempt import Attempt
+from agents.budget import Budget, Call
+from agents.runner import AgentConfig
+from harness.cells import CellWork
+from harness.config import RayConfig, RunConfig, find_config, load_config
+from harness.engines.base import Stop
+from harness.engines.local import run_cells
+from harness.engines.ray import Fleet
+from harness.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
+from harness.engines.ray_nodes import Nodes
+from harness.grading import Grade, Verdict
+from harness.instances import Instance
+from harness.progress import Progress
+from harness.run_folder import RunFolder
+from harness.store import Cell, State, Store
+
+INSTANCES, MODELS = 500, 12
+CALLS = 5
+TRAJECTORY = b'{"info": {}, "messages": [' + b", ".join([b'{"role": "user", "content": "looking"}'] * 200) + b"]}"
+PATCH = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
+
+
+def waiting_attempt(job: AttemptJob) -> Iterator[Event]:
+    seconds = float(job.labels["seconds"]) * 0.8 / CALLS
+    for _ in range(CALLS):
+        time.sleep(seconds)
+        yield Call(time.time(), seconds, 1000, 0, 100, 0.001, False, "")
+    attempt = Attempt(
+        instance_id=job.task.instance_id, model=job.model.name, patch=PATCH, exit_status="Submitted",
+        cost_usd=0.001 * CALLS, api_calls=CALLS, prompt_tokens=1000, completion_tokens=100, cached_tokens=0,
+        failed_calls=0, seconds=seconds * CALLS, trajectory=Path("t.json"), unsubmitted_patch="", scripted=True,
+    )  # fmt: skip
+    yield Finished(attempt, TRAJECTORY)
+    yield Over(attempt)
+
+
+def waiting_grade(job: GradingJob) -> Graded:
+    time.sleep(float(job.needs.label) * 0.2)
+    return Graded(Grade(Verdict.RESOLVED), {"report.json": b"{}" * 500, "test_output.txt": b"ok\n" * 2000})
+
+
+class Waiting(Fleet):
+    """A fleet whose attempts are told how long to wait by their label."""
+
+    def run_agent(self, *args, labels, **more):  # type: ignore[no-untyped-def]
+        return super().run_agent(*args, labels={"seconds": self.needs.label}, **more)
+
+
+def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str, object]:
+    config = load_config(find_config("sample"))
+    models = {f"m{i}": config.pool[0].model_copy(update={"name": f"m{i}"}) for i in range(MODELS)}
+    rows = {"FAIL_TO_PASS": "[]", "PASS_TO_PASS": "[]", "test_patch": ""}
+    instances = {f"i{i}": Instance(f"i{i}", "text", "r", f"image{i}", rows) for i in range(INSTANCES)}
+    needs = Needs(str(seconds), (), 0, 1, 0)
+    run = RunConfig(agent_workers=workers, ray=RayConfig(agent_cpus=1, grading_cpus=1))
+    nodes = Nodes(needs, print, lambda: False)
+    if not nodes.look():
+        raise SystemExit("the node is not fit, see above")
+    fleet = Waiting(
+        nodes, needs, run, Budget(None), (), ray.remote(num_returns="streaming", max_retries=0)(waiting_attempt),
+        ray.remote(max_retries=0)(waiting_grade),
+    )  # fmt: skip
+    todo = [Cell(instance, model) for instance in instances for model in models][:cells]
+    with Store(folder / "outcomes.sqlite") as store:
+        store.plan({cell: "key" for cell in todo})
+        work = CellWork(
+            instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store, shop=fleet,
+            progress=Progress(len(todo), done=0, resolved=0, cost=0), stop=Stop(), limits=run,
+        )  # fmt: skip
+        graders = max(2, workers // 4)
+        agents = workers - graders  # an attempt takes four times as long as a grading: 4 : 1 keeps all busy
+        ahead, rest = todo[: workers * 2], todo[workers * 2 :]
+        run_cells(ahead, [], work, agent_workers=agents, grading_workers=graders, stop=Stop())  # starts the processes
+        before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+        run_cells(rest, [], work, agent_workers=agents, grading_workers=graders, stop=Stop())
+        took = time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        graded = sum(row.state is State.GRADED for row in store.rows())
+    assert graded == len(todo), f"{graded} of {len(todo)} cells have a verdict"
+    # the stage that bounds: attempts on `agents` workers, or gradings on `graders`
+    ideal = max(len(rest) * seconds * 0.8 / agents, len(rest) * seconds * 0.2 / graders)
+    driver = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "workers": workers,
+        "cells": len(rest),
+        "ideal s": round(ideal, 1),
+        "took s": round(took, 1),
+        "efficiency": round(ideal / took, 3),
+        "cells/s": round(len(rest) / took, 1),
+        "driver CPU ms/cell": round(1000 * driver / len(rest), 1),
+        "machine busy %": 0,
+    }
+
+
+def busy() -> tuple[float, float]:
+    """Jiffies that the machine's processors have worked, and all of them (Linux)."""
+    fields = [float(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4], sum(fields)
+
+
+def main() -> None:
+    given = options("ray_scaling", __doc__, seconds=4.0, rounds=30, most=64)
+    found = []
+    for workers in (count for count in (8, 16, 32, 64) if count <= given.most):
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        cells = INSTANCES * MODELS if workers == 64 else min(INSTANCES * MODELS, workers * given.rounds)
+        before = busy()
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure(workers, cells, given.seconds, Path(folder))
+        working, whole = (now - then for now, then in zip(busy(), before, strict=True))
+        row["machine busy %"] = round(100 * working / whole)
+        found.append(row)
+        table([row])
+        ray.shutdown()
+    table(found)
+    keep(given.out, "SIMULATED: one Ray driver, attempts and gradings that only wait", {"rows": found}, ["ray"])
+
+
+if __name__ == "__main__":
+    main()
