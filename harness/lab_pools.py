@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POLICIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("best-fixed", "best-fixed", {}),
-    ("price-aware best-fixed", "best-fixed", {"tolerance": 0.01}),
+    ("price-aware best-fixed", "best-fixed", {"tolerance": 0.03}),
     ("auto", "auto", {}),
 )
 """(label, policy, parameters)"""

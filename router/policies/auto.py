@@ -71,7 +71,7 @@ class AutoPolicy(OneShotPolicy):
 
     candidates: str = "shared-difficulty"
     """short names of the policies to choose among, separated by commas; they have their default parameters"""
-    tolerance: float = 0.01
+    tolerance: float = 0.03
     """share resolved that may be given up for the whole cost of the best fixed model"""
     caution: float = 1.0
     """standard errors by which a candidate must be ahead"""
