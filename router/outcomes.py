@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +47,11 @@ class OutcomeMatrix:
             object.__setattr__(self, name, self._checked(name, getattr(self, name)))
         checked = {name: self._signal(name, values) for name, values in self.signals.items()}
         object.__setattr__(self, "signals", MappingProxyType(checked))
+
+    def __reduce__(self) -> tuple[type[OutcomeMatrix], tuple[Any, ...]]:
+        """For other processes: a read-only view of the signals does not travel, a dict does."""
+        values = [getattr(self, column.name) for column in fields(self) if column.name != "signals"]
+        return OutcomeMatrix, (*values, dict(self.signals))
 
     @classmethod
     def build(

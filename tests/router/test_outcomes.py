@@ -88,3 +88,12 @@ def test_replay_averages_over_repeats_and_known_cells() -> None:
     assert replay.rate == 0.25
     assert np.isnan(replay.seconds_per_instance)
     assert single(outcomes, 1).resolved_count == 0
+
+
+def test_a_matrix_with_signals_travels_between_processes() -> None:
+    import pickle
+
+    matrix = OutcomeMatrix.build(["i", "j"], ["a"], [[1], [0]], signals={"patch_lines": [[3], [4]]})
+    copy = pickle.loads(pickle.dumps(matrix))
+    assert copy.instances == matrix.instances
+    assert copy.signals["patch_lines"].tolist() == [[3.0], [4.0]]
