@@ -120,7 +120,7 @@ def _check_trajectories(
 ) -> None:
     files: dict[str, list[Path]] = {}
     for path in sorted(trajs.iterdir()) if trajs.is_dir() else []:
-        files.setdefault(path.name.split(".")[0] if path.is_file() else path.name, []).append(path)
+        files.setdefault(_instance_of(path, predictions), []).append(path)
     findings.fault_of(predictions.keys() - files.keys(), "no trajectory in trajs/ of")
     findings.fault_of(files.keys() - predictions.keys(), "a trajectory of what was never predicted")
     findings.fault_of([i for i, found in files.items() if len(found) > 1], "several trajectories of one attempt")
@@ -142,6 +142,14 @@ def _check_trajectories(
     findings.fault_of(tested, "the agent was told names of the hidden tests of")
     if unread:
         findings.note(f"{unread} trajectories are not of mini-swe-agent's form: not searched for hints and test names")
+
+
+def _instance_of(path: Path, known: Mapping[str, Any]) -> str:
+    """The instance a trajectory is named after: suffixes come off until an id is left, for ids may hold dots."""
+    name = path.name
+    while name not in known and "." in name:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def _first_message(path: Path) -> str | None:

@@ -24,6 +24,7 @@ from harness.run_folder import RunFolder
 from harness.store import Cell, Store
 from harness.submission.check import Checked, Datasets, check_package, find_packages
 from harness.submission.findings import RefusedError
+from harness.submission.public import _instance_of
 from harness.submission.submit import Submission, submit
 
 if TYPE_CHECKING:
@@ -187,6 +188,13 @@ def test_a_damaged_package_is_refused_by_name(
     damage(entry_of(package), package.path / "submission-repo")
     faults = checked(package.path).findings.faults
     assert any(told in fault for fault in faults), faults
+
+
+def test_ids_with_dots_find_their_trajectories(tmp_path: Path) -> None:
+    names = ["mrdoob__three.js-25687.traj.json", "mrdoob__three.js-26589", "django__django-1.traj.json"]
+    known = dict.fromkeys(["mrdoob__three.js-25687", "mrdoob__three.js-26589", "django__django-1"])
+    assert [_instance_of(tmp_path / name, known) for name in names] == list(known)
+    assert _instance_of(tmp_path / "x__y.z-1.traj.json", known) not in known
 
 
 def test_the_command_ends_with_1_for_a_forged_verdict_and_0_for_an_honest_one(package: Submission) -> None:
