@@ -41,16 +41,20 @@ def check_public(
     resolved = set(lists["resolved"])
     system = next(iter(names), "")
     wrong: dict[str, list[str]] = {}
+    ungraded = []
     for instance, prediction in sorted(predictions.items()):
         patch = prediction["model_patch"] or ""
-        verdict, faults = _verdict(logs / instance, patch, (rows or {}).get(instance), system)
-        regraded += verdict is not None
+        verdict, again, faults = _verdict(logs / instance, patch, (rows or {}).get(instance), system)
+        regraded += again
+        if not again and patch.strip() and find_test_output(logs / instance) is not None:
+            ungraded.append(instance)
         for fault in faults:
             wrong.setdefault(fault, []).append(instance)
         listed = next((name for name in LISTS if instance in lists[name]), "neither list")
-        if verdict is not None and verdict != (instance in resolved):
-            told = "results.json says resolved, its log does not" if instance in resolved else (
-                "its log says resolved, results.json does not"
+        if verdict != (instance in resolved):
+            source = "its report.json" if instance in ungraded else "its log"
+            told = f"results.json says resolved, {source} does not" if instance in resolved else (
+                f"{source} says resolved, results.json does not"
             )  # fmt: skip
             wrong.setdefault(told, []).append(instance)
         if (not patch) != (listed == "no_generation"):
@@ -59,30 +63,37 @@ def check_public(
             )
     for fault, instances in wrong.items():
         findings.fault_of(instances, fault)
+    if ungraded:
+        findings.note(
+            f"{len(ungraded)} logs could not be graded again, only compared with their report.json: {some(ungraded)}"
+        )
     return regraded
 
 
-def _verdict(logs: Path, patch: str, row: Row | None, system: str) -> tuple[bool | None, list[str]]:
-    """What the log proves (None where it cannot be read) and what contradicts it beside it."""
+def _verdict(logs: Path, patch: str, row: Row | None, system: str) -> tuple[bool, bool, list[str]]:
+    """The verdict, whether it was derived again from the log, and what contradicts it beside it.
+
+    A log that no dataset row tells how to read leaves its report.json to be believed; without one nothing is resolved.
+    """
     if not patch.strip():
-        return False, (["logs of an empty patch"] if logs.is_dir() else [])
+        return False, False, (["logs of an empty patch"] if logs.is_dir() else [])
     if not (logs / "patch.diff").is_file():
-        return False, ["no logs/<id>/patch.diff"]
+        return False, False, ["no logs/<id>/patch.diff"]
     faults = []
     if (logs / "patch.diff").read_bytes() != patch.encode():
         faults.append("logs/<id>/patch.diff is not the prediction's patch")
     report = _resolved_by_report(logs / "report.json", logs.name)
     output = find_test_output(logs)
     if output is None:
-        return False, [*faults, *(["report.json without a test output"] if report is not None else [])]
+        return False, False, [*faults, *(["report.json without a test output"] if report is not None else [])]
     if row is None or not can_be_graded(row):
-        return None, faults
+        return report is True, False, faults
     verdict = regrade(row, patch, output, system)
     if report is None:  # overdue tests leave a part of their output and no report; that part never passes
         faults += ["a passing test output without report.json"] if verdict else []
     elif report is not verdict:
         faults.append(f"report.json says {'' if report else 'not '}resolved, the test output says otherwise")
-    return verdict, faults
+    return verdict, True, faults
 
 
 def _resolved_by_report(path: Path, instance: str) -> bool | None:

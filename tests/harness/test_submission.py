@@ -63,7 +63,7 @@ def left_behind(run: Path) -> list[str]:
 def test_a_package_holds_both_trees_and_passes_its_own_check(package: Submission) -> None:
     result = checked(package.path)
     assert result.findings.faults == []
-    assert result.regraded == len(IDS)
+    assert result.regraded == len(IDS) - 1  # an empty patch has no log
     entry = entry_of(package)
     assert entry.parent.name == "sample"
     assert entry.name.endswith("_Sample-System")
@@ -195,6 +195,24 @@ def test_ids_with_dots_find_their_trajectories(tmp_path: Path) -> None:
     known = dict.fromkeys(["mrdoob__three.js-25687", "mrdoob__three.js-26589", "django__django-1"])
     assert [_instance_of(tmp_path / name, known) for name in names] == list(known)
     assert _instance_of(tmp_path / "x__y.z-1.traj.json", known) not in known
+
+
+@pytest.mark.parametrize("forget", ["the row", "how its log is read"])
+def test_a_forged_verdict_is_no_sound_one_where_nothing_can_be_graded(package: Submission, forget: str) -> None:
+    class Partly(Datasets):
+        def rows(self, split: str) -> dict[str, object] | None:  # type: ignore[override]
+            if forget == "the row":
+                self.reasons[split] = "not at hand"
+                return None
+            return {str(r["instance_id"]): {k: v for k, v in r.items() if k != "log_parser"} for r in load_rows("sample")}
+
+    (found,) = find_packages(package.path)
+    honest = check_package(found, Partly())
+    assert (honest.findings.faults, honest.regraded) == ([], 0)
+    assert any("14 logs could not be graded again" in line for line in honest.findings.lines())
+    forge_results(entry_of(package), package.path / "submission-repo")
+    faults = check_package(found, Partly()).findings.faults
+    assert f"results.json says resolved, its report.json does not: {IDS[4]}" in faults
 
 
 def test_the_command_ends_with_1_for_a_forged_verdict_and_0_for_an_honest_one(package: Submission) -> None:
