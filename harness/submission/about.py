@@ -49,7 +49,7 @@ def read_about(path: Path | None) -> About:
         return About()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a date that does not exist is a ValueError
         raise InputError(f"{path}: cannot be read as YAML ({error})") from error
     try:
         return About.model_validate(content)

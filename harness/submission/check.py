@@ -175,7 +175,7 @@ def _manifest(package: Package) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -227,7 +227,7 @@ def _check_metadata(entry: Path, manifest: Mapping[str, Any], findings: Findings
     except FileNotFoundError:
         findings.fault("metadata.yaml is missing")
         return
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a date that does not exist is a ValueError
         findings.fault(f"metadata.yaml: not valid YAML ({' '.join(str(error).split())[:160]})")
         return
     info = metadata.get("info") if isinstance(metadata, dict) else None
@@ -241,7 +241,10 @@ def _check_metadata(entry: Path, manifest: Mapping[str, Any], findings: Findings
     ]:
         if value in (None, "", [], {}) or TODO in str(value):
             findings.gap(f"metadata.yaml: {place} is not filled in")
-    attempts = tags.get("system", {}).get("attempts") if isinstance(tags, dict) else None
+    system = tags.get("system") if isinstance(tags, dict) else None
+    if system not in (None, "", [], {}) and not isinstance(system, dict):
+        findings.fault("metadata.yaml: tags.system is not a table")
+    attempts = system.get("attempts") if isinstance(system, dict) else None
     if manifest and str(attempts) != str(manifest.get("attempts", "1")):
         findings.fault(
             f"metadata.yaml: tags.system.attempts is {attempts!r}, the run says {manifest.get('attempts', '1')!r}"
@@ -286,6 +289,6 @@ def _check_details(
 def _read_json(path: Path, findings: Findings) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         findings.fault(f"{path.name}: not readable as JSON ({error})")
         return None

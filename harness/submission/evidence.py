@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
+import zlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ TEST_OUTPUT = "test_output.txt"
 GRADING_FIELDS = ("log_parser", "eval_type", "eval_script", "FAIL_TO_PASS", "PASS_TO_PASS")
 
 
+class DamagedLogError(ValueError):
+    """A test output that cannot be read: a broken archive, or no text."""
+
+
 def can_be_graded(row: Mapping[str, Any]) -> bool:
     """Whether a dataset row says how its log is read (rows made before swebench 5 do not)."""
     return all(row.get(name) not in (None, "") for name in GRADING_FIELDS)
@@ -25,6 +30,9 @@ def regrade(row: Mapping[str, Any], patch: str, test_output: Path, system: str) 
     """Whether the official grader finds the instance resolved in a test output (plain or .gz).
 
     The report that came with it is not looked at: `swebench.harness.grading.get_eval_report` on the log is the verdict.
+
+    Raises:
+        DamagedLogError: the log cannot be read.
     """
     from swebench.harness.grading import get_eval_report
     from swebench.harness.utils import make_test_spec
@@ -32,7 +40,10 @@ def regrade(row: Mapping[str, Any], patch: str, test_output: Path, system: str) 
     instance = str(row["instance_id"])
     prediction = {"instance_id": instance, "model_patch": patch, "model_name_or_path": system}
     with _plain(test_output) as log:
-        report = get_eval_report(make_test_spec(dict(row)), prediction, str(log), include_tests_status=False)
+        try:
+            report = get_eval_report(make_test_spec(dict(row)), prediction, str(log), include_tests_status=False)
+        except UnicodeDecodeError as error:
+            raise DamagedLogError(f"no text: {error}") from error
     return bool(report[instance]["resolved"])
 
 
@@ -49,7 +60,11 @@ def _plain(log: Path) -> Iterator[Path]:
     if log.suffix != ".gz":
         yield log
         return
+    try:
+        text = gzip.decompress(log.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedLogError(f"not a whole gzip file: {error}") from error
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        file.write(gzip.decompress(log.read_bytes()))
+        file.write(text)
         file.flush()
         yield Path(file.name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import EXIT_FINDINGS, PolysweError
+from harness.report.html.text import plain
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""
@@ -34,13 +35,17 @@ class Findings:
     found: list[Finding] = field(default_factory=list)
 
     def fault(self, what: str) -> None:
-        self.found.append(Finding(Level.FAULT, what))
+        self._add(Level.FAULT, what)
 
     def gap(self, what: str) -> None:
-        self.found.append(Finding(Level.GAP, what))
+        self._add(Level.GAP, what)
 
     def note(self, what: str) -> None:
-        self.found.append(Finding(Level.NOTE, what))
+        self._add(Level.NOTE, what)
+
+    def _add(self, level: Level, what: str) -> None:
+        # names come from other people's files and are printed: nothing in them may steer or break a terminal
+        self.found.append(Finding(level, plain(what).replace("\n", " ⏎ ")))
 
     def fault_of(self, instances: Iterable[str], what: str) -> None:
         """One fault that several instances share; none when there is no instance."""

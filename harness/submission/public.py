@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.submission.evidence import can_be_graded, find_test_output, regrade
+from harness.submission.evidence import DamagedLogError, can_be_graded, find_test_output, regrade
 from harness.submission.findings import Findings, some
 from harness.submission.secrets import environment_secrets, secrets_in
 from harness.submission.write import MAX_FILE_BYTES, MAX_TREE_BYTES
@@ -88,7 +88,10 @@ def _verdict(logs: Path, patch: str, row: Row | None, system: str) -> tuple[bool
         return False, False, [*faults, *(["report.json without a test output"] if report is not None else [])]
     if row is None or not can_be_graded(row):
         return report is True, False, faults
-    verdict = regrade(row, patch, output, system)
+    try:
+        verdict = regrade(row, patch, output, system)
+    except DamagedLogError:
+        return report is True, False, [*faults, f"logs/<id>/{output.name} is damaged"]
     if report is None:  # overdue tests leave a part of their output and no report; that part never passes
         faults += ["a passing test output without report.json"] if verdict else []
     elif report is not verdict:
@@ -98,17 +101,23 @@ def _verdict(logs: Path, patch: str, row: Row | None, system: str) -> tuple[bool
 
 def _resolved_by_report(path: Path, instance: str) -> bool | None:
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))[instance]["resolved"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        told = json.loads(path.read_text(encoding="utf-8"))[instance]["resolved"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None
+    return told if isinstance(told, bool) else None
 
 
 def _read_predictions(path: Path, findings: Findings) -> dict[str, dict[str, str]] | None:
     if not path.is_file():
         findings.fault("all_preds.jsonl is missing beside the logs")
         return None
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        findings.fault(f"all_preds.jsonl: not readable as text ({error})")
+        return None
     predictions: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -119,11 +128,21 @@ def _read_predictions(path: Path, findings: Findings) -> dict[str, dict[str, str
         lacking = [key for key in KEYS if not isinstance(row, dict) or key not in row]
         if lacking:
             findings.fault(f"all_preds.jsonl line {number}: no {', '.join(lacking)}")
+        elif strange := [key for key in KEYS if not _is_text(row[key]) and (key, row[key]) != ("model_patch", None)]:
+            findings.fault(f"all_preds.jsonl line {number}: {', '.join(strange)} not text")
         elif row["instance_id"] in predictions:
             findings.fault(f"all_preds.jsonl line {number}: {row['instance_id']} a second time; one attempt is allowed")
         else:
             predictions[row["instance_id"]] = row
     return predictions
+
+
+def _is_text(value: object) -> bool:
+    """A string that can be written to a file: JSON also spells halves of characters."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_trajectories(
@@ -174,7 +193,7 @@ def _first_message(path: Path) -> str | None:
             if message["role"] == "assistant":
                 break
             told.append(message["content"] if isinstance(message["content"], str) else json.dumps(message["content"]))
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return "\n".join(told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -164,6 +165,55 @@ def wrong_breakdown(entry: Path, public: Path) -> None:
     change_json(entry / "results/resolved_by_repo.json", lambda table: next(iter(table.values())).update(total=9))  # type: ignore[call-overload]
 
 
+def tags_of_nothing(entry: Path, public: Path) -> None:
+    change_metadata(entry, None)
+
+
+def tags_of_text(entry: Path, public: Path) -> None:
+    change_metadata(entry, "2+")
+
+
+def tags_of_a_list(entry: Path, public: Path) -> None:
+    change_metadata(entry, [{"attempts": "1"}])
+
+
+def change_metadata(entry: Path, system: object) -> None:
+    content = yaml.safe_load((entry / "metadata.yaml").read_text())
+    content["tags"]["system"] = system
+    (entry / "metadata.yaml").write_text(yaml.safe_dump(content))
+
+
+def impossible_date(entry: Path, public: Path) -> None:
+    (entry / "metadata.yaml").write_text("info: {name: x, site: 2026-13-45}")
+
+
+def add_prediction(public: Path, row: object) -> None:
+    file = public / "all_preds.jsonl"
+    file.write_text(file.read_text() + json.dumps(row) + "\n")
+
+
+def id_of_a_list(entry: Path, public: Path) -> None:
+    add_prediction(public, {"instance_id": [1], "model_name_or_path": "x", "model_patch": ""})
+
+
+def name_of_a_number(entry: Path, public: Path) -> None:
+    add_prediction(public, {"instance_id": "a", "model_name_or_path": 7, "model_patch": {}})
+
+
+def half_a_character(entry: Path, public: Path) -> None:
+    add_prediction(public, {"instance_id": "a", "model_name_or_path": "x", "model_patch": "\ud800"})
+
+
+def predictions_of_bytes(entry: Path, public: Path) -> None:
+    (public / "all_preds.jsonl").write_bytes(b"\xff\xfe")
+
+
+def half_a_log(entry: Path, public: Path) -> None:
+    log = public / "logs" / IDS[0] / "test_output.txt"
+    log.with_name("test_output.txt.gz").write_bytes(gzip.compress(log.read_bytes())[:-12])
+    log.unlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -180,6 +230,15 @@ def wrong_breakdown(entry: Path, public: Path) -> None:
         (oversize, "51 MB, the limit is 50 MB"),
         (break_metadata, "metadata.yaml: not valid YAML"),
         (wrong_breakdown, "resolved_by_repo.json contradicts"),
+        (tags_of_nothing, "tags.system.attempts is None"),
+        (tags_of_text, "tags.system is not a table"),
+        (tags_of_a_list, "tags.system is not a table"),
+        (impossible_date, "metadata.yaml: not valid YAML"),
+        (id_of_a_list, "line 16: instance_id not text"),
+        (name_of_a_number, "line 16: model_name_or_path, model_patch not text"),
+        (half_a_character, "line 16: model_patch not text"),
+        (predictions_of_bytes, "all_preds.jsonl: not readable as text"),
+        (half_a_log, f"test_output.txt.gz is damaged: {IDS[0]}"),
     ],
 )
 def test_a_damaged_package_is_refused_by_name(
