@@ -117,13 +117,16 @@ class Datasets:
             return None
 
 
-def check_package(package: Package, datasets: Datasets, *, accepted: Sequence[str] = ()) -> Checked:
+def check_package(
+    package: Package, datasets: Datasets, *, accepted: Sequence[str] = (), key_names: Sequence[str | None] = ()
+) -> Checked:
     """Everything that speaks against a package, and what nobody has filled in.
 
     Args:
         package: see `find_packages`.
         datasets: instances to compare with.
         accepted: files (as their findings name them) whose look-alikes of secrets somebody has looked at.
+        key_names: environment variables whose values are secrets, whatever they are called.
     """
     checked = Checked(package)
     findings = checked.findings
@@ -146,7 +149,7 @@ def check_package(package: Package, datasets: Datasets, *, accepted: Sequence[st
         findings.note("no predictions and no logs in it: the verdicts could not be derived again")
     else:
         checked.regraded = check_public(package.public, lists, rows, findings)
-    check_files([package.entry, *([package.public] if package.public else [])], findings, accepted)
+    check_files([package.entry, *([package.public] if package.public else [])], findings, accepted, key_names)
     return checked
 
 

@@ -212,9 +212,11 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def check_files(trees: Sequence[Path], findings: Findings, accepted: Sequence[str]) -> None:
-    """Sizes and secrets of everything that would become public."""
-    values = environment_secrets()
+def check_files(
+    trees: Sequence[Path], findings: Findings, accepted: Sequence[str], key_names: Sequence[str | None] = ()
+) -> None:
+    """Sizes and secrets of everything that would become public; `key_names` are variables that hold keys."""
+    values = environment_secrets(key_names)
     total = 0
     for root, path in ((tree, file) for tree in dict.fromkeys(trees) for file in _files(tree)):
         size = path.stat().st_size

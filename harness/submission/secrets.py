@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -37,8 +39,13 @@ def environment_secrets(names: Sequence[str | None] = ()) -> dict[str, str]:
 
 
 def secrets_in(path: Path, values: dict[str, str]) -> Iterator[str]:
-    """Each secret in a file as "line 12: Anthropic key"; never the secret itself."""
+    """Each secret in a file as "line 12: Anthropic key"; never the secret itself. A .gz is searched inside, too."""
     data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error):
+            yield "a damaged archive, which cannot be searched for keys"
     kinds = list(KINDS)
     for match in _ANY.finditer(data):
         yield f"line {_line(data, match.start())}: {kinds[(match.lastindex or 1) - 1]}"

@@ -56,7 +56,8 @@ def submit(
         root.mkdir()
         write_package(collected, system, split or split_of(collected.dataset.name), fields, root)
         (package,) = find_packages(root)
-        checked = check_package(package, _Given(collected.dataset.instances), accepted=accepted)
+        keys = [model.api_key_env for model in collected.config.pool]  # also of models that are not submitted
+        checked = check_package(package, _Given(collected.dataset.instances), accepted=accepted, key_names=keys)
         if checked.findings.faults:
             raise RefusedError(f"{run} as {name}", checked.findings.faults)
         if place.exists():

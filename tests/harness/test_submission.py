@@ -26,6 +26,7 @@ from harness.store import Cell, Store
 from harness.submission.check import Checked, Datasets, check_package, find_packages
 from harness.submission.findings import RefusedError
 from harness.submission.public import _instance_of
+from harness.submission.secrets import secrets_in
 from harness.submission.submit import Submission, submit
 
 if TYPE_CHECKING:
@@ -292,6 +293,28 @@ def test_the_value_of_a_configured_key_is_found_in_any_file(make_run: MakeRun, m
         submit(run.path, "S", model="large")
     assert "a-key-of-no-known-shape" not in str(refused.value)
     assert left_behind(run.path) == []
+
+
+def test_keys_of_the_whole_pool_are_known_by_their_variables_names(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    frozen = yaml.safe_load((run.path / "run.yaml").read_text())
+    frozen["config"]["pool"][0]["api_key_env"] = "MY_OWN_NAME"  # scripted-small, whose attempts are not submitted
+    (run.path / "run.yaml").write_text(yaml.safe_dump(frozen))
+    monkeypatch.setenv("MY_OWN_NAME", "a-key-of-no-known-shape")
+    log = run.cell_dir(Cell(IDS[0], LARGE)) / "test_output.txt"
+    log.write_text(log.read_text() + "\nDEBUG a-key-of-no-known-shape\n")
+    with pytest.raises(RefusedError, match=r"the value of \$MY_OWN_NAME"):
+        submit(run.path, "S", model="large")
+
+
+def test_keys_inside_of_archives_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "test_output.txt.gz"
+    path.write_bytes(gzip.compress(b"fine\nkey sk-ant-" + b"a1" * 20))
+    assert list(secrets_in(path, {})) == ["line 2: Anthropic key"]
+    path.write_bytes(path.read_bytes()[:-9])
+    assert list(secrets_in(path, {})) == ["a damaged archive, which cannot be searched for keys"]
 
 
 def test_a_verdict_altered_in_the_store_is_refused_and_nothing_is_left(make_run: MakeRun) -> None:
