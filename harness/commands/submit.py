@@ -25,6 +25,7 @@ def submit(
     out: Annotated[Path | None, typer.Option(help="Folder of the package (default: RUN/submission/<id>).")] = None,
     split: Annotated[str | None, typer.Option(help="Name under evaluation/ (default: of the dataset).")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Allow a trial over some instances, labelled.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the package that is there already.")] = False,
     accept: Annotated[
         list[str] | None, typer.Option(help="A file whose look-alike of a secret you have looked at (repeatable).")
     ] = None,
@@ -52,7 +53,7 @@ def submit(
 
     done = write(
         run, system, model=model, routed=routed, checkpoint=checkpoint, about=about, out=out, split=split,
-        partial=partial, accepted=tuple(accept or ()),
+        partial=partial, accepted=tuple(accept or ()), overwrite=overwrite,
     )  # fmt: skip
     checked = done.checked
     print(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")

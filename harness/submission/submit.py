@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,23 +37,24 @@ def submit(
     split: str | None = None,
     partial: bool = False,
     accepted: tuple[str, ...] = (),
+    overwrite: bool = False,
 ) -> Submission:
     """Write the package of a run's model or routed system to `out` (default: `submission/<id>` in the run's folder).
 
     Raises:
         RefusedError: with everything that is missing or wrong; nothing is left behind.
-        InputError: no run, unknown names, or `out` holds something that is no package.
+        InputError: no run, unknown names, `out` holds something that is no package, or a package and not `overwrite`.
     """
+    if split is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", split):
+        raise InputError(f"--split {split!r}: the name of a folder under evaluation/, e.g. verified")
     if routed and model is not None:
         raise InputError("--model and --routed exclude each other: a submission is one model or the routed system")
     fields = read_about(about)
     collected = collect_run(run, model=model, routed=routed, checkpoint=checkpoint, partial=partial)
     name = submission_id(system, collected.date)
     place = out or run / "submission" / name
-    if place.exists() and any(place.iterdir()) and not (place / PUBLIC / MANIFEST).is_file():
-        raise InputError(f"{place}: holds something that is no package of polyswe's; choose another --out")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".submission.") as scratch:
+    _check_place(place, overwrite=overwrite)
+    with _parent(place), tempfile.TemporaryDirectory(dir=place.parent, prefix=".submission.") as scratch:
         root = Path(scratch) / "package"
         root.mkdir()
         write_package(collected, system, split or split_of(collected.dataset.name), fields, root)
@@ -61,11 +64,38 @@ def submit(
         if checked.findings.faults:
             raise RefusedError(f"{run} as {name}", checked.findings.faults)
         if place.exists():
-            shutil.rmtree(place)
+            place.rename(Path(scratch) / "replaced")
         root.rename(place)
     (package,) = find_packages(place)
     checked.package = package
     return Submission(place, checked)
+
+
+def _check_place(place: Path, *, overwrite: bool) -> None:
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise InputError(f"{place}: is no folder of its own; choose another --out")
+    if not place.exists() or not any(place.iterdir()):
+        return
+    if not (place / PUBLIC / MANIFEST).is_file():
+        raise InputError(f"{place}: holds something that is no package of polyswe's; choose another --out")
+    if not overwrite:
+        raise InputError(f"{place}: holds a package already, maybe with your edits; replace it with --overwrite")
+
+
+@contextmanager
+def _parent(place: Path) -> Iterator[None]:
+    """The folder that `place` comes into; what was made for it goes again when nothing came."""
+    made = [folder for folder in place.parents if not folder.exists()]
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place}: its folder cannot be made ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        for folder in made:  # the innermost first
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 class _Given(Datasets):

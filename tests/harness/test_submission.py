@@ -95,15 +95,27 @@ def test_what_nobody_filled_in_is_named_and_what_was_is_not(make_run: MakeRun, t
     assert any("scripted" in gap for gap in gaps)
 
 
-def test_the_same_command_replaces_its_own_package_and_nothing_else(make_run: MakeRun, tmp_path: Path) -> None:
+def test_only_its_own_package_is_replaced_and_only_when_asked(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run().path
     first = submit(run, "S", model="large")
-    assert submit(run, "S", model="large").path == first.path
+    (first.path / "mine.txt").write_text("edited")
+    with pytest.raises(InputError, match="--overwrite"):
+        submit(run, "S", model="large")
+    assert (first.path / "mine.txt").exists()
+    assert submit(run, "S", model="large", overwrite=True).path == first.path
+    assert not (first.path / "mine.txt").exists()
+    assert left_behind(run) == [first.path.name]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="no package"):
         submit(run, "S", model="large", out=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    for place in (tmp_path / "link", tmp_path / "mine" / "thesis.tex"):
+        with pytest.raises(InputError, match="no folder of its own"):
+            submit(run, "S", model="large", out=place)
+    with pytest.raises(InputError, match="cannot be made"):
+        submit(run, "S", model="large", out=tmp_path / "mine" / "thesis.tex" / "package")
 
 
 def forge_results(entry: Path, public: Path) -> None:
@@ -325,7 +337,7 @@ def test_a_verdict_altered_in_the_store_is_refused_and_nothing_is_left(make_run:
         store.graded(Cell(IDS[4], LARGE), Grade(Verdict.RESOLVED))
     with pytest.raises(RefusedError, match=f"its log does not: {IDS[4]}"):
         submit(run.path, "S", model="large")
-    assert left_behind(run.path) == []
+    assert not (run.path / "submission").exists()
 
 
 def test_missing_cells_logs_and_a_partial_run_are_all_named_at_once(make_run: MakeRun) -> None:
@@ -364,6 +376,7 @@ def test_a_run_of_a_version_with_other_settings_is_told_apart(make_run: MakeRun)
         ({"model": "huge"}, "no model is called 'huge'"),
         ({"model": "large", "routed": True}, "exclude each other"),
         ({"model": "large", "system": "../../etc"}, "a system's name is"),
+        ({"model": "large", "split": "../../../evil"}, "the name of a folder under evaluation/"),
         ({"routed": True}, "cross-fitted row is an estimate"),
     ],
 )
