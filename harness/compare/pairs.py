@@ -124,7 +124,7 @@ def _judge(row: Compared, p_holm: float) -> Judgement:
     significant, beyond = p_holm < SIGNIFICANT, abs(row.delta) > row.expected.band
     if significant and beyond:
         return "improvement" if row.delta > 0 else "regression"
-    if (significant or beyond) and row.kind == "model":
+    if beyond or (significant and row.kind == "model"):  # means over repeats are significant for next to nothing
         return "unclear"
     if row.kind == "model" and row.flips > row.expected.mean + 2 * row.expected.sd:
         return "other instances"

@@ -55,7 +55,10 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
             f"p {c.p_value:.2g} (Holm {c.p_holm:.2g}); lost {', '.join(c.lost)}"
             for c in comparison.failing
         ]
-        parts.append("## Newly failing clusters\n\n" + "\n".join(lines))
+        parts.append(
+            "## Newly failing clusters\n\nWorth a look; only those with Holm's p < 0.05 are more than the luck of many "
+            "clusters, and only they break a rule.\n\n" + "\n".join(lines)
+        )
     if comparison.routing:
         lines = [
             f"- cluster {c.cluster} ({c.size} instances, e.g. {c.examples[0]}): {c.base_model} → {c.new_model}: {c.why}"

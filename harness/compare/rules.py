@@ -23,6 +23,7 @@ from harness.compare.pairs import Compared, change
 from harness.errors import InputError
 from harness.names import match_names
 from harness.report.stats import paired_bootstrap
+from harness.report.verdict import SIGNIFICANT
 
 if TYPE_CHECKING:
     from harness.compare.compare import Comparison
@@ -102,8 +103,10 @@ def _judge(rule: str, comparison: Comparison) -> list[str]:
         )
     if "cluster" in text.casefold():
         return [
-            f"{c.model} in cluster {c.cluster}: {c.base_resolved} → {c.new_resolved} of {c.size}"
+            f"{c.model} in cluster {c.cluster}: {c.base_resolved} → {c.new_resolved} of {c.size}, "
+            f"p {c.p_holm:.2g} (Holm)"
             for c in comparison.failing
+            if c.p_holm < SIGNIFICANT  # of many clusters and models some look bad by luck alone
         ]
     return [f"cluster {c.cluster}: {c.base_model} → {c.new_model}" for c in comparison.routing]
 
@@ -143,8 +146,10 @@ def _risen(row: Compared, match: re.Match[str], rule: str) -> str | None:
     base, new = row.arrays
     level = 0.95 if match["sure"] is None else float(match["sure"]) / 100
     found = change(getattr(base, what), getattr(new, what), level=level)
-    if found is None or found.percent is None or found.percent_ci95 is None:
+    if found is None:
         raise InputError(f"--fail-if {rule!r}: the {what} of {row.name} is unknown on one side")
+    if found.percent is None or found.percent_ci95 is None:  # nothing before: any percentage of it is nothing, too
+        return f"{row.name}: {what} {found.base:g} → {found.new:.3g}" if found.new > found.base else None
     low, high = found.percent_ci95
     least = found.percent if match["sure"] is None else low
     return (

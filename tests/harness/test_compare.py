@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare.clusters import number_of_clusters, routing_changes
+from harness.compare.clusters import FailingCluster, number_of_clusters, routing_changes
 from harness.compare.compare import Comparison, compare_sides
 from harness.compare.noise import BUILT_IN, noise_from
 from harness.compare.pairs import Outcomes, compare_pair, judged
@@ -140,6 +141,29 @@ def test_turning_the_sides_round_turns_the_difference_round(verdicts: list[tuple
 def test_rules_mean_what_they_say(rule: str, closes: bool) -> None:
     new = side(column(70, 100), cost=1.5, failures=("i1 / a: container",))
     assert bool(broken([rule], compared(side(column(80, 100)), new))) is closes
+
+
+def test_a_routed_row_beyond_the_band_is_unclear_before_it_is_significant() -> None:
+    nothing, names = np.full(40, np.nan), [str(k) for k in range(40)]
+    one, other = Outcomes(np.ones(40), nothing, nothing), Outcomes(np.r_[np.zeros(4), np.ones(36)], nothing, nothing)
+    for kind in ("model", "routed"):
+        row = judged([compare_pair("m", names, one, other, BUILT_IN, kind=kind)])[0]  # type: ignore[arg-type]
+        assert (row.p_holm > 0.05, abs(row.delta) > row.expected.band, row.judgement) == (True, True, "unclear")
+
+
+def test_what_cost_nothing_may_cost_nothing_and_no_more() -> None:
+    free, paid = side(column(80, 100), cost=0.0), side(column(80, 100), cost=0.01)
+    for rule in ("any model cost rises by more than 10 %", "model a cost rises by more than 900 % with 95 % confidence"):
+        assert broken([rule], compared(free, free)) == []
+        assert [one.why for one in broken([rule], compared(free, paid))] == ["a: cost 0 → 0.01"]
+
+
+def test_a_cluster_closes_the_gate_only_beyond_the_luck_of_many() -> None:
+    cell = FailingCluster(0, 20, "a", 6, 0, ("i",) * 6, (), 0.031, 0.4)
+    found = replace(compared(side(column(80, 100)), side(column(80, 100))), failing=(cell,), clusters=4)
+    assert "Worth a look" in render_markdown(found)
+    assert broken(["any newly failing cluster"], found) == []
+    assert broken(["any newly failing cluster"], replace(found, failing=(replace(cell, p_holm=0.04),)))
 
 
 @pytest.mark.parametrize(
