@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class FailingCluster:
 
 @dataclass(frozen=True)
 class RoutingChange:
-    """A cluster whose model changed between the routing tables fitted on either side's outcomes."""
+    """A cluster whose model changed: between tables fitted on either side's outcomes, or between live routings."""
 
     cluster: int
     size: int
@@ -102,6 +103,33 @@ def routing_changes(
         examples = tuple(base.instances[i] for i in here[:3])
         changes.append(RoutingChange(cluster, len(here), a, b, _why(a, b, rates[0], rates[1]), examples))
     return labels, changes
+
+
+def cluster_labels(X: Features, k: int, seed: int = 0) -> IntArray:
+    """(n,) clusters of the texts, without outcomes."""
+    from router.clustering import CentroidClusters
+
+    return CentroidClusters(k, seed).fit(X).assign(X)
+
+
+def acted_changes(
+    labels: IntArray, instances: Sequence[str], base: Mapping[str, str], new: Mapping[str, str]
+) -> list[RoutingChange]:
+    """Clusters in which most instances went to another model; `base` and `new` are what two live runs handed in."""
+    changes = []
+    for cluster in np.unique(labels):
+        here = [instances[i] for i in np.flatnonzero(labels == cluster).tolist()]
+        here = [i for i in here if i in base and i in new]
+        before, after = Counter(base[i] for i in here), Counter(new[i] for i in here)
+        if not here:
+            continue
+        a, b = (sorted(counts, key=lambda model: (-counts[model], model))[0] for counts in (before, after))
+        # level shares are no change of mind
+        if before[a] > before[b] and after[b] > after[a]:
+            why = f"{a} took {before[a]} → {after[a]} of {len(here)}, {b} {before[b]} → {after[b]}"
+            moved = [i for i in here if base[i] != new[i]]
+            changes.append(RoutingChange(int(cluster), len(here), a, b, why, tuple(moved[:3])))
+    return changes
 
 
 def _why(a: str, b: str, before: dict[str, float], after: dict[str, float]) -> str:

@@ -11,12 +11,14 @@ import numpy as np
 from harness.compare.clusters import (
     FailingCluster,
     RoutingChange,
+    acted_changes,
+    cluster_labels,
     failing_clusters,
     number_of_clusters,
     routing_changes,
 )
 from harness.compare.noise import Noise
-from harness.compare.pairs import Compared, Outcomes, compare_pair, judged
+from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
 from harness.compare.sides import Side
 from harness.errors import InputError
 from harness.names import match_names
@@ -38,6 +40,8 @@ class Comparison:
     only_base: tuple[str, ...]
     """models that only the base has"""
     only_new: tuple[str, ...]
+    unjudged: tuple[str, ...]
+    """models of the base that nothing can be said of: not on the new side, or without a verdict on both"""
     failing: tuple[FailingCluster, ...]
     routing: tuple[RoutingChange, ...]
     clusters: int
@@ -47,12 +51,14 @@ class Comparison:
     noise: Noise
     no_routed: str
     """why there is no routed row; empty where there is one"""
+    no_routing: str
+    """why nothing is said of the routing's changes; empty where something is"""
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
         for row in document["rows"]:
-            del row["arrays"]
+            del row["arrays"], row["worst"]
         return {"schema": 1, **document}
 
 
@@ -80,10 +86,15 @@ def compare_sides(
     instances, notes = _common(base, new)
     a, b = _rows_of(base.matrix, instances), _rows_of(new.matrix, instances)
     paired = _paired(base.matrix.models, new.matrix.models, matches)
-    rows, arrays = [], []
+    rows, arrays, failures = [], [], list(new.failures)
+    told = {failure.rpartition(": ")[0] for failure in new.failures}
     for left, right in paired:
         one, other = _outcomes(a, left), _outcomes(b, right)
         known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
+        # what a router did not ask for is not missing
+        missing = np.flatnonzero(~np.isnan(one.resolved) & np.isnan(other.resolved) & (new.routed is None))
+        lacking = [instances[i] for i in missing.tolist()]
+        failures += [f"{i} / {right}: no verdict" for i in lacking if f"{i} / {right}" not in told]
         if not len(known):
             notes.append(f"{left}: no instance is known on both sides")
             continue
@@ -91,7 +102,8 @@ def compare_sides(
             notes.append(f"{left}: {len(instances) - len(known)} of {len(instances)} cells lack a verdict on a side")
         names = [instances[i] for i in known.tolist()]
         pair = _take(one, known), _take(other, known)
-        rows.append(compare_pair(left, names, *pair, noise, new_name=right, seed=seed))
+        row = compare_pair(left, names, *pair, noise, new_name=right, seed=seed)
+        rows.append(with_missing(row, lacking, one.resolved[missing], noise, seed))
         arrays.append((left, one.resolved, other.resolved))
     routed, no_routed = _routed(base, new, a, b, instances, statements, noise, seed)
     rows += [routed] if routed is not None else []
@@ -100,14 +112,18 @@ def compare_sides(
             f"no model is on both sides (base: {', '.join(base.matrix.models[:6])}; new: "
             f"{', '.join(new.matrix.models[:6])}); pair them with --match BASE=NEW"
         )
-    failing, changes, k = _clusters(a, b, paired, arrays, instances, statements, seed)
+    failing, changes, k, no_routing = _clusters(base, new, a, b, paired, arrays, instances, statements, seed)
     gone, came = ({m for m, _ in paired}, {m for _, m in paired})
+    compared = {left for left, *_ in arrays}
+    alone = base.routed is not None and new.routed is not None  # models are the routing's choice, not the user's
     return Comparison(
         base=base.label, new=new.label, common=len(instances), rows=tuple(judged(rows)),
         only_base=tuple(m for m in base.matrix.models if m not in gone),
         only_new=tuple(m for m in new.matrix.models if m not in came),
+        unjudged=() if alone else tuple(m for m in base.matrix.models if m not in compared),
         failing=tuple(failing), routing=tuple(changes), clusters=k,
-        base_failures=base.failures, new_failures=new.failures, noise=noise, no_routed=no_routed,
+        base_failures=base.failures, new_failures=tuple(failures), noise=noise, no_routed=no_routed,
+        no_routing=no_routing,
         notes=(*base.notes, *(note for note in new.notes if note not in base.notes), *notes),
     )  # fmt: skip
 
@@ -182,7 +198,10 @@ def _routed(
             return None, "no routed cell has a verdict on both sides"
         names = [instances[i] for i in known.tolist()]
         one, other = (_take(side, known) for side in sides)
-        return compare_pair("routed", names, one, other, noise, kind="routed", how="live", seed=seed), ""
+        row = compare_pair("routed", names, one, other, noise, kind="routed", how="live", seed=seed)
+        missing = np.flatnonzero(~np.isnan(sides[0].resolved) & np.isnan(sides[1].resolved))
+        lacking = [instances[i] for i in missing.tolist()]
+        return with_missing(row, lacking, sides[0].resolved[missing], noise, seed), ""
     if base.routed is not None or new.routed is not None:
         return None, "one side ran only its routed cells, the other a matrix"
     if len(a.models) < 2 or len(b.models) < 2:
@@ -205,7 +224,10 @@ def _routed(
     how = (
         f"cross-fitted, {policy.n_clusters} clusters, the same {REPEATS} × {min(FOLDS, len(names))} folds on both sides"
     )
-    return compare_pair("routed", names, one, other, noise, kind="routed", how=how, seed=seed), ""
+    row = compare_pair("routed", names, one, other, noise, kind="routed", how=how, seed=seed)
+    # what the base would have brought where only the new side lacks verdicts is not known: at most all of it
+    lost = np.flatnonzero(~np.isnan(a.resolved).any(axis=1) & np.isnan(b.resolved).any(axis=1))
+    return with_missing(row, [instances[i] for i in lost.tolist()], np.ones(len(lost)), noise, seed), ""
 
 
 def _live(side: Side, instances: Sequence[str]) -> Outcomes:
@@ -215,17 +237,27 @@ def _live(side: Side, instances: Sequence[str]) -> Outcomes:
 
 
 def _clusters(
-    a: OutcomeMatrix, b: OutcomeMatrix, paired: Sequence[tuple[str, str]], arrays: Sequence[Any],
+    base: Side, new: Side, a: OutcomeMatrix, b: OutcomeMatrix, paired: Sequence[tuple[str, str]], arrays: Sequence[Any],
     instances: Sequence[str], statements: Mapping[str, str] | None, seed: int,
-) -> tuple[list[FailingCluster], list[RoutingChange], int]:  # fmt: skip
+) -> tuple[list[FailingCluster], list[RoutingChange], int, str]:  # fmt: skip
+    """Newly failing clusters, changes of the routing, the number of clusters, and why there are no changes to tell."""
     from harness.embeddings import embed_texts
 
     k = number_of_clusters(len(instances))
     if k == 0 or statements is None or any(i not in statements for i in instances):
-        return [], [], 0
+        return [], [], 0, "no clusters were formed"
     X = embed_texts([statements[i] for i in instances])
-    labels, changes = routing_changes(X, a, _as_in_base(b, paired), k, seed=seed)
-    return failing_clusters(labels, instances, arrays), changes, k
+    if base.routed is None and new.routed is None:
+        labels, changes = routing_changes(X, a, _as_in_base(b, paired), k, seed=seed)
+        return failing_clusters(labels, instances, arrays), changes, k, ""
+    # the outcomes of a routed run are those its router chose: a table fitted on them would see its own choices
+    labels = cluster_labels(X, k, seed)
+    failing = failing_clusters(labels, instances, arrays)
+    if base.accepted is None or new.accepted is None:
+        return failing, [], k, "one side ran only its routed cells"
+    base_name = {right: left for left, right in paired}
+    accepted = {instance: base_name.get(model, model) for instance, model in new.accepted.items()}
+    return failing, acted_changes(labels, instances, base.accepted, accepted), k, ""
 
 
 def _as_in_base(new: OutcomeMatrix, paired: Sequence[tuple[str, str]]) -> OutcomeMatrix:

@@ -70,6 +70,10 @@ class Compared:
     seconds: Change | None
     how: str = ""
     """how a routed row was made"""
+    missing: int = 0
+    """instances that only the base has a verdict on: left out"""
+    worst: Compared | None = field(default=None, repr=False, compare=False)
+    """the same row if the new side resolved none of the missing; not written"""
     arrays: Any = field(default=None, repr=False, compare=False)
     """(base, new) Outcomes, for rules with another confidence; not written"""
 
@@ -103,8 +107,29 @@ def compare_pair(
         name, new_name or name, kind, n, float(base.resolved.sum()), float(new.resolved.sum()),
         round(float(difference.sum()), 9), (round(interval.low, 9), round(interval.high, 9)), p, p, gained, lost,
         noise.flips(rate, n), "identical", change(base.cost, new.cost, seed), change(base.seconds, new.seconds, seed),
-        how, (base, new),
+        how, arrays=(base, new),
     )  # fmt: skip
+
+
+def with_missing(row: Compared, instances: Sequence[str], resolved: Array, noise: Noise, seed: int = 0) -> Compared:
+    """The row, told of instances that the base has verdicts `resolved` on and the new side none."""
+    if not len(instances):
+        return row
+    base, new = row.arrays
+    unknown = np.full(len(instances), np.nan)
+
+    def extended(side: Outcomes, verdicts: Array) -> Outcomes:
+        return Outcomes(
+            np.r_[side.resolved, verdicts], np.r_[side.cost, unknown], np.r_[side.seconds, unknown]
+        )  # fmt: skip
+
+    # only the flips and the totals count here: names are those of the extension alone
+    names = [*([""] * row.n), *instances]
+    worst = compare_pair(
+        row.name, names, extended(base, resolved), extended(new, np.zeros(len(instances))), noise,
+        new_name=row.new_name, kind=row.kind, how=row.how, seed=seed,
+    )  # fmt: skip
+    return replace(row, missing=len(instances), worst=worst)
 
 
 def judged(rows: Sequence[Compared]) -> list[Compared]:
@@ -114,6 +139,14 @@ def judged(rows: Sequence[Compared]) -> list[Compared]:
     model hardly show; one of the two alone is unclear. Many flips without a difference of the totals are a change of
     behaviour, not of quality: other instances.
     """
+    found = _corrected(rows)
+    worst = _corrected([row.worst or row for row in rows])
+    return [
+        row if row.worst is None else replace(row, worst=other) for row, other in zip(found, worst, strict=True)
+    ]  # fmt: skip
+
+
+def _corrected(rows: Sequence[Compared]) -> list[Compared]:
     corrected = holm([row.p_value for row in rows])
     return [replace(row, p_holm=p, judgement=_judge(row, p)) for row, p in zip(rows, corrected, strict=True)]
 

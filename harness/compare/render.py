@@ -46,6 +46,8 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     )
     if comparison.no_routed:
         parts.append(f"No routed row: {comparison.no_routed}.")
+    if comparison.no_routing and comparison.clusters:
+        parts.append(f"Changes of the routing are left out: {comparison.no_routing}.")
     for title, names in (("Only in the base", comparison.only_base), ("Only in the new", comparison.only_new)):
         if names:
             parts.append(f"{title}: {', '.join(names)}.")

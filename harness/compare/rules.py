@@ -15,7 +15,7 @@ With a confidence, the whole interval of that level has to lie beyond the bound;
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,14 +86,15 @@ def broken(rules: Sequence[str], comparison: Comparison) -> list[Broken]:
 def _judge(rule: str, comparison: Comparison) -> list[str]:
     text = _plain(rule)
     if match := _DROP.fullmatch(text):
-        return [why for row in _rows(match, rule, comparison) if (why := _dropped(row, match))]
+        wrong = _each(rule, _rows(match, rule, comparison), lambda row: _dropped(row, match))
+        return wrong or _all_judged(rule, match, comparison)
     if match := _RISE.fullmatch(text):
-        return [why for row in _rows(match, rule, comparison) if (why := _risen(row, match, rule))]
+        rows = _rows(match, rule, comparison)
+        wrong = [why for row in rows if (why := _risen(row, match, rule))]
+        return wrong or _all_judged(rule, match, comparison)
     if match := _REGRESS.fullmatch(text):
         rows = _rows(match, rule, comparison) if match["subject"] else comparison.rows
-        return [
-            f"{row.name}: {row.delta:+g}, p {row.p_holm:.2g} (Holm)" for row in rows if row.judgement == "regression"
-        ]
+        return _each(rule, rows, _regressed) or _all_judged(rule, match, comparison)
     if "infrastructure" in text.casefold():
         failures = comparison.new_failures
         return [f"{len(failures)} cells without a verdict, e.g. {failures[0]}"] if failures else []
@@ -102,13 +103,45 @@ def _judge(rule: str, comparison: Comparison) -> list[str]:
             f"--fail-if {rule!r}: no clusters were formed; they need --tasks (or runs) and 20 common instances"
         )
     if "cluster" in text.casefold():
-        return [
+        wrong = [
             f"{c.model} in cluster {c.cluster}: {c.base_resolved} → {c.new_resolved} of {c.size}, "
             f"p {c.p_holm:.2g} (Holm)"
             for c in comparison.failing
             if c.p_holm < SIGNIFICANT  # of many clusters and models some look bad by luck alone
         ]
+        return wrong or _all_judged(rule, None, comparison)
+    if comparison.no_routing:
+        raise InputError(f"--fail-if {rule!r}: the routing was not compared: {comparison.no_routing}")
     return [f"cluster {c.cluster}: {c.base_model} → {c.new_model}" for c in comparison.routing]
+
+
+def _each(rule: str, rows: Sequence[Compared], look: Callable[[Compared], str | None]) -> list[str]:
+    """What breaks the rule. What only breaks it if missing verdicts were losses cannot be judged."""
+    wrong = [why for row in rows if (why := look(row))]
+    open_ = [row for row in rows if row.worst is not None and look(row.worst)]
+    if not wrong and open_:
+        row = open_[0]
+        raise InputError(
+            f"--fail-if {rule!r}: {row.name} lacks {row.missing} verdicts on the new side that the base has, e.g. "
+            f"{row.worst.lost[-1] if row.worst and row.worst.lost else '?'}; the rule would be broken if they were "
+            "losses: finish the run first"
+        )
+    return wrong
+
+
+def _all_judged(rule: str, match: re.Match[str] | None, comparison: Comparison) -> list[str]:
+    """Nothing, unless a rule about any model leaves one of the base out."""
+    about_one = match is not None and match["subject"] is not None and match["subject"].casefold() != "any model"
+    if comparison.unjudged and not about_one:
+        raise InputError(
+            f"--fail-if {rule!r}: of {', '.join(comparison.unjudged[:6])} the new side has no verdict to compare; if "
+            "they left on purpose, name the others with --pool, or pair them with --match BASE=NEW"
+        )
+    return []
+
+
+def _regressed(row: Compared) -> str | None:
+    return f"{row.name}: {row.delta:+g}, p {row.p_holm:.2g} (Holm)" if row.judgement == "regression" else None
 
 
 def _rows(match: re.Match[str], rule: str, comparison: Comparison) -> list[Compared]:
@@ -122,7 +155,9 @@ def _rows(match: re.Match[str], rule: str, comparison: Comparison) -> list[Compa
         raise InputError(f"--fail-if {rule!r}: no model is on both sides; pair them with --match BASE=NEW")
     if match["name"] is None:
         return models
-    (name,) = match_names([match["name"]], [row.name for row in models])
+    (name,) = match_names([match["name"]], [*(row.name for row in models), *comparison.unjudged])
+    if name in comparison.unjudged:
+        raise InputError(f"--fail-if {rule!r}: the new side has no verdict of {name} to compare")
     return [row for row in models if row.name == name]
 
 

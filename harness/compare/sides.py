@@ -32,6 +32,8 @@ class Side:
     """of each instance, where a run recorded it"""
     routed: Mapping[str, tuple[float, float, float]] | None = None
     """verdict, USD and seconds by instance, of a run in mode `routed`; every attempt of a cascade is paid for"""
+    accepted: Mapping[str, str] | None = None
+    """whose attempt the routed system handed in, by instance"""
     failures: tuple[str, ...] = ()
     """cells without a verdict for reasons that were not the model's"""
     swebench: str | None = None
@@ -54,7 +56,7 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
     place, _, picked = source.partition(PICK)
     wanted = [picked] if picked else list(pool)
     folder = Path(place).expanduser()
-    side = _run(folder) if (folder / "run.yaml").is_file() else _recorded(place, wanted)
+    side = _run(folder, wanted) if (folder / "run.yaml").is_file() else _recorded(place, wanted)
     if wanted:
         names = match_names(wanted, side.matrix.models)
         side = Side(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
@@ -65,10 +67,10 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
     return side
 
 
-_REST = ("fingerprints", "routed", "failures", "swebench", "dataset", "notes")
+_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "notes")
 
 
-def _run(path: Path) -> Side:
+def _run(path: Path, wanted: Sequence[str]) -> Side:
     from harness.run_folder import RunFolder
     from harness.store import State, Store, outcome_matrix
 
@@ -83,13 +85,16 @@ def _run(path: Path) -> Side:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
     instances = sorted({row.instance_id for row in rows})
     models = [entry["name"] for entry in config["pool"] if any(row.model == entry["name"] for row in rows)]
-    routed = _live(config, folder, rows) if config.get("run", {}).get("mode") == "routed" else None
-    unfinished = [row for row in rows if row.state is not State.GRADED]
+    is_routed = config.get("run", {}).get("mode") == "routed"
+    accepted, routed = _live(config, folder, rows) if is_routed else (None, None)
+    looked_at = match_names(wanted, models) if wanted else models
+    unfinished = [row for row in rows if row.state is not State.GRADED and row.model in looked_at]
     return Side(
         label=str(path),
         matrix=outcome_matrix(rows, instances, models),
         fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
         routed=routed,
+        accepted=accepted,
         failures=tuple(f"{row.instance_id} / {row.model}: {row.failure or row.state}" for row in unfinished),
         swebench=frozen.get("versions", {}).get("swebench"),
         dataset=config["dataset"]["name"],
@@ -98,8 +103,8 @@ def _run(path: Path) -> Side:
 
 def _live(
     config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
-) -> dict[str, tuple[float, float, float]]:
-    """What the routed system brought; of several attempts at an instance the router says which was accepted."""
+) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
+    """Whose attempt was accepted, which of several the router says, and what the routed system brought so."""
     from harness.grading import Verdict
     from harness.store import State
 
@@ -124,7 +129,7 @@ def _live(
             cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
             seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
             brought[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
-    return brought
+    return accepted, brought
 
 
 def _recorded(place: str, wanted: Sequence[str]) -> Side:

@@ -201,6 +201,57 @@ def test_missing_cells_are_left_out_and_named(make_run: MakeRun) -> None:
     assert broken(["any infrastructure failures"], found)
 
 
+def test_verdicts_that_are_missing_do_not_leave_the_gate_open() -> None:
+    base, new = column(80, 100), column(80, 100)
+    for k in range(30):
+        new[k] = [np.nan]
+    found = compared(side(base), side(new))
+    assert (found.rows[0].judgement, found.rows[0].missing, len(found.new_failures)) == ("identical", 30, 30)
+    assert broken(["any infrastructure failures"], found)
+    for rule in ("any regression", "model a regresses", "any model drops by more than 5 pt"):
+        with pytest.raises(InputError, match="a lacks 30 verdicts on the new side that the base has, e.g. i029"):
+            broken([rule], found)
+    assert broken(["any model drops by more than 30 instances"], found) == []  # not even in the worst case
+    assert broken(["any regression"], compared(side(new), side(base))) == []  # more verdicts than before
+
+
+@pytest.mark.parametrize("how", ["gone", "without verdicts"])
+def test_a_model_that_is_gone_cannot_be_judged(how: str) -> None:
+    base = side(np.ones((40, 2)).tolist(), ("a", "b"))
+    new = side(np.ones((40, 1)).tolist(), ("a",)) if how == "gone" else (
+        side(np.c_[np.ones(40), np.full(40, np.nan)].tolist(), ("a", "b"))
+    )  # fmt: skip
+    found = compared(base, new)
+    assert found.unjudged == ("b",)
+    for rule in ("any regression", "any model drops by more than 1 pt", "any model cost rises by more than 1 %"):
+        with pytest.raises(InputError, match="of b the new side has no verdict"):
+            broken([rule], found)
+    with pytest.raises(InputError, match="no verdict of b"):
+        broken(["model b regresses"], found)
+    assert broken(["model a regresses"], found) == []
+
+
+def test_a_picked_model_is_not_blamed_for_others_failures(make_run: MakeRun) -> None:
+    path = make_run("new", unfinished=[(IDS[0], "scripted-small"), (IDS[1], LARGE)]).path
+    assert load_side(str(path), ["large"]).failures == (f"{IDS[1]} / {LARGE}: container",)
+    assert load_side(f"{path}::small").failures == (f"{IDS[0]} / scripted-small: container",)
+
+
+def test_changes_of_live_routing_are_read_from_what_was_routed(make_run: MakeRun) -> None:
+    names, statements = [f"i{k:03}" for k in range(40)], {f"i{k:03}": f"text {k}" for k in range(40)}
+    brought = dict.fromkeys(names, (1.0, 0.5, 9.0))
+    table = np.ones((40, 2))
+    base = side(table.tolist(), ("a", "b"), routed=brought, accepted=dict.fromkeys(names, "a"))
+    new = side(table.tolist(), ("a", "b"), routed=brought, accepted=dict.fromkeys(names, "b"))
+    found = compared(base, new, statements=statements)
+    assert {(c.base_model, c.new_model) for c in found.routing} == {("a", "b")}
+    assert len(found.routing) == found.clusters == 2
+    assert compared(base, base, statements=statements).routing == ()
+    unlike = compared(base, side(table.tolist(), ("a", "b")), statements=statements)
+    with pytest.raises(InputError, match="the routing was not compared"):
+        broken(["any routing change"], unlike)
+
+
 def test_other_datasets_other_versions_and_other_models_are_named(make_run: MakeRun) -> None:
     left = make_run("left", only=IDS[:5])
     with pytest.raises(InputError, match="no instance in common"):
