@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands.common import quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, InputError
+
+if TYPE_CHECKING:
+    from harness.compare.sides import Side
+
+
 
 
 def compare(
@@ -54,17 +60,26 @@ def compare(
         check_rule(rule)
     pairs = [_pair(text) for text in match or []]
     sides = load_side(base, pool or ()), load_side(new, pool or ())
-    statements = _statements(tasks or sides[0].dataset)
+    statements = _statements(tasks) if tasks else _own_statements(sides)
     noise = noise_from(repeats_from) if repeats_from else BUILT_IN
     found = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
-    wrong = broken(rules, found)
-    text = render_markdown(found, wrong, rules)
+    unjudged: InputError | None = None
+    try:
+        wrong = broken(rules, found)
+        text = render_markdown(found, wrong, rules)
+    except InputError as error:  # what can be said is said before the gate is told to be unjudged
+        unjudged, wrong, text = error, [], render_markdown(found)
     print(text)
     if out is not None:
         write_atomic(out / "comparison.md", text)
-        document = {**found.to_json(), "rules": rules, "broken": [vars(one) for one in wrong]}
+        document = {
+            **found.to_json(), "rules": rules, "broken": [vars(one) for one in wrong],
+            "cannot_be_judged": None if unjudged is None else str(unjudged),
+        }  # fmt: skip
         write_atomic(out / "comparison.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         say(f"comparison: {out}/comparison.md, comparison.json")
+    if unjudged is not None:
+        raise unjudged
     for one in wrong:
         say(f"rule broken: {one.rule}: {one.why}")
     if wrong:
@@ -78,12 +93,27 @@ def _pair(text: str) -> tuple[str, str]:
     return base.strip(), new.strip()
 
 
-def _statements(tasks: str | None) -> dict[str, str] | None:
+def _own_statements(sides: Sequence[Side]) -> dict[str, str] | None:
+    """What the runs themselves name, the base's first; a file that has gone since is no reason to compare nothing."""
+    found = None
+    for side in sides:
+        if side.dataset is None or found is not None:
+            continue
+        copy = Path(side.label.partition("::")[0]) / "dataset.jsonl"
+        for place in (side.dataset, *([str(copy)] if copy.is_file() else [])):
+            try:
+                found = found or _statements(place)
+            except InputError as error:
+                say(f"{error}; --tasks names another place")
+    if found is None and any(side.dataset for side in sides):
+        say("no clusters and no routed row of a matrix: the problem statements are not at hand")
+    return found
+
+
+def _statements(tasks: str) -> dict[str, str] | None:
     from harness.errors import EnvironmentFault
     from harness.replay import read_problem_statements
 
-    if tasks is None:
-        return None
     try:
         return read_problem_statements(tasks)
     except EnvironmentFault as error:

@@ -21,9 +21,10 @@ from harness.compare.rules import broken, check_rule
 from harness.compare.sides import Side, load_side
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading import Verdict
+from harness.importers import write_outcomes_csv
 from harness.instances import load_rows
 from harness.run_folder import RunFolder
-from harness.store import Store
+from harness.store import Store, outcome_matrix
 from router.outcomes import OutcomeMatrix
 
 MakeRun = Callable[..., RunFolder]
@@ -250,6 +251,30 @@ def test_changes_of_live_routing_are_read_from_what_was_routed(make_run: MakeRun
     unlike = compared(base, side(table.tolist(), ("a", "b")), statements=statements)
     with pytest.raises(InputError, match="the routing was not compared"):
         broken(["any routing change"], unlike)
+
+
+def test_a_dataset_that_has_gone_leaves_the_runs_own_copy_or_a_comparison_without_clusters(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    base, new = make_run("base").path, make_run("new").path
+    record = tmp_path / "base.csv"
+    with Store(base / "outcomes.sqlite") as store:
+        models = ["scripted-small", "scripted-medium", LARGE]
+        write_outcomes_csv(outcome_matrix(store.rows(), IDS, models), record)
+    code, text, told = run(str(record), str(new))  # only the new side names a dataset
+    assert (code, "(cross-fitted" in text) == (EXIT_OK, True), told
+    for path in (base, new):
+        frozen = path / "run.yaml"
+        frozen.write_text(frozen.read_text().replace("name: sample", "name: /gone/tasks.jsonl"))
+    code, text, told = run(str(base), str(new))
+    assert (code, "(cross-fitted" in text) == (EXIT_OK, False), told
+    assert "no such file" in told
+    rows = [{k: row[k] for k in ("instance_id", "problem_statement")} for row in load_rows("sample")]
+    (new / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, text, told = run(str(base), str(new))
+    assert (code, "(cross-fitted" in text) == (EXIT_OK, True), told
+    code, text, told = run(str(base), str(new), "--fail-if", "any newly failing cluster")
+    assert (code, text.startswith("# ")) == (2, True)
 
 
 def test_other_datasets_other_versions_and_other_models_are_named(make_run: MakeRun) -> None:
