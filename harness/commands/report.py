@@ -45,11 +45,15 @@ def report(
 
 
 def write_all(folder: Path, results: Results) -> Path:
-    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the page's path."""
+    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the page's path.
+
+    The page comes first: it is there whatever becomes of the figures.
+    """
     from harness.report.html import write_report
 
+    page = write_report(folder, results, show_bar=True)
     if find_spec("matplotlib") is not None:
         from harness.report.figures import write_figures
 
         write_figures(results, folder / "figures")
-    return write_report(folder, results, show_bar=True)
+    return page

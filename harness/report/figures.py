@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
-from harness.report.plain_figures import draw_pairs, draw_rates, draw_shares
-from harness.report.schema import Results, Row
+from harness.report.plain_figures import as_it_is, draw_pairs, draw_rates, draw_shares
+from harness.report.html.text import shortened
+from harness.report.schema import ClusterProfile, Results, Row
 from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 NAME_LENGTH = 34
+WORDS = 3
+"""Of a cluster, in its label."""
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
@@ -100,7 +103,7 @@ def _cost_quality(results: Results) -> Figure | None:
     for number, row in enumerate(row for row in results.rows if row.evaluation == "cross-fitted" and row.curve):
         points = [(point.cost, point.rate) for point in row.curve or [] if point.cost > 0]
         colour = f"C{number}"
-        axes.step(*pareto(*_arrays(points)), where="post", color=colour, linewidth=1.5, label=f"{row.name}, held out")
+        axes.step(*pareto(*_arrays(points)), where="post", color=colour, linewidth=1.5, label=f"{_short(row.name)}, held out")
         axes.plot(row.cost_per_instance or 0.0, row.rate, color=colour, marker="D", markersize=5, linestyle="")
     for row in priced:
         if row.kind in ("oracle", "random"):
@@ -118,7 +121,7 @@ def _cost_quality(results: Results) -> Figure | None:
     axes.margins(x=0.12)
     axes.set_xlabel("USD per instance")
     axes.set_ylabel(f"share resolved of {n} instances")
-    axes.set_title(results.dataset, fontsize=9)
+    axes.set_title(as_it_is(results.dataset), fontsize=9)
     axes.legend(fontsize=7, frameon=False, loc="upper right")
     return figure
 
@@ -128,7 +131,8 @@ def _heatmap(results: Results) -> Figure | None:
     if not results.clusters or results.null is None:
         return None
     models = list(results.clusters[0].rates)
-    figure, axes = _canvas(2.5 + 0.8 * len(models), 1.8 + 0.28 * len(results.clusters))
+    room = 2.0 if any(cluster.words for cluster in results.clusters) else 0.0
+    figure, axes = _canvas(2.5 + room + 0.8 * len(models), 1.8 + 0.28 * len(results.clusters))
     table = [[cluster.rates[model] for model in models] for cluster in results.clusters]
     image = axes.imshow(table, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for i, line in enumerate(table):
@@ -136,11 +140,9 @@ def _heatmap(results: Results) -> Figure | None:
             colour, weight = "white" if rate < 0.6 else "black", "bold" if rate == max(line) else "normal"
             axes.text(j, i, f"{rate:.0%}", ha="center", va="center", color=colour, fontsize=7, weight=weight)
     axes.set_xticks(range(len(models)), [_short(model) for model in models], rotation=35, ha="right", fontsize=7)
-    axes.set_yticks(
-        range(len(table)), [f"{cluster.cluster} (n = {cluster.size})" for cluster in results.clusters], fontsize=7
-    )
+    axes.set_yticks(range(len(table)), [_cluster(cluster) for cluster in results.clusters], fontsize=7)
     axes.set_ylabel("cluster")
-    title = f"{results.null.policy}: share resolved by cluster,\nin-sample (not what routing would bring)"
+    title = f"{as_it_is(results.null.policy)}: share resolved by cluster,\nin-sample (not what routing would bring)"
     axes.set_title(title, fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
@@ -155,5 +157,11 @@ def _bound(row: Row) -> str:
     return "oracle, any model resolves" if row.kind == "oracle" else "random choice"
 
 
+def _cluster(cluster: ClusterProfile) -> str:
+    """Number and size, and what it is about where its words are known."""
+    words = f": {', '.join(cluster.words[:WORDS])}" if cluster.words else ""
+    return f"{cluster.cluster} (n = {cluster.size}){as_it_is(words)}"
+
+
 def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+    return as_it_is(shortened(name, NAME_LENGTH))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.report.html.text import plain, shortened
 from harness.report.schema import Results, Row
 
 if TYPE_CHECKING:
@@ -86,11 +87,14 @@ def draw_pairs(results: Results, canvas: Canvas) -> Figure | None:
 
 
 def _label(row: Row) -> str:
-    """matplotlib reads $…$ as mathematics; a name is a name."""
     how = HOW.get(row.evaluation)
     return _cut(row.name) + (f" ({how})" if how and row.kind == "policy" else "")
 
 
 def _cut(name: str) -> str:
-    short = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
-    return short.replace("$", r"\$")
+    return as_it_is(shortened(name, NAME_LENGTH))
+
+
+def as_it_is(name: str) -> str:
+    """Text from outside for a figure: matplotlib reads $…$ as mathematics, and half a formula as an error."""
+    return plain(name).replace("$", r"\$")

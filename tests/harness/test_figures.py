@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,19 @@ def test_every_figure_is_written_and_the_same_again(tmp_path: Path):
     assert all(path.stat().st_size > 5000 for path in written)
     for path in write_figures(document, tmp_path / "b"):
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+
+
+def test_names_are_no_formulas_and_clusters_carry_their_words(tmp_path: Path):
+    from harness.report.figures import write_figures
+
+    found = results()
+    name = "a $\\frac{$ b \x07"
+    text = found.to_json().replace("cat $ <&>", json.dumps(name)[1:-1]).replace('"toy"', '"$\\\\frac{$"')
+    document = Results.model_validate_json(text)
+    clusters = [cluster.model_copy(update={"words": ["$x^{$", "queryset"]}) for cluster in document.clusters]
+    written = write_figures(document.model_copy(update={"clusters": clusters}), tmp_path)
+    assert len(written) == 14
+    assert "queryset" in (tmp_path / "clusters.svg").read_text()  # as the comment beside its outline
 
 
 def test_unknown_costs_and_policies_without_clusters_leave_a_figure_out(tmp_path: Path):
