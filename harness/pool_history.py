@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +108,10 @@ def pool_history(
         raise InputError(f"--at {wrong[0]}: expected a month like 2025-11")
     loaded = load_outcomes(sources)
     names = list(statements)
-    dated = [run for run in loaded.runs if run.date and run.fault is None]
+    sound = [run for run in loaded.runs if run.date and run.fault is None]
+    days = {id(run): _day(str(run.date)) for run in sound}
+    undatable = [f"{run.name} ({run.date})" for run in sound if days[id(run)] is None]
+    dated = [run for run in sound if days[id(run)] is not None]
     covering = [
         run for run in dated if np.mean([run.cell(i).resolved is not None for i in names]) >= LEAST_COVERAGE
     ]  # fmt: skip
@@ -116,13 +120,15 @@ def pool_history(
     matrix, _ = outcome_matrix(covering, pool or [run.name for run in covering], names)
     whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
     matrix = matrix.take(whole)
-    dates = {run.name: str(run.date) for run in covering}
+    dates = {run.name: str(days[id(run)]) for run in covering}
     arrival = {model: dates[model] for model in matrix.models if model in dates}
     X = np.asarray(embed_texts([statements[i] for i in matrix.instances]), dtype=np.float64)
     k = max(2, number_of_clusters(len(matrix)))
     splits = folds(len(matrix), min(FOLDS, len(matrix)), REPEATS, seed)
     try:
         prototype = make_policy(policy, **({"n_clusters": k} if policy == "cluster" else {}))
+        if "seed" in prototype.get_params():
+            prototype = make_policy(policy, **{**prototype.get_params(), "seed": seed})
     except UnknownPolicyError as error:
         raise InputError(str(error)) from error
     # clusters see no outcomes: learned once for every pool
@@ -137,9 +143,20 @@ def pool_history(
         steps.append(_step(laboratory, month, here, [model for model in here if model not in known], arrival))
         known |= set(here)
     if not steps:
-        raise InputError(f"fewer than two models came before {max(months)}; the first are of {every[0]}")
+        until = f"came before {max(months)}" if months else "are in the pool"
+        raise InputError(f"fewer than two models {until}; the first are of {every[0]}")
     notes = [f"{len(loaded.runs) - len(covering)} runs without a date, of other benchmarks or faulty are left out"]
+    if undatable:
+        notes.append(f"left out, for their dates are none: {', '.join(undatable)}")
     return History(policy, len(matrix), min(FOLDS, len(matrix)), REPEATS, tuple(steps), tuple(notes))
+
+
+def _day(text: str) -> str | None:
+    """YYYY-MM-DD of a date in ISO 8601, basic or extended; None for what is no date."""
+    try:
+        return datetime.fromisoformat(text.strip()).date().isoformat()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,29 @@ def test_months_and_records_that_do_not_fit_are_told(record: str, tmp_path: Path
         pool_history([record], statements, months=["November"])
     with pytest.raises(InputError, match="fewer than two models"):
         pool_history([record], statements, months=["2024-01"])
+    with pytest.raises(InputError, match="fewer than two models are in the pool"):
+        pool_history([record], statements, pool=["first"])
+    odd = tmp_path / "odd.csv"
+    odd.write_text(Path(record).read_text().replace("2025-11-02", "2025-13-45").replace("2025-08-20", "20250820"))
+    found = pool_history([str(odd)], statements)
+    assert [(at.month, at.models) for at in found.steps] == [("2025-08", 2), ("2026-02", 3)]
+    assert any("third (2025-13-45)" in note for note in found.notes)
     undated = tmp_path / "undated.csv"
     undated.write_text("instance_id,model,resolved\n" + "".join(f"{i},m,1\n" for i in IDS))
     with pytest.raises(InputError, match="has a date"):
         pool_history([str(undated)], statements)
+
+
+def test_the_seed_reaches_the_clusters(record: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import router.crossfit as crossfit
+
+    seeds = []
+    fit = crossfit.fit_features
+    monkeypatch.setattr(
+        crossfit, "fit_features", lambda p, *a, **k: (seeds.append(p.get_params().get("seed")), fit(p, *a, **k))[1]
+    )
+    pool_history([record], read_problem_statements("sample"), seed=7, months=["2025-08"])
+    assert seeds[0] == 7
 
 
 def test_the_leaderboards_pool_from_2025_08_to_2026_02(shared_data: Path) -> None:
