@@ -19,7 +19,8 @@ from harness.run_folder import RunFolder
 from harness.store import OWN_COLUMNS, Cell, CellRow, State
 
 if TYPE_CHECKING:
-    from router.decision import FinishedAttempt
+    from router.arrays import FloatArray
+    from router.decision import Decision, FinishedAttempt
     from router.router import Router
 
 FINISHED = (State.AGENT_DONE, State.GRADED)
@@ -35,11 +36,37 @@ class Acted:
     """whose patch is handed in; None while an attempt is missing"""
 
 
+def outside(router: Router, pool: Sequence[str]) -> list[str]:
+    """The checkpoint's models that `pool` lacks and that its policy can do without: no cascade can, nor no model."""
+    from router.decision import is_sequential
+
+    if is_sequential(router.policy) or not set(router.policy.models_) & set(pool):
+        return []
+    return [name for name in router.policy.models_ if name not in pool]
+
+
 def act(
-    router: Router, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
+    router: Router,
+    dataset: Dataset,
+    rows: Sequence[CellRow] = (),
+    folder: RunFolder | None = None,
+    pool: Sequence[str] | None = None,
 ) -> dict[str, Acted]:
-    """Decide every instance as far as the finished attempts among `rows` (their patches in `folder`) allow."""
+    """Decide every instance as far as the finished attempts among `rows` (their patches in `folder`) allow.
+
+    With a `pool`, a policy that looks at no attempts chooses among the pool's models: the next best where the
+    checkpoint's first choice is not in it.
+    """
     from router.decision import Run, next_step
+    from router.router import predict_without
+
+    exclude = [] if pool is None else outside(router, pool)
+
+    def decide(x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
+        if not exclude or attempts:
+            return next_step(router.policy, x, attempts)
+        weight = float(router.policy.get_params().get("cost_weight", 0.0))
+        return Run(router.policy.models_[int(predict_without(router.policy, x[None, :], exclude, weight)[0])])
 
     finished = {row.cell: row for row in rows if row.state in FINISHED}
     texts = [instance.problem_statement for instance in dataset.instances]
@@ -47,7 +74,7 @@ def act(
     acted: dict[str, Acted] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
         made: list[CellRow] = []
-        while isinstance(decision := next_step(router.policy, x, _attempts(made, folder)), Run):
+        while isinstance(decision := decide(x, _attempts(made, folder)), Run):
             row = finished.get(Cell(instance.instance_id, decision.model))
             if row is None:
                 break

@@ -179,13 +179,19 @@ def _routed_models(
     config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
 ) -> dict[str, tuple[str, ...]]:
     """The models the checkpoint has asked for on each instance so far."""
-    from harness.acting import act
+    from harness.acting import act, outside
     from harness.routing import load_router
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     router = load_router(config.router.checkpoint)
     pool = [model.name for model in config.pool]
-    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder).items()}
+    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder, pool).items()}
+    if folder is None and (absent := outside(router, pool)):  # the look ahead; said once
+        print(
+            f"polyswe: checkpoint {config.router.checkpoint} knows {', '.join(absent)}, not in the pool: what it would "
+            "give them goes to its next best",
+            file=sys.stderr,
+        )
     if strange := sorted({name for names in asked.values() for name in names} - set(pool)):
         raise ConfigError(
             f"checkpoint {config.router.checkpoint} routes to {', '.join(strange)}, not in the pool: {', '.join(pool)}"

@@ -107,13 +107,19 @@ def _routed(
     failures: list[Failure],
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from harness.acting import act
+    from harness.acting import act, outside
     from harness.routing import load_router
     from router.outcomes import Replay
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
-    acted = act(load_router(config.router.checkpoint), dataset, cells, folder)
+    pool = [model.name for model in config.pool]
+    router = load_router(config.router.checkpoint)
+    acted = act(router, dataset, cells, folder, pool)
     notes = _notes(cells)
+    if absent := outside(router, pool):
+        notes.append(
+            f"the checkpoint knows {', '.join(absent)}, not in the pool: what it would give them went to its next best"
+        )
     # of an instance whose cascade has not come to its end nothing can be said
     ended = [
         (i, how)

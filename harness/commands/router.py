@@ -63,6 +63,9 @@ def route(
     file: Annotated[Path | None, typer.Option(help="A file with one problem statement.")] = None,
     instance: Annotated[list[str] | None, typer.Option(help="An instance id of --tasks (repeatable).")] = None,
     tasks: Annotated[str | None, typer.Option(help="Instances: a file or a Hugging Face name.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A model that must not be chosen, by a part of its name (repeatable).")
+    ] = None,
     cost_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the checkpoint's.")
     ] = None,
@@ -74,13 +77,18 @@ def route(
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
     """
     quiet_libraries()
+    from harness.names import match_names
     from harness.routing import load_router, render_route, texts_to_route
 
     texts = text or ([] if file or instance else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
         raise InputError("nothing to route: give the problem statement as an argument or on standard input")
     asked = texts_to_route(texts, file, instance or (), tasks)
-    found = load_router(checkpoint).route([statement for _, statement in asked], cost_weight)
+    router = load_router(checkpoint)
+    without = match_names(exclude or [], [model.name for model in router.models])
+    if len(without) == len(router.models):
+        raise InputError("--exclude leaves no model to choose")
+    found = router.route([statement for _, statement in asked], cost_weight, without)
     for (label, _), decided in zip(asked, found, strict=True):
         print(render_route(decided, label))
 

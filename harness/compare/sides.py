@@ -119,7 +119,8 @@ def _live(
         from harness.routing import load_router
 
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
-        acted = act(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder)
+        pool = [entry["name"] for entry in config["pool"]]
+        acted = act(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder, pool)
         accepted = {instance: how.accepted for instance, how in acted.items() if how.accepted is not None}
     brought = {}
     for instance, model in accepted.items():

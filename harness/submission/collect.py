@@ -204,13 +204,14 @@ def _routed(
                 "router per fold, not a system somebody could deploy; fit one on other instances with 'polyswe fit'"
             ],
         )
-    from harness.acting import act
+    from harness.acting import act, outside
     from harness.routing import load_router
 
     router = load_router(path)
     reasons = unfit(router, ids, path)
     try:
-        acted = act(router, dataset, list(rows.values()), folder)
+        pool = [entry.name for entry in config.pool]
+        acted = act(router, dataset, list(rows.values()), folder, pool)
     except FileNotFoundError as error:
         raise RefusedError(str(folder.path), [f"{error.filename} is missing"]) from error
     asked = {name: how.models for name, how in acted.items()}
@@ -237,6 +238,8 @@ def _routed(
         )
         + f"Patches here are by: {', '.join(f'{name} {count}' for name, count in shares.most_common())}."
     )
+    if absent := outside(router, pool):
+        how += f" The router also knew {', '.join(absent)}, which took no part: the next best took their instances."
     return chosen, asked, how, reasons
 
 

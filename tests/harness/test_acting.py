@@ -10,9 +10,10 @@ import pytest
 
 from harness.config import find_config, load_config
 from harness.engines.base import Stop
+from harness.errors import ConfigError
 from harness.instances import Dataset
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate
+from harness.pipeline import evaluate, plan
 from harness.run_folder import RunFolder
 from harness.store import State, Store
 from router.embedding import Embedder
@@ -43,6 +44,26 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("router") / "cascade.safetensors"
     Router(make_policy("cascade", cost_weight=1.0).fit(X, outcomes), MODELS, embedder).save(path)
     return path
+
+
+def test_a_model_the_pool_lacks_gives_way_to_the_next_best_and_a_cascade_does_not(
+    sample: Dataset, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = OutcomeMatrix.build([f"r__{i}" for i in range(40)], MODELS, np.tile([0.0, 1.0, 1.0], (40, 1)),
+                                   np.tile([0.001, 0.01, 0.004], (40, 1)))  # fmt: skip
+    embedder = Embedder()
+    X = np.repeat(embedder.encode(["issue"]), 40, axis=0)
+    path = tmp_path / "fixed.safetensors"
+    Router(make_policy("cluster", n_clusters=2).fit(X, outcomes), MODELS, embedder).save(path)
+    config = apply_overrides(load_config(find_config("sample")), instances=[RIGHT], mode="routed", checkpoint=path)
+    without = config.model_copy(update={"pool": [model for model in config.pool if model.name != MODELS[2]]})
+    assert {cell.model for cell in plan(config, sample)} == {MODELS[2]}
+    assert {cell.model for cell in plan(without, sample)} == {MODELS[1]}
+    assert f"knows {MODELS[2]}, not in the pool" in capsys.readouterr().err
+    cascade = without.model_copy(update={"router": without.router.model_copy(update={"checkpoint": checkpoint})})
+    small = cascade.model_copy(update={"pool": cascade.pool[1:]})
+    with pytest.raises(ConfigError, match=f"routes to {MODELS[0]}, not in the pool"):
+        plan(small, sample)
 
 
 @pytest.mark.docker

@@ -136,6 +136,10 @@ def test_fit_and_route(tmp_path: Path) -> None:
     assert routed.returncode == 0, routed.stderr
     decisions = [line.split()[0] for line in routed.stdout.splitlines() if not line.startswith(" ")]
     assert decisions == ["dates-expert", "tables-expert"]
+    others = polyswe("route", str(checkpoint), *new, "--exclude", "dates")
+    assert [line.split()[0] for line in others.stdout.splitlines() if not line.startswith(" ")] == ["tables-expert"] * 2
+    none = polyswe("route", str(checkpoint), *new, "--exclude", "dates", "--exclude", "tables")
+    assert (none.returncode, "leaves no model" in none.stderr) == (2, True)
 
 
 def test_results_of_a_folder_without_a_run(tmp_path: Path) -> None:
