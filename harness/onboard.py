@@ -295,11 +295,27 @@ def recorded_labels(plan: Plan, sources: Sequence[str]) -> tuple[dict[str, tuple
     return found, sum(known) / len(known) if len(known) == len(cells) else None
 
 
-def live_labels(plan: Plan, config_name: str, out: Path | None = None) -> dict[str, tuple[bool, float | None]]:
-    """Run the chosen instances with the model of a configuration's pool; the same command continues a killed run.
+def configured_name(model: str, config_name: str) -> str:
+    """The whole name of a model in a configuration's pool, so that reference runs of that very name are left out.
 
     Raises:
-        InputError: the configuration has no such model or not these instances.
+        InputError: no such configuration, no such model, or several.
+    """
+    from harness.config import find_config, load_config
+
+    return match_names([model], [entry.name for entry in load_config(find_config(config_name)).pool])[0]
+
+
+def live_labels(
+    plan: Plan, config_name: str, out: Path | None = None
+) -> tuple[dict[str, tuple[bool, float | None]], list[str]]:
+    """Run the chosen instances with the model of a configuration's pool; the same command continues a killed run.
+
+    Returns:
+        The labels of the graded instances, and why each of the others has none.
+
+    Raises:
+        InputError: the configuration has no such model or not these instances, or none of them has a verdict.
     """
     from harness.config import RouterConfig, find_config, load_config
     from harness.grading import slug
@@ -320,11 +336,15 @@ def live_labels(plan: Plan, config_name: str, out: Path | None = None) -> dict[s
     folder = RunFolder(config.out.root / f"onboard-{slug(name)}")
     with stop_on_signals(folder.label) as stop:
         end = evaluate(config, folder, stop=stop)
-    if end.missing:
+    labelled = {
+        row.instance_id: (row.verdict == "resolved", row.cost_usd) for row in end.rows if row.state is State.GRADED
+    }
+    missing = [f"{row.instance_id}: {row.failure or row.state}" for row in end.missing]
+    if not labelled:
         raise InputError(
-            f"{len(end.missing)} of {len(end.rows)} cells have no verdict; run the command again: {folder.path}"
+            f"none of {len(end.rows)} cells has a verdict ({', '.join(missing[:3])}); run the command again: {folder.path}"
         )
-    return {row.instance_id: (row.verdict == "resolved", row.cost_usd) for row in end.rows if row.state is State.GRADED}
+    return labelled, missing
 
 
 def write_profile(

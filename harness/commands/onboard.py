@@ -39,6 +39,7 @@ def onboard(
     quiet_libraries()
     from harness.onboard import (
         conclude,
+        configured_name,
         live_labels,
         plan_onboarding,
         recorded_labels,
@@ -55,6 +56,8 @@ def onboard(
     statements = read_problem_statements(tasks)
     if from_ is not None:
         model = recorded_name(model, from_, list(statements))
+    elif config is not None:
+        model = configured_name(model, config)
     plan = plan_onboarding(model, budget, reference, statements, pool=pool, seed=seed)
     if plan_only:
         print("\n".join(plan.instances))
@@ -64,7 +67,12 @@ def onboard(
         labelled, rate = recorded_labels(plan, from_)
     else:
         assert config is not None
-        labelled = live_labels(plan, config)
+        labelled, missing = live_labels(plan, config)
+        if missing:
+            say(
+                f"{len(missing)} of {len(plan.instances)} instances have no verdict and are left out; the same command "
+                f"tries them again: {', '.join(missing)}"
+            )
     found = conclude(
         plan, labelled, "live" if from_ is None else "recorded", cost_weight=cost_weight, recorded_rate=rate
     )
