@@ -114,6 +114,15 @@ def test_the_same_folder_gives_the_same_page(run: RunFolder) -> None:
     assert write_report(run.path).read_bytes() == first
 
 
+def test_no_name_reorders_the_page(tmp_path: Path) -> None:
+    run = write_hostile_run(tmp_path)
+    odd = "gpt-\u202e5\u2066"
+    results = Results.model_validate_json(hostile_results().to_json().replace(json.dumps(MODELS[0])[1:-1], odd))
+    page = write_report(run.path, results).read_text()
+    assert "⟦U+202E⟧" in page
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", page)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [("not json", "damaged"), ('{"messages": 3}', "no messages"), ("[]", "no messages"), (None, "no trajectory")],

@@ -40,12 +40,18 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_harmless,
     )
     made.filters.update(
         count=text.count, signed=text.signed, percent=text.percent, money=text.money, duration=text.duration,
         p_value=text.p_value, plain=text.plain, heat=heat,
     )  # fmt: skip
     return made
+
+
+def _harmless(value: Any) -> Any:
+    """Names of models and datasets come from outside, too; what is markup already is ours."""
+    return text.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache

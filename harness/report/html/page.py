@@ -13,7 +13,7 @@ from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
 from harness.report.html.method import how_numbers_are_made
 from harness.report.html.optional import bounds_of, verifier, what_it_takes
 from harness.report.html.plane import cost_quality
-from harness.report.html.text import count, money, percent, signed
+from harness.report.html.text import count, money, percent, plain, signed
 from harness.report.schema import ClusterProfile, Group, Pair, Results
 from harness.report.verdict import routing_rows
 from harness.store import Cell
@@ -66,7 +66,7 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
         failures=_failures(cells),
         verifier=verifier(results.verifier) if results.verifier else None,
         what_it_takes=what_it_takes(results),
-        cells=data_block(_listed(cells, results, up)) if cells.facts else None,
+        cells=data_block(_shown(_listed(cells, results, up))) if cells.facts else None,
         listed=len(cells.facts),
         run=run,
         method=how_numbers_are_made(),
@@ -201,6 +201,15 @@ def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
             for fact in facts
         ],
     }
+
+
+def _shown(value: Any) -> Any:
+    """Every name as it may be shown: the script puts them into the page as they are."""
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return plain(value) if isinstance(value, str) else value
 
 
 def _first(cells: Cells) -> tuple[list[CellFacts], int]:

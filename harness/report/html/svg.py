@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from harness.report.html.text import plain
+
 
 def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
     """An element: underscores in names become dashes (`class_` is class), None leaves one out, text is escaped."""
@@ -19,12 +21,12 @@ def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    inner = Markup("").join(escape(child) for child in children)
+    inner = Markup("").join(child if isinstance(child, Markup) else escape(plain(child)) for child in children)
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), shown, inner)
 
 
 def _value(value: object) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else plain(str(value))
 
 
 @dataclass(frozen=True)

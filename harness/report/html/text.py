@@ -38,7 +38,7 @@ def money(value: float | None) -> str:
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return NONE
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -64,7 +64,9 @@ function compare(a, b) {
   const money = (value) => (value === null ? "–" : value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toPrecision(3)}`);
   function duration(value) {
     if (value === null) return "–";
-    return value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${String(Math.round(value % 60)).padStart(2, "0")} s`;
+    if (value < 59.95) return `${value.toFixed(1)} s`;
+    const seconds = Math.round(value), minutes = Math.floor(seconds / 60), rest = (n) => String(n).padStart(2, "0");
+    return minutes < 60 ? `${minutes} min ${rest(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${rest(minutes % 60)} min`;
   }
 
   function choices(name, labels) {
