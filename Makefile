@@ -46,7 +46,8 @@ replay: setup ## what routing is worth on recorded outcomes (OUTCOMES, TASKS, PO
 tables: setup ## every table of results/replay from recorded data (DATA=folder; takes long)
 	@$(BIN)/polyswe lab tables --data "$(DATA)" --out results/replay $(ARGS)
 
-regression: setup ## what changed from BASE=run to NEW=run, exit code 1 for a regression (or ARGS='--fail-if …')
+# make turns every failure into exit code 2: a gate that tells 1 (broken) from 2 (cannot be judged) calls polyswe compare
+regression: setup ## what changed from BASE=run to NEW=run, fails for a regression (or ARGS='--fail-if …')
 	@test -n "$(BASE)" -a -n "$(NEW)" || { echo "polyswe: say which: make regression BASE=results/before NEW=results/after" >&2; exit 2; }
 	@$(BIN)/polyswe compare "$(BASE)" "$(NEW)" $(ARGS)
 

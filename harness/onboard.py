@@ -342,7 +342,8 @@ def live_labels(
     missing = [f"{row.instance_id}: {row.failure or row.state}" for row in end.missing]
     if not labelled:
         raise InputError(
-            f"none of {len(end.rows)} cells has a verdict ({', '.join(missing[:3])}); run the command again: {folder.path}"
+            f"none of {len(end.rows)} cells has a verdict ({', '.join(missing[:3])}); run the command again: "
+            f"{folder.path}"
         )
     return labelled, missing
 

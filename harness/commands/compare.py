@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from harness.compare.sides import Side
 
 
-
-
 def compare(
     base: Annotated[str, typer.Argument(help="A run folder, a file of outcomes, or FILE::NAME for one model of it.")],
     new: Annotated[str, typer.Argument(help="The same, of what is to be judged.")],

@@ -85,15 +85,15 @@ def broken(rules: Sequence[str], comparison: Comparison) -> list[Broken]:
 
 def _judge(rule: str, comparison: Comparison) -> list[str]:
     text = _plain(rule)
-    if match := _DROP.fullmatch(text):
-        wrong = _each(rule, _rows(match, rule, comparison), lambda row: _dropped(row, match))
-        return wrong or _all_judged(rule, match, comparison)
+    if drop := _DROP.fullmatch(text):
+        wrong = _each(rule, _rows(drop, rule, comparison), lambda row: _dropped(row, drop))
+        return wrong or _all_judged(rule, drop, comparison)
     if match := _RISE.fullmatch(text):
         rows = _rows(match, rule, comparison)
         wrong = [why for row in rows if (why := _risen(row, match, rule))]
         return wrong or _all_judged(rule, match, comparison)
     if match := _REGRESS.fullmatch(text):
-        rows = _rows(match, rule, comparison) if match["subject"] else comparison.rows
+        rows = _rows(match, rule, comparison) if match["subject"] else list(comparison.rows)
         return _each(rule, rows, _regressed) or _all_judged(rule, match, comparison)
     if "infrastructure" in text.casefold():
         failures = comparison.new_failures

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
-from harness.report.plain_figures import as_it_is, draw_pairs, draw_rates, draw_shares
 from harness.report.html.text import shortened
+from harness.report.plain_figures import as_it_is, draw_pairs, draw_rates, draw_shares
 from harness.report.schema import ClusterProfile, Results, Row
 from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
@@ -103,7 +103,9 @@ def _cost_quality(results: Results) -> Figure | None:
     for number, row in enumerate(row for row in results.rows if row.evaluation == "cross-fitted" and row.curve):
         points = [(point.cost, point.rate) for point in row.curve or [] if point.cost > 0]
         colour = f"C{number}"
-        axes.step(*pareto(*_arrays(points)), where="post", color=colour, linewidth=1.5, label=f"{_short(row.name)}, held out")
+        axes.step(
+            *pareto(*_arrays(points)), where="post", color=colour, linewidth=1.5, label=f"{_short(row.name)}, held out"
+        )
         axes.plot(row.cost_per_instance or 0.0, row.rate, color=colour, marker="D", markersize=5, linestyle="")
     for row in priced:
         if row.kind in ("oracle", "random"):

@@ -154,7 +154,10 @@ def test_a_routed_row_beyond_the_band_is_unclear_before_it_is_significant() -> N
 
 def test_what_cost_nothing_may_cost_nothing_and_no_more() -> None:
     free, paid = side(column(80, 100), cost=0.0), side(column(80, 100), cost=0.01)
-    for rule in ("any model cost rises by more than 10 %", "model a cost rises by more than 900 % with 95 % confidence"):
+    for rule in (
+        "any model cost rises by more than 10 %",
+        "model a cost rises by more than 900 % with 95 % confidence",
+    ):
         assert broken([rule], compared(free, free)) == []
         assert [one.why for one in broken([rule], compared(free, paid))] == ["a: cost 0 → 0.01"]
 
@@ -210,7 +213,7 @@ def test_verdicts_that_are_missing_do_not_leave_the_gate_open() -> None:
     assert (found.rows[0].judgement, found.rows[0].missing, len(found.new_failures)) == ("identical", 30, 30)
     assert broken(["any infrastructure failures"], found)
     for rule in ("any regression", "model a regresses", "any model drops by more than 5 pt"):
-        with pytest.raises(InputError, match="a lacks 30 verdicts on the new side that the base has, e.g. i029"):
+        with pytest.raises(InputError, match="a lacks 30 verdicts on the new side that the base has"):
             broken([rule], found)
     assert broken(["any model drops by more than 30 instances"], found) == []  # not even in the worst case
     assert broken(["any regression"], compared(side(new), side(base))) == []  # more verdicts than before

@@ -276,7 +276,9 @@ def test_a_forged_verdict_is_no_sound_one_where_nothing_can_be_graded(package: S
             if forget == "the row":
                 self.reasons[split] = "not at hand"
                 return None
-            return {str(r["instance_id"]): {k: v for k, v in r.items() if k != "log_parser"} for r in load_rows("sample")}
+            return {
+                str(r["instance_id"]): {k: v for k, v in r.items() if k != "log_parser"} for r in load_rows("sample")
+            }
 
     (found,) = find_packages(package.path)
     honest = check_package(found, Partly())
