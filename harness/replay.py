@@ -14,7 +14,7 @@ from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, w
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.instances import load_rows
 from harness.report.described import described
-from harness.report.results import PERMUTATIONS, Progress, build_results, silent
+from harness.report.results import Progress, build_results, silent
 from harness.report.schema import Results
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER
@@ -30,7 +30,7 @@ def replay(
     folds: int = 10,
     repeats: int = 10,
     seed: int = 0,
-    permutations: int = PERMUTATIONS,
+    permutations: int | None = None,
     out: Path | None = None,
     split: str = "test",
     embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
@@ -52,7 +52,7 @@ def replay(
         policies: short names of the router's policies.
         policy_params: parameters by policy name.
         folds, repeats, seed: of the cross-fitted evaluation and of every resampling.
-        permutations: redrawn outcomes behind a policy's p value.
+        permutations: redrawn outcomes behind a policy's p value; None takes enough for a claim among all `policies`.
         out: folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
         split: of a dataset on the hub.
         embedder: name of a sentence-transformers model, or an embedder.

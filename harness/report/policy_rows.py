@@ -12,6 +12,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.report.rows import curve_figures, curve_points, make_row
 from harness.report.schema import ClusterProfile, RandomClusters, Row
+from harness.report.trade_off import trade_off
 from harness.report.verdict import BASELINES
 
 if TYPE_CHECKING:
@@ -152,12 +153,14 @@ class Laboratory:
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
         p = None if name in BASELINES else 1.0
+        null_sd = None
         if len(outcomes.models) > 1 and name not in BASELINES:
             self.progress(f"{name}: up to {self.permutations} permutations, each refitted in every fold")
-            p = permutation_null(
+            null = permutation_null(
                 policy, self.embeddings, outcomes, splits[:NULL_REPEATS], self.permutations, seed=self.seed,
                 auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
-            ).p_value  # fmt: skip
+            )  # fmt: skip
+            p, null_sd = null.p_value, round(float(null.null.std()), 6)
         return make_row(
             name,
             "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict
@@ -168,6 +171,8 @@ class Laboratory:
             models=outcomes.models,
             figures=curve_figures(replay, outcomes),
             curve=curve_points(replay, outcomes),
+            trade_off=trade_off(replay, outcomes, seed=self.seed),
+            null_sd=null_sd,
             seed=self.seed,
         )
 
