@@ -10,7 +10,7 @@ from typing import Any
 from harness.cache import TextEmbedder
 from harness.embeddings import embed_texts
 from harness.errors import InputError
-from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.instances import load_rows
 from harness.report.described import described
@@ -60,7 +60,8 @@ def replay(
         cache: root of the cache for downloads and embeddings.
         progress: told each stage, see `harness.report.results.build_results`.
         show_bar: draw a progress bar while texts are embedded.
-        auxiliary: sources of runs that may inform difficulty and never enter the pool.
+        auxiliary: sources of runs that may inform difficulty and never enter the pool; later ones than the pool's
+            last run are left out.
         repeats_from: sources of repeated runs of a model, see `harness.importers.repeats`.
         null_sizes: sizes of clusters to draw at random beside the policies' own.
         words: keep each cluster's representative words and instances; without, the results hold numbers only.
@@ -77,7 +78,8 @@ def replay(
     told: list[str] = []
     if auxiliary:
         recorded = load_outcomes(auxiliary, cache=cache)
-        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements))
+        last = latest_date(loaded.runs, matrix)
+        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements), not_after=last)
     repeated: list[RepeatedModel] = []
     if repeats_from:
         repeated, left_out = repeated_models(load_outcomes(repeats_from, cache=cache).runs, matrix.instances)

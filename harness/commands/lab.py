@@ -120,7 +120,7 @@ def labels(
     found = recorded([data], tasks, agent=agent, reference=reference or ())
     study = study_labels(
         found.outcomes, found.reference, found.embeddings, data=found.name, counts=number or COUNTS, seed=seed,
-        workers=workers, out=out, show_bar=True,
+        known_before=found.known_before, workers=workers, out=out, show_bar=True,
     )  # fmt: skip
     print(study.render())
     say(f"newcomers and figures: {out}")

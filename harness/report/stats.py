@@ -125,7 +125,7 @@ def detectable_gain(
 
 
 def mostly_visible(null_sd: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """About the least gain that a one-sided test at `alpha` finds with `power`: (z of 1 − alpha + z of power) · null_sd.
+    """About the least gain that a one-sided test at `alpha` finds with `power`: (z(1 − alpha) + z(power)) · null_sd.
 
     A rule of thumb for a null known by its spread alone, as if gains scattered like the null's; see `detectable_gain`.
     """
