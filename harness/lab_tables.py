@@ -34,7 +34,8 @@ NULL_CLUSTERS = 7
 POOL_REPEATS = 1
 CALIBRATIONS = {"cluster": ({"n_clusters": 3}, 200), "auto": ({}, 30)}
 """parameters and simulated pools per planted effect; a pool takes auto ten times as long"""
-PARTS = ("s3", "m12", "pools", "pools-v2", "labels", "transfer", "calibration-cluster", "calibration-auto")
+PARTS = ("s3", "labels", "transfer", "calibration-cluster", "pools", "pools-v2", "calibration-auto", "m12")
+"""in the order they are made, the longest last"""
 GROUPS = {"calibration": ("calibration-cluster", "calibration-auto")}
 
 
@@ -124,7 +125,8 @@ def _makers(
 ) -> dict[str, Maker]:
     from router.policies import POLICIES, RECORDED_ONLY
 
-    routed = [*(name for name in POLICIES if name not in {*RECORDED_ONLY, "random"}), *VARIANTS]
+    # the slowest first, so that no process is left alone with it
+    routed = [*VARIANTS, *(name for name in POLICIES if name not in {*RECORDED_ONLY, "random"})]
     chosen = list(policies or routed)
     repeated = tuple(sorted(str(path.relative_to(data)) for path in (data / "outcomes").glob("repeats_*.csv")))
     # what may inform s3 is older than the second record anyway

@@ -26,6 +26,8 @@ NULL_REPEATS = 2
 """repeats of the folds behind a p value, observed and permuted alike: the others would make it a little sharper"""
 ENOUGH_REACHED = 10
 """permutations as good as what was observed after which a null ends: p is then far from small"""
+NESTED_PERMUTATIONS = 200
+"""for policies that cross-fit others inside every fold: seconds each, and enough for a claim among ten policies"""
 WORTH_WORKERS = 20_000
 """decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side"""
 
@@ -155,9 +157,11 @@ class Laboratory:
         p = None if name in BASELINES else 1.0
         null_sd = None
         if len(outcomes.models) > 1 and name not in BASELINES:
-            self.progress(f"{name}: up to {self.permutations} permutations, each refitted in every fold")
+            nested = name.startswith("auto") or bool(policy.get_params().get("prior"))
+            permutations = min(self.permutations, NESTED_PERMUTATIONS) if nested else self.permutations
+            self.progress(f"{name}: up to {permutations} permutations, each refitted in every fold")
             null = permutation_null(
-                policy, self.embeddings, outcomes, splits[:NULL_REPEATS], self.permutations, seed=self.seed,
+                policy, self.embeddings, outcomes, splits[:NULL_REPEATS], permutations, seed=self.seed,
                 auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
             )  # fmt: skip
             p, null_sd = null.p_value, round(float(null.null.std()), 6)
