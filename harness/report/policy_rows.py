@@ -27,7 +27,8 @@ NULL_REPEATS = 2
 ENOUGH_REACHED = 10
 """permutations as good as what was observed after which a null ends: p is then far from small"""
 NESTED_PERMUTATIONS = 200
-"""for policies that cross-fit others inside every fold: seconds each, and enough for a claim among ten policies"""
+"""for policies that cross-fit others inside every fold, over one repeat: seconds each, and enough for a claim among ten
+policies"""
 WORTH_WORKERS = 20_000
 """decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side"""
 
@@ -159,9 +160,10 @@ class Laboratory:
         if len(outcomes.models) > 1 and name not in BASELINES:
             nested = name.startswith("auto") or bool(policy.get_params().get("prior"))
             permutations = min(self.permutations, NESTED_PERMUTATIONS) if nested else self.permutations
+            tested = splits[: 1 if nested else NULL_REPEATS]
             self.progress(f"{name}: up to {permutations} permutations, each refitted in every fold")
             null = permutation_null(
-                policy, self.embeddings, outcomes, splits[:NULL_REPEATS], permutations, seed=self.seed,
+                policy, self.embeddings, outcomes, tested, permutations, seed=self.seed,
                 auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
             )  # fmt: skip
             p, null_sd = null.p_value, round(float(null.null.std()), 6)
