@@ -1,8 +1,14 @@
-"""Does a claim of a win mean anything? Simulated pools with a known truth, judged by the rule of the verdict.
+"""Does a claim of a win mean anything? Simulated pools with a known truth, judged by the rule for one policy.
 
 On pools without any model × instance interaction a claim is false; on pools with a planted effect a missed claim is the
-price of the test. Both shares are measured with the very code that judges real pools: cross-fitting, permutation null
-with full refit, p < 0.05 and a positive gain over the hindsight-best single model.
+price of the test. Both shares are measured with the code that judges real pools: cross-fitting, and a permutation null
+with full refit.
+
+What is calibrated is exactly this: one policy alone, its raw p < 0.05, and a gain over the best single model in
+hindsight, p and gain both over `Settings.repeats` repeats of the folds (1 unless told otherwise). A replay's verdict
+differs in three ways: its p is over two repeats, its gain over all repeats, and among several routing policies the best
+row's p is corrected by Holm's method, which makes claims rarer, true and false ones alike. Pools below 50 instances,
+which the verdict never judges, are not barred here.
 """
 
 from __future__ import annotations
@@ -39,6 +45,7 @@ class Settings:
     """Everything a calibration depends on; the same settings give the same numbers."""
 
     policy: str = "cluster"
+    """one; others are calibrated by runs of their own"""
     params: Mapping[str, Any] | None = None
     pools: int = 200
     gains: tuple[float, ...] = GAINS
@@ -108,13 +115,23 @@ class Calibration:
 
     def render(self) -> str:
         """A line per planted effect, and what to think of the test."""
-        lines = [f"{self.settings.policy} over {self.settings.embeddings} embeddings, a win is claimed at p < 0.05:"]
+        s = self.settings
+        lines = [
+            f"{s.policy} alone over {s.embeddings} embeddings; a win is claimed at raw p < {SIGNIFICANT} and a "
+            f"positive difference to the hindsight-best single model ({s.repeats} × {s.folds} folds):"
+        ]
         for share in self.shares:
             low, high = share.ci95
             what = "nothing to find" if share.planted_points == 0 else f"{share.planted_points:g} points planted"
             lines.append(
                 f"  {what:<20} claimed in {share.claimed:3d} of {share.pools} pools ({share.share:.1%}, "
                 f"95 % interval {low:.1%} to {high:.1%}), held-out gain {share.mean_gain:+.1f} ± {share.sd_gain:.1f}"
+            )
+        detectable = next((s.mean_detectable for s in self.shares[::-1] if s.mean_detectable is not None), None)
+        if detectable is not None:
+            lines.append(
+                f"  power is limited: with {s.instances} instances a gain under about {detectable:.1f} instances is "
+                "mostly invisible (estimate from the permutation nulls that ran to their end: 80 % power)"
             )
         return "\n".join(lines)
 

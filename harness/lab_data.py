@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.embeddings import embed_texts
 from harness.errors import InputError
-from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.importers.same_model import may_be_of, run_date
 from harness.replay import read_problem_statements
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class RecordedStudy:
     """(n, r) other runs on the same instances"""
     embeddings: NDArray[np.floating[Any]]
     """(n, d)"""
+    known_before: NDArray[np.bool_] | None = None
+    """(m, m + r) which of all these runs could inform somebody to whom a run of `outcomes` is new: those of other
+    models that are not dated after it"""
 
 
 def recorded(
@@ -39,6 +43,8 @@ def recorded(
     Reference runs are the others of `sources`, where `agent` leaves some out, and those of `reference`. Raises
     InputError and EnvironmentFault as `replay` does.
     """
+    import numpy as np
+
     loaded = load_outcomes(sources)
     statements = read_problem_statements(tasks)
     kept = [run for run in loaded.runs if agent is None or agent.casefold() in (run.agent or "").casefold()]
@@ -52,8 +58,22 @@ def recorded(
         everything = load_outcomes([*sources, *reference]).runs
         others, _ = auxiliary_matrix(everything, matrix, benchmark=list(statements))
     embeddings = embed_texts([statements[instance] for instance in matrix.instances], show_bar=True)
+    everyone = {**_by_column(load_outcomes([*sources, *reference]).runs), **_by_column(kept)}
+    columns = [*matrix.models, *(() if others is None else others.models)]
+    known_before = np.array([[_informs(everyone, own, other) for other in columns] for own in matrix.models])
     name = Path(sources[0]).stem + (f", {agent}" if agent else "")
-    return RecordedStudy(name, matrix, others, embeddings)
+    return RecordedStudy(name, matrix, others, embeddings, known_before)
+
+
+def _by_column(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
+    """Runs by each name that a column of theirs may have."""
+    return {name: run for run in runs for name in (run.name, f"{run.name} [{run.label}]")}
+
+
+def _informs(runs: Mapping[str, RecordedRun], own: str, other: str) -> bool:
+    """Whether the run `other` is of another model than the run `own`, and not later."""
+    day, other_day = (run_date(runs[name]) for name in (own, other))
+    return not may_be_of(own, other) and (day is None or other_day is None or other_day <= day)
 
 
 def joint(

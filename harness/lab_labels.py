@@ -1,9 +1,9 @@
 """A new model with few labels: how wrong is its estimated rate, and what does the router lose by it?
 
-Every run of a group takes its turn as the newcomer: the other recorded runs are the reference, n of its verdicts are
-known, the rest is estimated (`router.few_labels`). The router then decides a pool of the newcomer and the reference
-runs nearest to it in rate, fitted with the newcomer's column known on those n instances only; regret is what it
-resolves less than the same router that knows the whole column, both held out.
+Every run of a group takes its turn as the newcomer: the other recorded runs, but those of its model and later ones,
+are the reference, n of its verdicts are known, the rest is estimated (`router.few_labels`). The router then decides a
+pool of the newcomer and the reference runs nearest to it in rate, fitted with the newcomer's column known on those n
+instances only; regret is what it resolves less than the same router that knows the whole column, both held out.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class LabelStudy:
     data: str
     newcomers: tuple[str, ...]
     reference_runs: int
+    """at most; a newcomer's own model and later runs are left out of its reference"""
     instances: int
     seed: int
     rows: tuple[LabelRow, ...]
@@ -68,8 +69,9 @@ class LabelStudy:
 
     def render(self) -> str:
         lines = [
-            f"{len(self.newcomers)} runs of {self.data} in turn as the new model, {self.reference_runs} other runs as "
-            f"the reference, {self.instances} instances; router: {POLICY} over the newcomer and {RIVALS} others.",
+            f"{len(self.newcomers)} runs of {self.data} in turn as the new model, up to {self.reference_runs} other "
+            f"runs as the reference (none of its own model, none later), {self.instances} instances; "
+            f"router: {POLICY} over the newcomer and {RIVALS} others.",
             "",
             "| labels | error of the rate, points | goal | random instances | in its 95 % interval | router's regret |",
             "|---|---|---|---|---|---|",
@@ -91,6 +93,7 @@ def study_labels(
     *,
     data: str,
     counts: Sequence[int] = COUNTS,
+    known_before: NDArray[np.bool_] | None = None,
     seed: int = 0,
     workers: int = 1,
     out: Path | None = None,
@@ -98,6 +101,7 @@ def study_labels(
 ) -> LabelStudy:
     """Each model of `outcomes` (complete) in turn as the newcomer, the others and `reference` known.
 
+    `known_before` (m, m + r), see `harness.lab_data.RecordedStudy`, says which of them are; None: all.
     `out` is a folder for labels.json and labels.md. Raises InputError.
     """
     if len(outcomes.models) < 3 or not outcomes.complete():
@@ -105,8 +109,14 @@ def study_labels(
     if not all(1 <= n < len(outcomes) for n in counts):
         raise InputError(f"labels: numbers between 1 and {len(outcomes) - 1} are needed, got {list(counts)}")
     X = np.ascontiguousarray(embeddings, dtype=np.float64)
-    judge = _LabelJudge(X, outcomes, reference, tuple(counts), seed)
-    stated = json.dumps([data, outcomes.models, list(counts), seed, float(X.sum()), outcomes.resolved.sum()])
+    columns = len(outcomes.models) + (0 if reference is None else len(reference.models))
+    known = np.ones((len(outcomes.models), columns), dtype=bool) if known_before is None else known_before
+    if known.shape != (len(outcomes.models), columns) or (known.sum(axis=1) < 2).any():
+        raise InputError("labels: every new model needs 2 runs that were known before it")
+    judge = _LabelJudge(X, outcomes, reference, known, tuple(counts), seed)
+    stated = json.dumps(
+        [data, outcomes.models, list(counts), seed, float(X.sum()), outcomes.resolved.sum(), known.tolist()]
+    )
     found = run_trials(
         judge, list(range(len(outcomes.models))), settings=stated, workers=workers, show_bar=show_bar, unit="model",
         kept=None if out is None else out / "labels.partial.jsonl",
@@ -114,7 +124,7 @@ def study_labels(
     study = LabelStudy(
         data,
         outcomes.models,
-        len(outcomes.models) - 1 + (0 if reference is None else len(reference.models)),
+        int((known & ~np.eye(*known.shape, dtype=bool)).sum(axis=1).max()),
         len(outcomes),
         seed,
         tuple(_row(n, [record[str(n)] for record in found], seed) for n in counts),
@@ -134,6 +144,7 @@ class _LabelJudge:
     X: NDArray[np.float64]
     outcomes: OutcomeMatrix
     reference: OutcomeMatrix | None
+    known_before: NDArray[np.bool_]
     counts: tuple[int, ...]
     seed: int
 
@@ -144,9 +155,7 @@ class _LabelJudge:
 
         outcomes = self.outcomes
         truth = outcomes.resolved[:, newcomer]
-        others = np.delete(outcomes.resolved, newcomer, axis=1)
-        if self.reference is not None:
-            others = np.hstack([others, self._strangers(truth)])
+        others = self._known(newcomer)
         rng = np.random.default_rng([self.seed, newcomer])
         record: Record = {"newcomer": outcomes.models[newcomer], "rate": float(truth.mean())}
         with threadpool_limits(limits=1):
@@ -166,13 +175,19 @@ class _LabelJudge:
                 }
         return record
 
-    def _strangers(self, truth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Reference runs that are not the newcomer under another name."""
+    def _known(self, newcomer: int) -> NDArray[np.float64]:
+        """(n, k) verdicts of the runs known before it, none of which is the newcomer under another name."""
         from harness.importers.duplicates import same_verdicts
 
-        assert self.reference is not None
-        columns = self.reference.resolved.T
-        return np.array([column for column in columns if not same_verdicts(truth, column)]).T
+        columns = list(self.outcomes.resolved.T) + ([] if self.reference is None else list(self.reference.resolved.T))
+        truth, m = columns[newcomer], len(self.outcomes.models)
+        return np.array(
+            [
+                column
+                for k, column in enumerate(columns)
+                if k != newcomer and self.known_before[newcomer, k] and not (k >= m and same_verdicts(truth, column))
+            ]
+        ).T
 
     def _held_out(self, newcomer: int, labels: NDArray[np.float64]) -> float:
         """Instances resolved by the router that knows `labels` (n,) of the newcomer."""

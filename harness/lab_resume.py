@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import InputError
+from harness.lab_parts import code_version
 
 Task = TypeVar("Task")
 Record = dict[str, object]
@@ -31,7 +32,8 @@ def run_trials(
     Args:
         judge: pure and picklable; the first task left is judged in this process, so that wrong input fails once.
         tasks: in a fixed order.
-        settings: everything the trials depend on, as text; the file of other settings is started anew.
+        settings: everything the trials depend on, as text; the file of other settings, or of other code, is started
+            anew.
         kept: a file of JSON lines that grows by a line per trial; None keeps nothing.
         workers: processes; the records do not depend on it.
         show_bar: draw a progress bar.
@@ -42,7 +44,7 @@ def run_trials(
     """
     from tqdm import tqdm
 
-    stamp = hashlib.sha256(settings.encode()).hexdigest()
+    stamp = hashlib.sha256(f"{settings} {code_version()}".encode()).hexdigest()
     done = _read(kept, stamp)
     left = [number for number in range(len(tasks)) if number not in done]
     with tqdm(total=len(tasks), initial=len(done), unit=unit, disable=not show_bar) as bar:

@@ -10,11 +10,11 @@ from typing import Any
 from harness.cache import TextEmbedder
 from harness.embeddings import embed_texts
 from harness.errors import InputError
-from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.instances import load_rows
 from harness.report.described import described
-from harness.report.results import PERMUTATIONS, Progress, build_results, silent
+from harness.report.results import Progress, build_results, silent
 from harness.report.schema import Results
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER
@@ -30,7 +30,7 @@ def replay(
     folds: int = 10,
     repeats: int = 10,
     seed: int = 0,
-    permutations: int = PERMUTATIONS,
+    permutations: int | None = None,
     out: Path | None = None,
     split: str = "test",
     embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
@@ -52,7 +52,7 @@ def replay(
         policies: short names of the router's policies.
         policy_params: parameters by policy name.
         folds, repeats, seed: of the cross-fitted evaluation and of every resampling.
-        permutations: redrawn outcomes behind a policy's p value.
+        permutations: redrawn outcomes behind a policy's p value; None takes enough for a claim among all `policies`.
         out: folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
         split: of a dataset on the hub.
         embedder: name of a sentence-transformers model, or an embedder.
@@ -60,7 +60,8 @@ def replay(
         cache: root of the cache for downloads and embeddings.
         progress: told each stage, see `harness.report.results.build_results`.
         show_bar: draw a progress bar while texts are embedded.
-        auxiliary: sources of runs that may inform difficulty and never enter the pool.
+        auxiliary: sources of runs that may inform difficulty and never enter the pool; later ones than the pool's
+            last run are left out.
         repeats_from: sources of repeated runs of a model, see `harness.importers.repeats`.
         null_sizes: sizes of clusters to draw at random beside the policies' own.
         words: keep each cluster's representative words and instances; without, the results hold numbers only.
@@ -77,7 +78,8 @@ def replay(
     told: list[str] = []
     if auxiliary:
         recorded = load_outcomes(auxiliary, cache=cache)
-        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements))
+        last = latest_date(loaded.runs, matrix)
+        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements), not_after=last)
     repeated: list[RepeatedModel] = []
     if repeats_from:
         repeated, left_out = repeated_models(load_outcomes(repeats_from, cache=cache).runs, matrix.instances)

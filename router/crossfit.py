@@ -172,5 +172,6 @@ def _replay(
             cost_weights=np.array(cost_weights, dtype=np.float64),
             cost=mean_known(cost[1:], axis=1),
             quality=mean_known(resolved[1:], axis=1),
+            by_instance=(cost[1:], resolved[1:]),
         ),
     )

@@ -25,6 +25,8 @@ class Curve:
     """(w,) mean USD per instance"""
     quality: FloatArray
     """(w,) share resolved"""
+    by_instance: tuple[FloatArray, FloatArray] | None = None
+    """(w, n) cost and verdict of each instance, means over repeats: what a bootstrap over instances needs"""
 
 
 def pareto(cost: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:

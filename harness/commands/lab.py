@@ -14,7 +14,9 @@ lab = typer.Typer(no_args_is_help=True, help="Whether the tests behind the claim
 
 @lab.command()
 def calibrate(
-    policy: Annotated[str, typer.Option(help="The routing policy to judge.")] = "cluster",
+    policy: Annotated[
+        str, typer.Option(help="The one routing policy to judge, by name or name:parameter=value.")
+    ] = "cluster",
     clusters: Annotated[int | None, typer.Option(min=1, help="Its number of clusters, where it has them.")] = None,
     pools: Annotated[int, typer.Option(min=1, help="Simulated pools per planted effect.")] = 200,
     gain: Annotated[
@@ -120,7 +122,7 @@ def labels(
     found = recorded([data], tasks, agent=agent, reference=reference or ())
     study = study_labels(
         found.outcomes, found.reference, found.embeddings, data=found.name, counts=number or COUNTS, seed=seed,
-        workers=workers, out=out, show_bar=True,
+        known_before=found.known_before, workers=workers, out=out, show_bar=True,
     )  # fmt: skip
     print(study.render())
     say(f"newcomers and figures: {out}")
@@ -131,15 +133,25 @@ def tables(
     data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab_tables.py.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
     part: Annotated[
-        list[str] | None, typer.Option(help="s3, m12, pools, pools-v2 or labels (repeatable; default: all).")
+        list[str] | None,
+        typer.Option(help="s3, m12, pools, pools-v2, labels, transfer or calibration (repeatable; default: all)."),
     ] = None,
-    policy: Annotated[list[str] | None, typer.Option(help="Policies of s3 and m12 (default: all that route).")] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Policies of s3 and m12, by name or name:parameter=value (default: all that route)."),
+    ] = None,
     pools: Annotated[int, typer.Option(min=1, help="Random pools.")] = 100,
+    calibration_pools: Annotated[
+        int | None, typer.Option(min=1, help="Simulated pools per planted effect (default: cluster 200, auto 30).")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="How often folds are drawn anew.")] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Make parts again that are there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make parts again that are there, changed or not.")] = False,
     null_sizes: Annotated[
-        str | None, typer.Option(help="Cluster sizes of a published router, e.g. 120,80,…, drawn at random for s3.")
+        str | None,
+        typer.Option(
+            help="Cluster sizes of a published router, e.g. 120,80,…, drawn at random for s3; default: 7 equal ones."
+        ),
     ] = None,
 ) -> None:
     """Every table of results/replay, and README.md that says what was to be shown and what came out.
@@ -154,7 +166,7 @@ def tables(
 
     told = write_tables(
         data, out, parts=part or PARTS, policies=policy, pools=pools, repeats=repeats, workers=workers, fresh=fresh,
-        null_sizes=sizes_of(null_sizes), progress=say,
+        null_sizes=sizes_of(null_sizes), calibration_pools=calibration_pools, progress=say,
     )  # fmt: skip
     print(told)
 

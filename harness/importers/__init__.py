@@ -14,6 +14,7 @@ from harness.importers.evaluation import is_evaluation_report, read_evaluation_r
 from harness.importers.experiments import find_submissions, read_experiments
 from harness.importers.leaderboards import read_leaderboards
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
+from harness.importers.same_model import run_date
 from harness.importers.source import is_url, read_source
 from harness.importers.table import read_csv, write_outcomes_csv
 from harness.names import match_names
@@ -27,6 +28,7 @@ __all__ = [
     "RecordedOutcomes",
     "RecordedRun",
     "auxiliary_matrix",
+    "latest_date",
     "load_outcomes",
     "outcome_matrix",
     "write_outcomes_csv",
@@ -122,7 +124,11 @@ def outcome_matrix(
 
 
 def auxiliary_matrix(
-    runs: Sequence[RecordedRun], outcomes: OutcomeMatrix, *, benchmark: Sequence[str] | None = None
+    runs: Sequence[RecordedRun],
+    outcomes: OutcomeMatrix,
+    *,
+    benchmark: Sequence[str] | None = None,
+    not_after: str | None = None,
 ) -> tuple[OutcomeMatrix | None, list[str]]:
     """Runs that may inform how hard an instance is but are no candidates, over the instances of a pool's `outcomes`.
 
@@ -134,13 +140,16 @@ def auxiliary_matrix(
         outcomes: the pool's matrix, whose instances are the rows.
         benchmark: every instance of the benchmark, where `outcomes` has only some; for sources that list only what
             they resolved.
+        not_after: a day, YYYYMMDD: runs recorded later are left out, as nobody could have known them. Runs without a
+            date stay.
     """
     import numpy as np
 
+    known_runs = [run for run in runs if not_after is None or (run_date(run) or "") <= not_after]
     whole = list(benchmark or outcomes.instances)
     columns: dict[str, RecordedRun] = {}
     members = faulty = thin = 0
-    for name, run in _named(runs, frozenset(outcomes.instances)).items():
+    for name, run in _named(known_runs, frozenset(outcomes.instances)).items():
         complete = run.speaks_of_all(whole)
         verdicts = np.array([_number(run.cell(i, complete).resolved) for i in outcomes.instances])
         own_name = f"{name} [{run.label}]" if name in outcomes.models else name
@@ -155,14 +164,22 @@ def auxiliary_matrix(
             thin += 1
         else:
             columns[own_name] = run
+    later = "" if not_after is None else f", {len(runs) - len(known_runs)} later than {not_after}"
     notes = [
         f"{len(columns)} auxiliary runs inform difficulty only and are never chosen (left out: {members} of the pool "
-        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances)"
+        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances{later})"
     ]
     if not columns:
         return None, notes
     table = _table(list(columns.values()), outcomes.instances, whole)
     return _matrix(list(columns), table, outcomes.instances), notes
+
+
+def latest_date(runs: Sequence[RecordedRun], outcomes: OutcomeMatrix) -> str | None:
+    """The day of the last run of a pool whose matrix `outcome_matrix` made of `runs`; None where none has a date."""
+    named = _named(runs, frozenset(outcomes.instances))
+    days = [run_date(named[model]) for model in outcomes.models if model in named]
+    return max((day for day in days if day is not None), default=None)
 
 
 def _named(runs: Sequence[RecordedRun], wanted: frozenset[str]) -> dict[str, RecordedRun]:

@@ -12,6 +12,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.report.rows import curve_figures, curve_points, make_row
 from harness.report.schema import ClusterProfile, RandomClusters, Row
+from harness.report.trade_off import trade_off
 from harness.report.verdict import BASELINES
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ NULL_REPEATS = 2
 """repeats of the folds behind a p value, observed and permuted alike: the others would make it a little sharper"""
 ENOUGH_REACHED = 10
 """permutations as good as what was observed after which a null ends: p is then far from small"""
+NESTED_PERMUTATIONS = 200
+"""for policies that cross-fit others inside every fold, over one repeat: seconds each, and enough for a claim among ten
+policies"""
 WORTH_WORKERS = 20_000
 """decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side"""
 
@@ -152,12 +156,17 @@ class Laboratory:
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
         p = None if name in BASELINES else 1.0
+        null_sd = None
         if len(outcomes.models) > 1 and name not in BASELINES:
-            self.progress(f"{name}: up to {self.permutations} permutations, each refitted in every fold")
-            p = permutation_null(
-                policy, self.embeddings, outcomes, splits[:NULL_REPEATS], self.permutations, seed=self.seed,
+            nested = name.startswith("auto") or bool(policy.get_params().get("prior"))
+            permutations = min(self.permutations, NESTED_PERMUTATIONS) if nested else self.permutations
+            tested = splits[: 1 if nested else NULL_REPEATS]
+            self.progress(f"{name}: up to {permutations} permutations, each refitted in every fold")
+            null = permutation_null(
+                policy, self.embeddings, outcomes, tested, permutations, seed=self.seed,
                 auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
-            ).p_value  # fmt: skip
+            )  # fmt: skip
+            p, null_sd = null.p_value, round(float(null.null.std()), 6)
         return make_row(
             name,
             "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict
@@ -168,6 +177,8 @@ class Laboratory:
             models=outcomes.models,
             figures=curve_figures(replay, outcomes),
             curve=curve_points(replay, outcomes),
+            trade_off=trade_off(replay, outcomes, seed=self.seed),
+            null_sd=null_sd,
             seed=self.seed,
         )
 

@@ -27,7 +27,8 @@ from harness.report.schema import (
 )
 from harness.report.signals import notes as signal_notes
 from harness.report.signals import reachable, verifier_quality
-from harness.report.verdict import corrected, routing_rows, verdict
+from harness.report.stats import mostly_visible
+from harness.report.verdict import BASELINES, corrected, routing_rows, verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["PERMUTATIONS", "Progress", "Results", "Row", "build_results", "read_results", "silent"]
 
 PERMUTATIONS = 200
-"""Redrawn outcomes per policy; the smallest p they can give is 1/201."""
+"""Redrawn outcomes per policy at least; the smallest p they can give is 1/201."""
+PERMUTATIONS_PER_POLICY = 100
+"""With k routing policies, Holm asks the first for p < 0.05 / k: 20·k redrawn outcomes could just give that, five times
+as many leave room for chance. Most nulls end early."""
+MOST_PERMUTATIONS = 2000
 
 
 def build_results(
@@ -51,7 +56,7 @@ def build_results(
     repeats: int = 10,
     seed: int = 0,
     policy_params: Mapping[str, Mapping[str, Any]] | None = None,
-    permutations: int = PERMUTATIONS,
+    permutations: int | None = None,
     scripted: bool = False,
     notes: Sequence[str] = (),
     progress: Progress = silent,
@@ -77,7 +82,7 @@ def build_results(
         folds, repeats: of the cross-fitting; fewer folds are used when there are fewer instances.
         seed: of folds, clusters, permutations and bootstrap. The same arguments give the same document.
         policy_params: parameters by policy name, e.g. {"cluster": {"n_clusters": 10}}.
-        permutations: redrawn outcomes of the null.
+        permutations: redrawn outcomes of the null; None takes enough for a claim among all `policies`.
         scripted: the models are scripted stand-ins; the verdict says so first.
         notes: what is already known of the outcomes' faults.
         progress: told each stage.
@@ -111,7 +116,8 @@ def build_results(
     rows = _singles(outcomes, best, evaluation, seed)
     if len(complete) > 1:
         laboratory = Laboratory(
-            embeddings[whole], complete, folds, repeats, seed, permutations, progress,
+            embeddings[whole], complete, folds, repeats, seed,
+            enough_permutations(policies) if permutations is None else permutations, progress,
             repositories=_repositories(repositories, whole),
             auxiliary=None if auxiliary is None else auxiliary.take(whole),
         )  # fmt: skip
@@ -121,7 +127,7 @@ def build_results(
             clusters = clusters or evaluated.clusters
             said += evaluated.notes
         rows = _with_holm(rows)
-        said += _leader_by_training(rows)
+        said += _leader_by_training(rows) + _power(rows)
     rows += _bounds(complete, evaluation, seed) if len(complete) else []
     quality, reach = None, []
     if len(complete) > 1:
@@ -162,6 +168,12 @@ def build_results(
         verdict=verdict(rows, scripted=scripted),
         notes=said,
     )
+
+
+def enough_permutations(policies: Sequence[str]) -> int:
+    """So many that one of the `policies` can be claimed to win although all were tried."""
+    routing = len(set(policies) - BASELINES)
+    return max(PERMUTATIONS, min(MOST_PERMUTATIONS, PERMUTATIONS_PER_POLICY * routing))
 
 
 def _singles(
@@ -217,6 +229,20 @@ def _leader_by_training(rows: Sequence[Row]) -> list[str]:
     return [
         f"the best single model is {hindsight:g} chosen in hindsight and {fixed.resolved:.1f} chosen in the training "
         "folds; every difference is to the former"
+    ]
+
+
+def _power(rows: Sequence[Row]) -> list[str]:
+    """What may be there and not be seen."""
+    spread = {row.name: row.vs_best_single.null_sd for row in routing_rows(rows) if row.vs_best_single is not None}
+    known = {name: mostly_visible(sd) for name, sd in spread.items() if sd}
+    if not known:
+        return []
+    least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    told = f"{known[least]:.1f} instances ({least})" + (f" to {known[most]:.1f} ({most})" if len(known) > 1 else "")
+    return [
+        f"power is limited: with {rows[0].n} instances a true gain under about {told} is mostly invisible (estimate: "
+        "2.49 × the spread of the permutation null, for one test at 5 % and 80 % power; several policies need more)"
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, VsBestSingle
+from harness.report.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
 from harness.report.stats import mcnemar_exact, paired_bootstrap, wilson_interval
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def make_row(
     figures: CurveFigures | None = None,
     null: RandomClusters | None = None,
     curve: list[CurvePoint] | None = None,
+    trade_off: TradeOff | None = None,
+    null_sd: float | None = None,
     seed: int = 0,
 ) -> Row:
     """One row, over the instances whose verdict is known to `replay`.
@@ -45,6 +47,7 @@ def make_row(
     Args:
         best: the best single model over the same rows of the matrix; None where there is none to compare with.
         models: names for the routing share; None leaves it out.
+        null_sd: of the permutation null behind `p_value`.
         seed: of the paired bootstrap.
     """
     known = ~np.isnan(replay.resolved)
@@ -60,13 +63,14 @@ def make_row(
         rate_ci95=wilson_interval(min(resolved, n), n),
         cost_per_instance=_or_none(replay.cost_per_instance),
         seconds_per_instance=_or_none(replay.seconds_per_instance),
-        vs_best_single=None if best is None else _against(replay, best, p_value, seed),
+        vs_best_single=None if best is None else _against(replay, best, p_value, null_sd, seed),
         routing_share=None if models is None else dict(zip(models, map(float, replay.share), strict=True)),
         area=figures.area,
         qnc=figures.qnc,
         aiq=figures.aiq,
         null=null,
         curve=curve,
+        trade_off=trade_off,
     )
 
 
@@ -107,13 +111,18 @@ def curve_points(fit: CrossFit, outcomes: OutcomeMatrix) -> list[CurvePoint] | N
     return [CurvePoint(cost=cost, rate=rate) for cost, rate in dict.fromkeys(points)]
 
 
-def _against(replay: Replay, best: Replay, p_value: float | None, seed: int) -> VsBestSingle | None:
+def _against(
+    replay: Replay, best: Replay, p_value: float | None, null_sd: float | None, seed: int
+) -> VsBestSingle | None:
     both = ~np.isnan(replay.resolved) & ~np.isnan(best.resolved)
     if not both.any():
         return None
     difference = paired_bootstrap(replay.resolved[both], best.resolved[both], seed=seed)
     return VsBestSingle(
-        delta=round(difference.delta, 9), ci95=(round(difference.low, 9), round(difference.high, 9)), p_value=p_value
+        delta=round(difference.delta, 9),
+        ci95=(round(difference.low, 9), round(difference.high, 9)),
+        p_value=p_value,
+        null_sd=null_sd,
     )
 
 

@@ -35,6 +35,8 @@ class VsBestSingle(Part):
     by construction) and for the random row (an expectation)."""
     p_holm: float | None = None
     """p_value corrected by Holm's method over the routing policies tried; cross-fitted policies."""
+    null_sd: float | None = None
+    """How far the permutation null's differences scatter, in resolved instances; where there is such a null."""
 
 
 class RandomClusters(Part):
@@ -49,6 +51,22 @@ class CurvePoint(Part):
 
     cost: float
     rate: float
+
+
+class TradeOff(Part):
+    """What the cost-weight sweep buys beside mixtures of single models; intervals by bootstrap over instances, policy
+    and singles together, the best single model staying the recorded one."""
+
+    hull_gain: float
+    """Mean resolved count over cost, from the cheapest single's to the best single's, minus that of mixtures of
+    singles; in instances."""
+    hull_gain_ci95: tuple[float, float]
+    parity: float | None
+    """Least share of the best single's cost at which its resolved count is reached; None: never."""
+    parity_ci95: tuple[float | None, float | None]
+    at_99_percent: float | None
+    """The same for 99 % of that count."""
+    at_99_percent_ci95: tuple[float | None, float | None]
 
 
 class Row(Part):
@@ -85,6 +103,8 @@ class Row(Part):
     instances."""
     curve: list[CurvePoint] | None = None
     """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
+    trade_off: TradeOff | None = None
+    """Of the same sweep, where there are several models."""
 
 
 class Pair(Part):

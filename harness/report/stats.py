@@ -124,6 +124,16 @@ def detectable_gain(
     return max(0.0, float(draws[allowed])) + NormalDist().inv_cdf(power) * standard_error
 
 
+def mostly_visible(null_sd: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """About the least gain that a one-sided test at `alpha` finds with `power`: (z(1 − alpha) + z(power)) · null_sd.
+
+    A rule of thumb for a null known by its spread alone, as if gains scattered like the null's; see `detectable_gain`.
+    """
+    from statistics import NormalDist
+
+    return (NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)) * null_sd
+
+
 def mcnemar_exact(a_only: int, b_only: int) -> float:
     """Two-sided p of McNemar's test for two models on the same instances, exact (binomial), not the χ² approximation.
 

@@ -43,7 +43,12 @@ class UnknownPolicyError(ValueError):
 
 
 def make_policy(name: str, **params: Any) -> Policy:
-    """An unfitted policy by short name. Raises UnknownPolicyError, or PolicyParameterError for a parameter it lacks."""
+    """An unfitted policy by short name, or by a name with parameters: "cascade:prior=shared-difficulty,slack=0.05".
+
+    `params` come before those in the name. Raises UnknownPolicyError, or PolicyParameterError for a parameter it lacks.
+    """
+    name, _, given = name.partition(":")
+    params = {**_parameters(name, given), **params}
     if name not in POLICIES:
         near = get_close_matches(name, POLICIES, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -51,3 +56,20 @@ def make_policy(name: str, **params: Any) -> Policy:
     module, _, attribute = POLICIES[name].rpartition(".")
     policy: Policy = getattr(import_module(module), attribute)()
     return policy.set_params(**params)
+
+
+def _parameters(name: str, given: str) -> dict[str, Any]:
+    """Of "a=1,b=x": whole numbers, then other numbers, then text."""
+    pairs = [part.strip().partition("=") for part in given.split(",") if part.strip()]
+    if wrong := next((key for key, equals, _ in pairs if not key or not equals), None):
+        raise PolicyParameterError(f"policy {name!r}: {wrong!r} is not of the form NAME=VALUE")
+    return {key.strip(): _value(text.strip()) for key, _, text in pairs}
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.importers import RecordedCell, RecordedRun, auxiliary_matrix, latest_date, load_outcomes, outcome_matrix
 from harness.importers.duplicates import same_verdicts
+from harness.importers.same_model import may_be_of, model_words, run_date
 
 IDS = [f"org__lib-{k}" for k in range(200)]
 
@@ -162,3 +163,31 @@ def test_the_real_record_merges_into_one_pool(shared_data: Path):
     assert auxiliary is not None
     assert auxiliary.resolved.shape[1] > 150
     assert auxiliary.complete()
+
+
+def test_a_model_is_known_by_its_words_and_a_run_by_its_day():
+    assert model_words("GPT-5-2 (high reasoning)") == model_words("gpt-5.2")
+    assert model_words("mini-SWE-agent + Claude Opus 4.6") == model_words("Claude 4.6 Opus")
+    assert may_be_of("Claude 4.5 Opus (high reasoning)", "20251127_openhands_claude-opus-4-5")
+    assert may_be_of("Claude 4.5 Opus (high reasoning)", "Claude 4.5 Opus medium (20251101)")
+    assert not may_be_of("Claude 4.5 Opus", "Claude 4.5 Sonnet (high reasoning)")
+    assert not may_be_of("GPT 5.2 Codex", "GPT-5.2 (2025-12-11)")
+    assert run_date(RecordedRun("a", "f", {}, date="2026-02-17")) == "20260217"
+    assert run_date(RecordedRun("a", "f", {}, folder="20251215_x_claude")) == "20251215"
+    assert run_date(RecordedRun("a", "f", {}, folder="bash-only/a")) is None
+
+
+def test_what_is_later_than_the_pool_does_not_inform_it():
+    rng = np.random.default_rng(0)
+    days = {"own": "2025-11-24", "early": "2025-09-29", "late": "2025-12-01", "whenever": None}
+    runs = [
+        RecordedRun(name, "f", {i: RecordedCell(bool(rng.random() < 0.5)) for i in IDS}, folder=name, date=day)
+        for name, day in days.items()
+    ]
+    matrix, _ = outcome_matrix(runs, ["own"], IDS)
+    last = latest_date(runs, matrix)
+    assert last == "20251124"
+    others, notes = auxiliary_matrix(runs, matrix, not_after=last)
+    assert others is not None
+    assert set(others.models) == {"early", "whenever"}
+    assert "1 later than 20251124" in notes[0]

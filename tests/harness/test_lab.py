@@ -23,6 +23,8 @@ def test_nothing_is_rarely_claimed_and_a_large_effect_is_found(tmp_path: Path):
     assert document["settings"]["gains"] == [12.0]
     assert document["shares"][0]["planted_points"] == 0
     assert "12 points planted" in found.render()
+    assert "raw p < 0.05" in found.render()
+    assert "is mostly invisible (estimate" in found.render()
 
 
 def test_the_numbers_do_not_depend_on_the_workers():

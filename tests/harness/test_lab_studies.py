@@ -92,6 +92,21 @@ def test_more_labels_make_a_smaller_error(tmp_path: Path) -> None:
         study_labels(outcomes, None, X, data="made up", counts=(60,))
 
 
+def test_a_new_model_is_not_estimated_from_itself_or_from_later_runs(tmp_path: Path) -> None:
+    outcomes, X = recorded(5)
+    twin = OutcomeMatrix.build(outcomes.instances, ["twin of m0"], outcomes.resolved[:, :1])
+    free = np.ones((5, 6), dtype=bool)
+    barred = free.copy()
+    barred[0, 5] = False
+    told, honest = (
+        study_labels(outcomes, twin, X, data="made up", counts=(30,), known_before=known) for known in (free, barred)
+    )
+    assert told.trials[1:] == honest.trials[1:]
+    assert told.trials[0] != honest.trials[0]
+    with pytest.raises(InputError, match="2 runs that were known before"):
+        study_labels(outcomes, None, X, data="made up", counts=(30,), known_before=np.eye(5, dtype=bool))
+
+
 def test_transfer_refuses_what_is_evaluated_and_models_nobody_knows() -> None:
     outcomes, X = recorded(3)
     other, other_X = recorded(3, prefix="repo__b")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness.errors import InputError
-from harness.report.results import build_results, read_results
+from harness.report.results import build_results, enough_permutations, read_results
 from harness.report.schema import Results, Row, VsBestSingle
 from harness.report.verdict import verdict
 from router.outcomes import OutcomeMatrix
@@ -68,6 +68,31 @@ def test_a_pool_of_specialists_is_worth_routing():
     assert routed.cost_per_instance == pytest.approx(0.75)
     assert results.verdict.startswith("Held out, cluster routing resolves 80 of 80 against 40 for bee (difference +40")
     assert "it beats the best single model" in results.verdict
+
+
+def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
+    from router.curves import cost_ratio_at, hull_gain
+
+    results = build_results(specialists(), two_kinds(80), **QUICK)
+    row = by(results, "cluster", "cross-fitted")
+    assert row.trade_off is not None
+    assert row.curve is not None
+    cost, rate = (np.array([getattr(point, axis) for point in row.curve]) for axis in ("cost", "rate"))
+    singles = [row for row in results.rows if row.kind == "single"]
+    prices, rates = np.array([row.cost_per_instance for row in singles]), np.array([row.rate for row in singles])
+    assert row.trade_off.hull_gain == pytest.approx(80 * hull_gain(cost, rate, prices, rates), abs=1e-4)
+    assert row.trade_off.parity == pytest.approx(cost_ratio_at(cost, rate, prices, rates), abs=1e-4)
+    low, high = row.trade_off.hull_gain_ci95
+    assert low < row.trade_off.hull_gain < high
+
+
+def test_a_claim_among_many_policies_stays_possible_and_power_is_stated():
+    assert enough_permutations(["cluster", "best-fixed"]) == 200
+    assert enough_permutations([f"knn:k={k}" for k in range(9)]) == 900
+    assert enough_permutations([f"knn:k={k}" for k in range(99)]) == 2000
+    results = build_results(coins(30), two_kinds(30), **QUICK | {"policies": ["cluster:n_clusters=3", "knn"]})
+    assert {"cluster:n_clusters=3", "knn"} <= {row.name for row in results.rows}
+    assert any("is mostly invisible (estimate" in note for note in results.notes)
 
 
 def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():

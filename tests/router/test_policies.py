@@ -69,7 +69,7 @@ def test_features_never_see_outcomes(name: str, world) -> None:
 
 
 def test_names_and_parameters_that_do_not_exist_are_answered_with_those_that_do() -> None:
-    with pytest.raises(UnknownPolicyError, match=r"'clutser' \(did you mean 'cluster'\?\).*best-fixed, cluster"):
+    with pytest.raises(UnknownPolicyError, match=r"'clutser' \(did you mean 'cluster'\?\).*, cascade, cluster"):
         make_policy("clutser")
     with pytest.raises(PolicyParameterError, match=r"no parameter 'clusters'.*n_clusters"):
         make_policy("cluster", clusters=5)
@@ -163,3 +163,12 @@ def test_a_time_weight_prefers_the_faster(world) -> None:
 def test_an_unknown_price_never_looks_cheap() -> None:
     assert fill_costs(np.array([np.nan, 2.0, 1.0])).tolist() == [2, 2, 1]
     assert fill_costs(np.array([np.nan, np.nan])).tolist() == [0, 0]
+
+
+def test_a_name_may_carry_parameters():
+    cascade = make_policy("cascade:prior=shared-difficulty, slack=0.05,stages=3", stages=2)
+    assert (cascade.prior, cascade.slack, cascade.stages) == ("shared-difficulty", 0.05, 2)
+    with pytest.raises(PolicyParameterError, match="'slack' is not of the form NAME=VALUE"):
+        make_policy("cascade:slack")
+    with pytest.raises(PolicyParameterError, match="nope"):
+        make_policy("cascade:nope=1")
