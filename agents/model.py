@@ -179,7 +179,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             if not isinstance(error, ProviderError):
                 # `from None`: the original's text and request may carry the key into tracebacks
                 error = self._failure(classify(error), str(error), retry_after(error))
-            if error.kind == "timeout" and timeout < patience:
+            # a gateway's 504 comes while there is time left: it is the provider's, like any other
+            if error.kind == "timeout" and timeout < patience and not self.watch.remaining():
                 raise OutOfTimeError from None
             self.watch.excuse(time.monotonic() - started)
             raise error from None

@@ -343,6 +343,15 @@ def test_a_call_ends_with_the_wall_clock(faulty: Any) -> None:
     over.set()
 
 
+@pytest.mark.parametrize("code", [408, 504])
+def test_a_gateways_timeout_is_the_providers_however_little_time_is_left(faulty: Any, code: int) -> None:
+    faulty.faults = [status(code)]
+    patient = FAST.model_copy(update={"call_timeout_seconds": 3600})
+    model = make(faulty.url, patient, Watch(limit_seconds=1800))
+    model.query(ASK)
+    assert (model.usage.calls, model.usage.failed_calls) == (1, 1)
+
+
 def test_costs_follow_the_entry_cache_included(faulty: Any) -> None:
     plain = make(faulty.url)
     assert plain.query(ASK)["extra"]["cost"] == pytest.approx(100 * 1e-3 + 10 * 1e-2)
