@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from harness.compare.sides import load_side
 from harness.config import find_config, load_config
 from harness.docker_engine import RUN_LABEL
 from harness.engines.base import Stop
-from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading import Verdict
 from harness.instances import Dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
+from harness.run_results import results_again
 from harness.sample import PLAYBOOK
 from harness.store import CellRow, State, Store
 
@@ -146,6 +148,25 @@ def test_a_part_of_a_run_leaves_the_results_of_the_whole(undisturbed: RunFolder)
     assert (undisturbed.path / "results.json").read_bytes() == whole
     assert json.loads((end.written_to / "results.json").read_text())["instances"] == 6
     assert end.written_to != undisturbed.path
+
+
+def test_a_part_of_a_run_leaves_the_configuration_of_the_whole(make_run: Callable[..., RunFolder]) -> None:
+    folder = make_run("run", only=FEW[:2], unfinished=[(FEW[0], "scripted-small")])
+    whole = (folder.path / "run.yaml").read_bytes()
+    settings = load_config(find_config("sample"))
+    end = evaluate(apply_overrides(settings, instances=FEW[:1]), folder, stop=Stop())
+    assert end.missing == []
+    assert (folder.path / "run.yaml").read_bytes() == whole
+    assert not (folder.path / "dataset.jsonl").exists(), "a smaller one would stand for the whole run's"
+    part = folder.path / "selection"
+    assert end.written_to == part
+    assert yaml.safe_load((part / "run.yaml").read_text())["dataset"]["instances"] == 1
+    assert len((part / "dataset.jsonl").read_text().splitlines()) == 1
+    assert results_again(folder.path).instances == 2
+    # the part is read as recorded outcomes, and not taken for a run of its own
+    assert load_side(str(part)).matrix.instances == (FEW[0],)
+    with pytest.raises(InputError, match="part of the run"):
+        results_again(part)
 
 
 def test_nothing_is_left_on_the_engine(undisturbed: RunFolder, engine: DockerClient) -> None:
