@@ -192,13 +192,18 @@ class CellWork:
 
     def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
         """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
+
+        def called(call: Call) -> None:
+            self.store.called(cell, call)
+            self.store.add_signals(cell, {}, call.cost_usd)  # paid from now on, whether or not its answer is read
+
         try:
             issue = self.instances[cell.instance_id].problem_statement
-            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget)
+            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget, on_call=called)
         except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
             return
-        self.store.add_signals(cell, told.signals, told.cost_usd)
+        self.store.add_signals(cell, told.signals)
 
     def _kept(self, cell: Cell) -> bool:
         return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())
