@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -310,12 +310,12 @@ def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_p
         assert row.api_calls == sum((call.instance_id, call.model) == (row.instance_id, row.model) for call in log)
 
 
-def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Path) -> None:
+def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, registry: Any, tmp_path: Path) -> None:
     """One instance's image is missing: the others get their verdicts, and the exit code says that one did not."""
     from agents.scripted.server import ScriptedServer
 
     chosen = [dict(i.row) for i in sample.instances if i.instance_id in FEW[:2]]
-    chosen[0]["image"] = "polyswe-test/not-there:latest"
+    chosen[0]["image"] = registry.full_name("absent")
     (tmp_path / "data.json").write_text(json.dumps(chosen))
     with ScriptedServer(PLAYBOOK) as server:
         config = load_config(find_config("sample")).model_dump(mode="json", exclude_none=True)
@@ -329,7 +329,7 @@ def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Pa
             capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
     assert done.returncode == EXIT_INCOMPLETE, done.stderr
-    assert "polyswe-test/not-there:latest" in done.stderr
+    assert chosen[0]["image"] in done.stderr
     rows = rows_of(RunFolder(tmp_path / "mine"))
     lost = [row for row in rows.values() if row.instance_id == chosen[0]["instance_id"]]
     assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image: missing", None) for row in lost)
