@@ -239,7 +239,7 @@ def _writes(code: str, path: str) -> bool:
 
 
 _DOCUMENT = re.compile(r"<<-?[ \t]*(['\"]?)(?P<end>\w+)\1")
-"""A here-document's beginning. It has no way to match that is not bounded by the next `<`: a command is a stranger's."""
+"""A here-document's beginning; each try ends at the next `<`, for a command is a stranger's."""
 _RUNS = re.compile(r"(^|\s)(python[\d.]*|bash|sh|node|perl|ruby)\b")
 
 

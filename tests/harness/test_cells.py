@@ -1,4 +1,4 @@
-"""A cell's stages against a real store: what a provider's refusal means for the model's other cells, what reviews cost."""
+"""A cell's stages against a real store: what a refusal means for the model's other cells, what a review costs."""
 
 from __future__ import annotations
 

@@ -67,7 +67,10 @@ def test_a_pull_that_fails_for_good_says_why(
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        ('Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.2:53: no such host', "registry"),
+        (
+            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.2:53: no such host',
+            "registry",
+        ),
         ("dial tcp: lookup registry.example on 10.0.0.2:53: server misbehaving", "registry"),
         ("pull access denied for a/b, repository does not exist or may require 'docker login'", "missing"),
     ],
