@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -237,19 +238,46 @@ def _writes(code: str, path: str) -> bool:
     return bool(re.search(rf"(>>?|\btee\b( -a)?|\btouch\b|\bcp\b.*|\bmv\b.*|open\()\s*['\"]?(\S*/)?{name}", code))
 
 
-_DOCUMENT = re.compile(
-    r"^(?P<head>[^\n]*)<<-?[ \t]*(['\"]?)(?P<end>\w+)\2(?P<tail>[^\n]*)\n(?P<body>(?s:.*?))^[ \t]*(?P=end)[ \t]*$", re.M
-)
-_RUNS = re.compile(r"(^|[|;&\s])(python[\d.]*|bash|sh|node|perl|ruby)\b[^|;&]*$")
+_DOCUMENT = re.compile(r"<<-?[ \t]*(['\"]?)(?P<end>\w+)\1")
+"""A here-document's beginning; each try ends at the next `<`, for a command is a stranger's."""
+_RUNS = re.compile(r"(^|\s)(python[\d.]*|bash|sh|node|perl|ruby)\b")
 
 
-def _without_documents(command: str) -> str:
-    """A command without the texts that it only writes to files: documentation may speak of anything."""
+def _without_documents(command: str, *, but_run: bool = True) -> str:
+    """A command without its here-documents, a line in their place; `but_run`: without those that no interpreter reads.
 
-    def keep(match: re.Match[str]) -> str:
-        return match[0] if _RUNS.search(match["head"]) else f"{match['head']}{match['tail']}\n"
+    What is only written to a file is left out, for documentation may speak of anything. Every line is read once and
+    every beginning looked up once, whatever the text.
+    """
+    lines = command.split("\n")
+    ends: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        ends.setdefault(line.strip(" \t"), []).append(number)
+    kept: list[str] = []
+    number = 0
+    while number < len(lines):
+        head, tail, end = _document(lines[number], number, ends)
+        if end == number:
+            kept.append(lines[number])
+        elif but_run and _RUNS.search(re.split(r"[|;&]", head)[-1]):
+            kept += lines[number : end + 1]
+        else:
+            kept += [head + tail, ""]
+        number = end + 1
+    return "\n".join(kept)
 
-    return _DOCUMENT.sub(keep, command)
+
+def _document(line: str, number: int, ends: Mapping[str, Sequence[int]]) -> tuple[str, str, int]:
+    """What is before and after the last here-document's beginning in a line that has an end, and the end's line.
+
+    The end is the line itself where no document begins.
+    """
+    for match in reversed(list(_DOCUMENT.finditer(line))):
+        numbers = ends.get(match["end"], ())
+        after = bisect_right(numbers, number)
+        if after < len(numbers):
+            return line[: match.start()], line[match.end() :], numbers[after]
+    return line, "", number
 
 
 _PREFIXES = {
@@ -274,7 +302,7 @@ _SEPARATORS = re.compile(r"[;&|()<>\n]+")
 
 def _simple_commands(command: str, depth: int = 3) -> Iterator[list[str]]:
     """The simple commands of a shell command as words; `bash -c` and `$(…)` are looked into, other texts not."""
-    code = _DOCUMENT.sub(lambda match: f"{match['head']}{match['tail']}\n", command)
+    code = _without_documents(command, but_run=False)
     if depth:
         for match in re.finditer(r"\$\(([^()]*)\)|`([^`]*)`", code):
             yield from _simple_commands(match[1] or match[2] or "", depth - 1)

@@ -5,6 +5,7 @@ Importing this module loads LiteLLM (two to three seconds): do so inside functio
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -84,7 +85,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
     def query(self, messages: list[dict[str, Any]], **kwargs: Any) -> dict[str, Any]:
         """One answered call. Raises FormatError (billed), ProviderError, MissingKeyError, OutOfTimeError, and
         BudgetSpentError when the run may not spend any more."""
-        prepared = self._prepare_messages_for_api(messages)
+        prepared = _sendable(self._prepare_messages_for_api(messages))
         send = partial(self._metered, prepared, kwargs)
         response, bill = call_with_retries(send, self.retry, pause=self.watch.pause)
         record = {"response": response.model_dump(mode="json"), **bill, "timestamp": time.time()}
@@ -141,7 +142,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
 
     def ask(self, question: str) -> str:
         """The text of one answered call without tools, charged like any other. Raises as `query` does."""
-        messages = [{"role": "user", "content": question}]
+        messages = _sendable([{"role": "user", "content": question}])
         send = partial(self._metered, messages, {"tool_choice": "none"})
         response, _ = call_with_retries(send, self.retry, pause=self.watch.pause)
         return str(response.choices[0].message.content or "")
@@ -179,7 +180,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             if not isinstance(error, ProviderError):
                 # `from None`: the original's text and request may carry the key into tracebacks
                 error = self._failure(classify(error), str(error), retry_after(error))
-            if error.kind == "timeout" and timeout < patience:
+            # a gateway's 504 comes while there is time left: it is the provider's, like any other
+            if error.kind == "timeout" and timeout < patience and not self.watch.remaining():
                 raise OutOfTimeError from None
             self.watch.excuse(time.monotonic() - started)
             raise error from None
@@ -221,6 +223,25 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             "cache_creation_input_token_cost": self.prices.cache_write,
         }
         return float(litellm.completion_cost(response, model=self.pool.model, custom_cost_per_token=custom))
+
+
+def _sendable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without lone surrogates: one in the history would make every later request fail unsent."""
+    if _encodable(messages):  # looked at, as writing a long conversation again takes ten times as long
+        return messages
+    clean: list[dict[str, Any]] = json.loads(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))
+    return clean
+
+
+def _encodable(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            return value.isascii() or bool(value.encode())
+        except UnicodeEncodeError:
+            return False
+    if isinstance(value, dict):
+        return all(map(_encodable, value.values()))
+    return not isinstance(value, list) or all(map(_encodable, value))
 
 
 def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:

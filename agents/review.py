@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.attempt import Attempt
-from agents.budget import Budget
+from agents.budget import Budget, Call
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
 from agents.watch import Watch
@@ -53,17 +54,19 @@ def review(
     retry: RetryConfig | None = None,
     *,
     budget: Budget | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> Review:
     """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
 
     budget: of the run, asked before the call.
+    on_call: told of every request as soon as it has ended.
     Raises ProviderError, a PoolError or BudgetSpentError, as an agent's calls do.
     """
     from agents.model import PoolModel
 
     if not attempt.patch.strip():
         return Review(0.0, 0.0)
-    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0), budget=budget)
+    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0), budget=budget, on_call=on_call)
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
     return Review(read_score(llm.ask(prompt)), llm.usage.cost_usd)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -165,7 +166,7 @@ def run_agent(
             )
             finished = _act(agent, task, container, attempt)
             if config.neighbour_tests and finished.patch:
-                passed = run_neighbour_tests(partial(_shell, container), finished.patch)
+                passed = _neighbour_tests(container, finished.patch)
                 finished = replace(finished, measured={"neighbour_tests_passed": passed})
         if on_attempt is not None:
             on_attempt(finished)
@@ -199,6 +200,17 @@ def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Calla
     if status == "Submitted":
         return attempt(status, patch=info["submission"])
     return attempt(status, unsubmitted=container.diff())
+
+
+def _neighbour_tests(container: Container, patch: str) -> float:
+    """As `run_neighbour_tests`; NaN also where they break the container or the flow: the submission is paid for."""
+    from minisweagent.exceptions import InterruptAgentFlow
+
+    try:
+        return run_neighbour_tests(partial(_shell, container), patch)
+    except (AgentError, InterruptAgentFlow) as error:  # e.g. tests that fill the disk, or print the submission's marker
+        logger.warning("%s: the neighbour tests gave no result: %s", container.name, type(error).__name__)
+        return math.nan
 
 
 def _shell(container: Container, command: str) -> tuple[int, str]:

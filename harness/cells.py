@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.attempt import AgentTask, Attempt
-from agents.budget import BudgetSpentError
+from agents.budget import BudgetSpentError, Call
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.leaks import scan_file
 from agents.pool import ModelConfig, redact, secrets
@@ -59,7 +59,7 @@ class CellWork:
     stop: Stop
     limits: RunConfig
     answered: set[str] = field(default_factory=set)
-    """Models with a finished attempt in this run."""
+    """Models that have answered a call in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
     """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
@@ -138,7 +138,8 @@ class CellWork:
 
     def _attempt(self, cell: Cell) -> str | None:
         """One attempt, recorded; None when there is a patch to grade, else the kind of failure."""
-        if refusal := self.refused.get(cell.model):
+        refusal = self.refused.get(cell.model)
+        if refusal and self._final(refusal, cell.model):  # it may have answered another cell's call since
             return self._failed(cell, refusal, 0.0, f"not tried: {refusal}")
         self.store.agent_started(cell)
         self.progress.agent_started()
@@ -155,7 +156,6 @@ class CellWork:
             return self._failed(cell, error, attempts[0].cost_usd if attempts else paid)
         finally:
             self.progress.agent_ended(attempts[0].cost_usd if attempts else 0.0)
-        self.answered.add(cell.model)
         return None
 
     def _run_agent(self, cell: Cell, attempts: list[Attempt]) -> None:
@@ -176,6 +176,11 @@ class CellWork:
             self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(instance)))
             self.store.agent_done(cell, attempt, extract(attempt))
 
+        def called(call: Call) -> None:
+            self.store.called(cell, call)
+            if not call.failure:
+                self.answered.add(cell.model)
+
         finished = self.shop.run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
@@ -184,20 +189,25 @@ class CellWork:
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
             on_attempt=keep,
             budget=self.shop.budget,
-            on_call=lambda call: self.store.called(cell, call),
+            on_call=called,
         )
         if self.agent.reviewer is not None:
             self._review(cell, finished, self.models[self.agent.reviewer])
 
     def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
         """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
+
+        def called(call: Call) -> None:
+            self.store.called(cell, call)
+            self.store.add_signals(cell, {}, call.cost_usd)  # paid from now on, whether or not its answer is read
+
         try:
             issue = self.instances[cell.instance_id].problem_statement
-            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget)
+            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget, on_call=called)
         except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
             return
-        self.store.add_signals(cell, told.signals, told.cost_usd)
+        self.store.add_signals(cell, told.signals)
 
     def _kept(self, cell: Cell) -> bool:
         return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())

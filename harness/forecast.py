@@ -96,8 +96,8 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
     from harness.pipeline import check_settings, plan
 
     check_settings(config)
-    cells = plan(config, dataset)
     rows = _rows(folder)
+    cells = plan(config, dataset, list(rows.values()), folder)  # a cascade asks for more after what has finished
     strange = [c for c, key in cells.items() if c in rows and rows[c].key != key and rows[c].state in _DONE]
     known = {cell: row for cell, row in rows.items() if cell in cells and cell not in strange}
     recorded = _recorded(config, history)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RATE_LIMITED = re.compile(r"toomanyrequests|too many requests|rate limit|\b429\b", re.IGNORECASE)
 _REFUSED = re.compile(
-    r"no such host|denied|unauthorized|not found|does not exist|manifest unknown|name unknown|invalid reference",
+    r"denied|unauthorized|not found|does not exist|manifest unknown|name unknown|invalid reference",
     re.IGNORECASE,
 )
 GB_PER_IMAGE = 1.0

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from harness.engines.base import Stop
 from harness.engines.job import Job
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
-from harness.files import write_atomic
 from harness.grading import slug
 from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
@@ -87,9 +86,13 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
         with Store(folder.store_path) as store:
             cells = plan(config, dataset, store.rows(), folder)
             rows = _planned(store, cells)
+            out = _place(folder, rows, cells)
             while any(row.state is not State.GRADED for row in rows if row.cell in cells):
                 with _agents_ready(config, dataset) as models:
-                    folder.freeze(config, dataset)
+                    out.freeze(config, dataset)
+                    if dataset.scripted:
+                        # the sample has no public copy: this one is what `swebench eval` takes
+                        out.write_dataset(dataset)
                     _run(config, dataset, models, folder, store, list(cells), stop)
                 rows = store.rows()
                 # a cascade asks for more once it has seen the attempts
@@ -100,11 +103,18 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
                 rows = _planned(store, cells)
             struck = store.failures()
         planned = [row for row in rows if row.cell in cells]
-        # a command that asks for a part of what is here must not replace the results of the whole
-        more = any(row.state is State.GRADED for row in rows if row.cell not in cells)
-        out = folder.path / SELECTION if more else folder.path
-        results = _results(config, dataset, folder, planned, out, struck)
-    return RunEnd(planned, results, stop.reason, out)
+        results = _results(config, dataset, folder, planned, out.path, struck)
+    return RunEnd(planned, results, stop.reason, out.path)
+
+
+def _place(folder: RunFolder, rows: Sequence[CellRow], cells: Collection[Cell]) -> RunFolder:
+    """Where a command's configuration and results go: a part of a run must not replace those of the whole.
+
+    Cells that only failed are no run to protect: a model or an instance may have been mended by leaving it out.
+    """
+    more = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
+    frozen = (folder.path / "run.yaml").is_file()
+    return RunFolder(folder.path / SELECTION) if more and frozen else folder
 
 
 def check_ahead(config: Config, dataset: Dataset) -> None:
@@ -234,10 +244,6 @@ def _run(
     cells: Sequence[Cell],
     stop: Stop,
 ) -> None:
-    if dataset.scripted:
-        # the sample has no public copy: this one is what `swebench eval` takes
-        rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
-        write_atomic(folder.path / "dataset.jsonl", rows_as_json)
     for row in store.rows():
         if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
             store.killed(row.cell, paid_in(folder.cell_dir(row.cell) / "trajectory.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ class RunFolder:
     @property
     def store_path(self) -> Path:
         return self.path / "outcomes.sqlite"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is a run's `selection/`: results of a part, whose cells are in the run's own store."""
+        return not self.store_path.is_file() and (self.path.parent / self.store_path.name).is_file()
 
     @property
     def scratch(self) -> Path:
@@ -96,12 +102,19 @@ class RunFolder:
         }
         write_atomic(self.path / "run.yaml", yaml.safe_dump(frozen, sort_keys=False, allow_unicode=True))
 
+    def write_dataset(self, dataset: Dataset) -> None:
+        """Write `dataset.jsonl`: every column of every instance."""
+        rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
+        write_atomic(self.path / "dataset.jsonl", rows_as_json)
+
     def frozen(self) -> dict[str, Any]:
         """What `freeze` wrote.
 
         Raises:
             InputError: the folder holds no run.
         """
+        if self.is_part:
+            raise InputError(f"{self.path} holds a part of the run {self.path.parent}: name that")
         path = self.path / "run.yaml"
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -20,9 +20,12 @@ from harness.errors import EXIT_INTERRUPTED
 def stop_on_signals(run_label: str) -> Iterator[Stop]:
     """A `Stop` that SIGINT and SIGTERM request; a second signal removes the run's containers and ends the process."""
     stop = Stop()
+    asked = False  # by a signal: a run that stops for another reason finishes its cells on the first one, too
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if not stop.requested:
+        nonlocal asked
+        if not asked:
+            asked = True
             stop.request("interrupted")
             print("\npolyswe: finishing the cells in flight; again to stop now", file=sys.stderr)
             return

@@ -324,6 +324,7 @@ class Store:
 
     def failed(self, cell: Cell, failure: str, detail: str, lost_cost_usd: float = 0.0) -> None:
         """Record a failure that was not the model's, with what it cost."""
+        detail = _storable(detail)  # a provider's own words, perhaps
         with self._transaction():
             self._db.execute(
                 "UPDATE cells SET state = ?, failure = ?, detail = ?, lost_cost_usd = lost_cost_usd + ?, "
@@ -420,12 +421,10 @@ class Store:
 
     def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
         """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
-        rows = [(*_key(cell), flag.kind, flag.step, flag.command, flag.failed) for flag in flags]
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        rows = [(*_key(cell), flag.kind, flag.step, _storable(flag.command), flag.failed) for flag in flags]
+        with self._transaction():
             self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
             self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
 
     def flags(self) -> dict[Cell, list[Flag]]:
         """Flagged cells, and what was seen in each."""
@@ -459,6 +458,11 @@ def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Se
         for name in row.signals.keys() - OWN_COLUMNS:
             signals.setdefault(name, np.full((len(instances), len(models)), np.nan))[at] = row.signals[name]
     return OutcomeMatrix.build(instances, models, **arrays, signals=dict(sorted(signals.items())))
+
+
+def _storable(text: str) -> str:
+    """A text without lone surrogates, which a model's JSON may hold and SQLite does not take."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _key(cell: Cell) -> tuple[str, str]:

@@ -53,10 +53,13 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
     Raises:
         InputError: nothing there, unknown names, or no verdict in it.
     """
+    from harness.run_folder import RunFolder
+
     place, _, picked = source.partition(PICK)
     wanted = [picked] if picked else list(pool)
     folder = Path(place).expanduser()
-    side = _run(folder, wanted) if (folder / "run.yaml").is_file() else _recorded(place, wanted)
+    whole = (folder / "run.yaml").is_file() and not RunFolder(folder).is_part
+    side = _run(folder, wanted) if whole else _recorded(place, wanted)
     if wanted:
         names = match_names(wanted, side.matrix.models)
         side = Side(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})

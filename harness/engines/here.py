@@ -73,7 +73,18 @@ def open_shop(job: Job) -> Iterator[Here]:
         try:
             yield Here(run_agent, images, grader, budget, grader.lanes, (folder.path, root))
         finally:
-            sweep(client, folder.label)
+            _sweep_if_it_answers(client, job)
+
+
+def _sweep_if_it_answers(client: DockerClient, job: Job) -> None:
+    """An engine that has gone must not take the results with it."""
+    import docker
+    import requests
+
+    try:
+        sweep(client, job.folder.label)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        job.say(f"containers may be left behind ({type(error).__name__}); the next start removes them")
 
 
 def docker_root(client: DockerClient) -> Path:

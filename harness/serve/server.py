@@ -101,6 +101,7 @@ def _listen(settings: ServeConfig) -> Iterator[socket.socket]:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((settings.host, settings.port))
+            bound.listen(1024)  # who reads the address may connect at once
         except OSError as error:
             raise EnvironmentFault(
                 f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}): choose another --port"

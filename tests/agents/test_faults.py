@@ -343,6 +343,28 @@ def test_a_call_ends_with_the_wall_clock(faulty: Any) -> None:
     over.set()
 
 
+def test_half_a_surrogate_pair_in_the_history_does_not_end_the_conversation(faulty: Any) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "echo \\ud83d"}'}}
+    said = {"role": "assistant", "content": "\ud83d é", "tool_calls": [call]}
+    faulty.faults = [choice(index=0, finish_reason="tool_calls", message=said)]
+    model = make(faulty.url)
+    history = [*ASK, model.query(ASK)]
+    history.append({"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "\ud83d"}]})
+    model.query(history)
+    sent = faulty.requests[1]["messages"]
+    assert (sent[1]["content"], sent[2]["content"][0]["text"]) == ("? é", "?")
+    assert model.usage.failed_calls == 0
+
+
+@pytest.mark.parametrize("code", [408, 504])
+def test_a_gateways_timeout_is_the_providers_however_little_time_is_left(faulty: Any, code: int) -> None:
+    faulty.faults = [status(code)]
+    patient = FAST.model_copy(update={"call_timeout_seconds": 3600})
+    model = make(faulty.url, patient, Watch(limit_seconds=1800))
+    model.query(ASK)
+    assert (model.usage.calls, model.usage.failed_calls) == (1, 1)
+
+
 def test_costs_follow_the_entry_cache_included(faulty: Any) -> None:
     plain = make(faulty.url)
     assert plain.query(ASK)["extra"]["cost"] == pytest.approx(100 * 1e-3 + 10 * 1e-2)

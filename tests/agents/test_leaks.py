@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.leaks import EXCERPT, KINDS, Flag, Hints, scan, scan_file, signs
+from agents.leaks import EXCERPT, KINDS, LONGEST, Flag, Hints, _without_documents, scan, scan_file, signs
 from harness.sample import PLAYBOOK
 
 HINTS = Hints(
@@ -165,6 +166,37 @@ def test_a_flag_says_where_and_whether_it_failed(tmp_path: Path) -> None:
 @given(st.text(alphabet=st.sampled_from("git logall-fetc$()`'\"\\|&;<>\n{}# /0123abEOF"), max_size=80))
 def test_any_text_may_be_a_command(text: str) -> None:
     assert set(signs(text, HINTS)) <= set(KINDS)
+
+
+REFERENCE = re.compile(
+    r"^(?P<head>[^\n]*)<<-?[ \t]*(['\"]?)(?P<end>\w++)\2(?P<tail>[^\n]*)\n(?s:.*?)^[ \t]*(?P=end)[ \t]*$", re.M
+)
+"""Says what a here-document is in one pattern, whose time grows at least with the square of a hostile text's length."""
+PIECES = st.sampled_from(
+    [
+        "<<EOF", "<< 'EOF'", "<<-END", '<<"A"', "<<<EOF", "\n", "\nEOF\n", "\n\tEND \n", "\nA", "EOF", "cat > f ",
+        " python3 - ", "; bash -s ", "| sh ", " && ", "git log --all", "'", '"', "<", "é",
+    ]
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_here_documents_are_found_line_by_line_as_by_a_pattern(command: str) -> None:
+    def left_out(match: re.Match[str]) -> str:
+        return f"{match['head']}{match['tail']}\n"
+
+    def written(match: re.Match[str]) -> str:
+        runs = re.search(r"(^|[|;&\s])(python[\d.]*|bash|sh|node|perl|ruby)\b[^|;&]*$", match["head"])
+        return match[0] if runs else left_out(match)
+
+    assert _without_documents(command) == REFERENCE.sub(written, command)
+    assert _without_documents(command, but_run=False) == REFERENCE.sub(left_out, command)
+
+
+@pytest.mark.parametrize("hostile", ["<<a", "<<a\n", "<<'a", "cat <<a <<b\n", "python <<a;"])
+def test_a_command_made_to_hold_the_scan_up_is_scanned(hostile: str) -> None:
+    assert signs(hostile * (LONGEST // len(hostile)) + "\nb", HINTS) == []
 
 
 KEYS = st.sampled_from(["role", "content", "extra", "actions", "command", "tool_call_id", "text"])

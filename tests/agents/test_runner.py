@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,11 @@ import yaml
 from pydantic import ValidationError
 
 from agents.attempt import AgentTask, Attempt, paid_in
+from agents.environment import Container, ContainerConfig
 from agents.errors import AgentFaultError, ContainerError, ProviderError
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.runner import AgentConfig, run_agent
+from agents.runner import AgentConfig, _neighbour_tests, run_agent
 from agents.scripted.server import LABEL, ScriptedServer
 
 CONFIG = AgentConfig(retry=RetryConfig(max_attempts=3, initial_wait_seconds=0.01))
@@ -157,6 +159,33 @@ def test_an_attempt_can_be_kept_before_the_container_is_removed(
         with pytest.raises(OSError, match="no space left"):
             run(entry(server.url), on_attempt=fail)
         assert list_containers(labels) == []
+
+
+IMPOSTOR = """\
+echo 'def test_add(): ...' > calc_test.py && git add calc_test.py && git commit -q -m tests &&
+printf '#!/bin/sh\\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n' > /usr/local/bin/python &&
+chmod +x /usr/local/bin/python
+"""
+
+
+@pytest.mark.docker
+def test_neighbour_tests_that_break_the_flow_cost_the_signal_and_not_the_submission(
+    run: Callable[..., Attempt], playbook: dict[str, Any], playbook_dir: Path
+) -> None:
+    playbook["attempts"]["scripted-small"]["steps"][0]["run"] = [IMPOSTOR]
+    (playbook_dir / "demo__calc-1.yaml").write_text(yaml.safe_dump(playbook))
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(entry(server.url), CONFIG.model_copy(update={"neighbour_tests": True}))
+    assert (attempt.exit_status, attempt.unsubmitted_patch) == ("Submitted", "")
+    assert "calc.py" in attempt.patch
+    assert math.isnan(attempt.measured["neighbour_tests_passed"])
+
+
+@pytest.mark.docker
+def test_neighbour_tests_in_a_container_that_went_have_no_result(image: str, labels: dict[str, str]) -> None:
+    with Container(ContainerConfig(image=image, labels=labels)) as container:
+        container.cleanup()
+        assert math.isnan(_neighbour_tests(container, "diff --git a/calc.py b/calc.py\n"))
 
 
 @pytest.mark.docker

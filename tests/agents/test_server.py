@@ -87,7 +87,6 @@ def test_unknown_things_are_refused_or_answered_politely(playbook_dir: Path) -> 
         assert commands(reply) == ["echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]
         for body in (b"{", b"[]", b'{"model": "scripted-small"}', b'{"model": "scripted-small", "messages": ["x"]}'):
             assert client("POST", "/v1/chat/completions", body)[0] == 400
-        assert client.chat("scripted-small", ASK, stream=True)[0] == 400
         assert client("GET", "/nowhere")[0] == 404
         assert [card["id"] for card in client("GET", "/v1/models")[1]["data"]][:1] == ["scripted-small"]
 

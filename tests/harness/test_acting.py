@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.attempt import Attempt
+from agents.signals import extract
+from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
 from harness.engines.base import Stop
 from harness.errors import ConfigError
-from harness.instances import Dataset
+from harness.files import write_atomic
+from harness.forecast import forecast
+from harness.instances import Dataset, load_dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate, plan
 from harness.run_folder import RunFolder
-from harness.store import State, Store
+from harness.store import Cell, State, Store
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
@@ -92,6 +97,28 @@ def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, ch
     assert (folder.path / "results.json").read_bytes() == before, "the same command has nothing left to do"
     with Store(folder.store_path) as store:
         assert {row.state for row in store.rows()} == {State.GRADED}
+
+
+def test_a_forecast_counts_the_escalations_that_finished_attempts_ask_for(checkpoint: Path, tmp_path: Path) -> None:
+    config = apply_overrides(
+        load_config(find_config("sample")), instances=[RIGHT, EMPTY], mode="routed", checkpoint=checkpoint
+    )
+    dataset, folder = load_dataset(config.dataset), RunFolder(tmp_path / "cascade")
+    folder.path.mkdir()
+    with Store(folder.store_path) as store:
+        store.plan(plan(config, dataset))
+        for cell, patch in ((Cell(RIGHT, MODELS[0]), "diff --git a/x b/x\n"), (Cell(EMPTY, MODELS[0]), "")):
+            write_atomic(folder.cell_dir(cell) / PATCH_FILE, patch)
+            attempt = Attempt(
+                instance_id=cell.instance_id, model=cell.model, patch=patch, exit_status="Submitted", cost_usd=0.1,
+                api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2, failed_calls=0, seconds=7.0,
+                trajectory=tmp_path / "none", unsubmitted_patch="", scripted=True,
+            )  # fmt: skip
+            store.agent_done(cell, attempt, extract(attempt))
+    seen = forecast(config, dataset, folder)
+    assert {model.model: (model.to_grade, model.to_attempt) for model in seen.models} == {
+        MODELS[0]: (2, 0), MODELS[1]: (0, 0), MODELS[2]: (0, 1),
+    }  # fmt: skip
 
 
 def test_signals_come_back_from_the_outcome_table(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ImageUnavailableError
 from harness.forecast import disk_needed
-from harness.images import Images, Patience
+from harness.images import Images, Patience, _kind
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -62,6 +62,21 @@ def test_a_pull_that_fails_for_good_says_why(
     assert registry.requests_for("refused") == again, (
         "what does not exist is asked for once, however many cells need it"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.2:53: no such host',
+            "registry",
+        ),
+        ("dial tcp: lookup registry.example on 10.0.0.2:53: server misbehaving", "registry"),
+        ("pull access denied for a/b, repository does not exist or may require 'docker login'", "missing"),
+    ],
+)
+def test_a_name_server_that_is_out_is_no_missing_image(words: str, kind: str) -> None:
+    assert _kind(words) == kind
 
 
 def test_a_broken_transfer_is_not_taken_for_an_image(engine: DockerClient, registry: Any) -> None:

@@ -13,20 +13,22 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from harness.compare.sides import load_side
 from harness.config import find_config, load_config
 from harness.docker_engine import RUN_LABEL
 from harness.engines.base import Stop
-from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading import Verdict
 from harness.instances import Dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
+from harness.run_results import results_again
 from harness.sample import PLAYBOOK
 from harness.store import CellRow, State, Store
 
@@ -146,6 +148,25 @@ def test_a_part_of_a_run_leaves_the_results_of_the_whole(undisturbed: RunFolder)
     assert (undisturbed.path / "results.json").read_bytes() == whole
     assert json.loads((end.written_to / "results.json").read_text())["instances"] == 6
     assert end.written_to != undisturbed.path
+
+
+def test_a_part_of_a_run_leaves_the_configuration_of_the_whole(make_run: Callable[..., RunFolder]) -> None:
+    folder = make_run("run", only=FEW[:2], unfinished=[(FEW[0], "scripted-small")])
+    whole = (folder.path / "run.yaml").read_bytes()
+    settings = load_config(find_config("sample"))
+    end = evaluate(apply_overrides(settings, instances=FEW[:1]), folder, stop=Stop())
+    assert end.missing == []
+    assert (folder.path / "run.yaml").read_bytes() == whole
+    assert not (folder.path / "dataset.jsonl").exists(), "a smaller one would stand for the whole run's"
+    part = folder.path / "selection"
+    assert end.written_to == part
+    assert yaml.safe_load((part / "run.yaml").read_text())["dataset"]["instances"] == 1
+    assert len((part / "dataset.jsonl").read_text().splitlines()) == 1
+    assert results_again(folder.path).instances == 2
+    # the part is read as recorded outcomes, and not taken for a run of its own
+    assert load_side(str(part)).matrix.instances == (FEW[0],)
+    with pytest.raises(InputError, match="part of the run"):
+        results_again(part)
 
 
 def test_nothing_is_left_on_the_engine(undisturbed: RunFolder, engine: DockerClient) -> None:
@@ -289,12 +310,12 @@ def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_p
         assert row.api_calls == sum((call.instance_id, call.model) == (row.instance_id, row.model) for call in log)
 
 
-def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Path) -> None:
+def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, registry: Any, tmp_path: Path) -> None:
     """One instance's image is missing: the others get their verdicts, and the exit code says that one did not."""
     from agents.scripted.server import ScriptedServer
 
     chosen = [dict(i.row) for i in sample.instances if i.instance_id in FEW[:2]]
-    chosen[0]["image"] = "polyswe-test/not-there:latest"
+    chosen[0]["image"] = registry.full_name("absent")
     (tmp_path / "data.json").write_text(json.dumps(chosen))
     with ScriptedServer(PLAYBOOK) as server:
         config = load_config(find_config("sample")).model_dump(mode="json", exclude_none=True)
@@ -308,7 +329,7 @@ def test_a_cell_without_an_image_costs_only_itself(sample: Dataset, tmp_path: Pa
             capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
     assert done.returncode == EXIT_INCOMPLETE, done.stderr
-    assert "polyswe-test/not-there:latest" in done.stderr
+    assert chosen[0]["image"] in done.stderr
     rows = rows_of(RunFolder(tmp_path / "mine"))
     lost = [row for row in rows.values() if row.instance_id == chosen[0]["instance_id"]]
     assert all((row.state, row.failure, row.verdict) == (State.FAILED, "image: missing", None) for row in lost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,3 +72,19 @@ def test_commands_that_we_killed_are_not_the_models_failure(sample: Dataset, tmp
     with Store(folder.store_path) as store:
         assert [event.kind for event in store.failures()] == ["killed"]
         assert store.spent() > (end.rows[0].cost_usd or 0), "what the stopped attempt had cost is counted"
+
+
+ONE_SIGNAL = """
+import os, signal
+from harness.signals import stop_on_signals
+
+with stop_on_signals("polyswe-test-nobody") as stop:
+    stop.request("the cost limit is reached")
+    os.kill(os.getpid(), signal.SIGINT)
+    print(stop.now, stop.reason)
+"""
+
+
+def test_one_signal_lets_the_cells_finish_also_when_the_run_is_stopping_already() -> None:
+    done = subprocess.run([sys.executable, "-c", ONE_SIGNAL], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "False the cost limit is reached"), done.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from agents.attempt import Attempt
 from agents.budget import Call
+from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading import Grade, Verdict
 from harness.store import Cell, State, Store, outcome_matrix
@@ -193,3 +194,20 @@ def test_signals_are_kept_and_a_store_from_before_them_is_read(store: Store, tmp
         db.execute("ALTER TABLE cells DROP COLUMN signals")
     with Store(store.path) as older:
         assert [row.signals for row in older.rows()] == [{}, {}]
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_store(store: Store) -> None:
+    store.flagged(A, [Flag("download", 1, "curl \ud83d")])
+    store.failed(A, "provider: unknown", "no \ud83d", 0.25)
+    store.graded(B, Grade(Verdict.RESOLVED))  # by others, afterwards
+    assert store.flags() == {A: [Flag("download", 1, "curl ?")]}
+    assert {row.cell: row.detail for row in store.rows()} == {A: "no ?", B: ""}
+
+
+def test_flags_that_cannot_be_recorded_leave_the_store_to_others(store: Store) -> None:
+    store.flagged(A, [Flag("download", 1, "curl")])
+    with pytest.raises(OverflowError):
+        store.flagged(A, [Flag("download", 2**70, "curl")])
+    store.graded(B, Grade(Verdict.RESOLVED))
+    store.failed(A, "container", "gone")
+    assert store.flags() == {A: [Flag("download", 1, "curl")]}

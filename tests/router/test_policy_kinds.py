@@ -221,7 +221,7 @@ def test_ridge_agrees_with_scikit_learn_and_press_with_leaving_out(seed: int, al
         others = np.arange(12) != row
         fitted = Ridge(alpha=alpha).fit(features[others], Y[others])
         left_out += float(((Y[row] - fitted.predict(features[row : row + 1])[0]) ** 2).sum())
-    assert _Decomposed(features).press(Y, alpha) == pytest.approx(left_out, rel=1e-4)
+    assert _Decomposed(features).press(Y, [alpha])[0] == pytest.approx(left_out, rel=1e-4)
 
 
 def test_the_gradient_of_the_learned_map_is_exact() -> None:

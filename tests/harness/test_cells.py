@@ -1,0 +1,161 @@
+"""A cell's stages against a real store: what a refusal means for the model's other cells, what a review costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
+from agents.errors import ProviderError
+from agents.pool import ModelConfig
+from agents.runner import AgentConfig
+from agents.scripted.server import ScriptedServer
+from harness.cells import CellWork
+from harness.config import find_config, load_config
+from harness.engines.base import Grades, RunAgent, Stop
+from harness.instances import Dataset
+from harness.progress import Progress
+from harness.run_folder import RunFolder
+from harness.sample import PLAYBOOK
+from harness.store import Cell, State, Store
+
+
+class Images:
+    """Every image is here."""
+
+    def ensure(self, image: str) -> None: ...
+    def release(self, image: str) -> None: ...
+    def engine_answers(self, patience: float) -> bool:
+        return True
+
+
+@dataclass
+class Desk:
+    """A shop whose agents do what the test says."""
+
+    run_agent: RunAgent
+    grader: Grades = None  # type: ignore[assignment]  # nothing is graded here
+    images: Images = field(default_factory=Images)
+    budget: Budget = field(default_factory=Budget)
+    lanes: int = 1
+    places: Sequence[Path] = ()
+
+
+@dataclass
+class Bench:
+    work: CellWork
+    store: Store
+    cells: list[Cell]
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(sample: Dataset, tmp_path: Path) -> Iterator[MakeBench]:
+    ends = ExitStack()
+
+    def make(agent: Callable[..., Attempt], kind: type[Store] = Store, **changes: Any) -> Bench:
+        config = load_config(find_config("sample"))
+        model = config.pool[0]
+        instances = {instance.instance_id: instance for instance in sample.instances[:3]}
+        folder = RunFolder(tmp_path / "run")
+        folder.path.mkdir()
+        store = ends.enter_context(kind(folder.store_path))
+        progress = Progress(len(instances))
+        ends.callback(progress.close)
+        cells = [Cell(name, model.name) for name in instances]
+        store.plan(dict.fromkeys(cells, "key"))
+        work = CellWork(
+            instances=instances, models={model.name: model} | changes.pop("models", {}), folder=folder, store=store,
+            agent=AgentConfig(**changes), shop=Desk(agent), progress=progress, stop=Stop(), limits=config.run,
+        )  # fmt: skip
+        return Bench(work, store, cells)
+
+    with ends:
+        yield make
+
+
+def call(failure: str = "", cost: float = 0.0) -> Call:
+    return Call(
+        started_at=1.0, seconds=1.0, prompt_tokens=10, cached_tokens=0, completion_tokens=5, cost_usd=cost,
+        estimated=False, failure=failure,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("answered_first", "tried"), [(True, 3), (False, 1)])
+def test_a_refusal_is_final_only_for_a_model_that_has_never_answered_a_call(
+    bench: MakeBench, answered_first: bool, tried: int
+) -> None:
+    tasks: list[str] = []
+
+    def refused(task: AgentTask, *_: Any, on_call: Callable[[Call], None], **__: Any) -> Attempt:
+        tasks.append(task.instance_id)
+        if answered_first:
+            on_call(call(cost=0.5))
+        on_call(call("auth"))
+        raise ProviderError("auth", "403 of a gateway")
+
+    made = bench(refused)
+    assert not any([made.work.attempt(cell) for cell in made.cells])
+    assert len(tasks) == tried
+    assert {(row.state, row.failure) for row in made.store.rows()} == {(State.FAILED, "provider: auth")}
+
+
+def test_a_refusal_does_not_outlast_an_answer_to_a_cell_at_work_at_the_same_time(bench: MakeBench) -> None:
+    tasks: list[str] = []
+
+    def agent(task: AgentTask, *_: Any, on_call: Callable[[Call], None], **__: Any) -> Attempt:
+        tasks.append(task.instance_id)
+        if len(tasks) == 1:
+            made.work.attempt(made.cells[1])  # another worker's
+            on_call(call())
+        raise ProviderError("auth", "403 of a gateway")
+
+    made = bench(agent)
+    for cell in (made.cells[0], made.cells[2]):
+        made.work.attempt(cell)
+    assert tasks == [cell.instance_id for cell in made.cells]
+
+
+class Killed(Store):
+    """The run is killed before a review's score is recorded."""
+
+    def add_signals(self, cell: Cell, signals: Mapping[str, float], cost_usd: float = 0.0) -> None:
+        if signals:
+            raise KeyboardInterrupt
+        super().add_signals(cell, signals, cost_usd)
+
+
+@pytest.mark.parametrize("kind", [Store, Killed])
+def test_a_reviewers_call_is_on_record_and_paid_once(bench: MakeBench, kind: type[Store]) -> None:
+
+    def finished(task: AgentTask, *_: Any, on_attempt: Callable[[Attempt], None], out_dir: Path, **__: Any) -> Attempt:
+        attempt = Attempt(
+            instance_id=task.instance_id, model=made.cells[0].model, patch="diff --git a/x b/x\n", scripted=True,
+            exit_status="Submitted", cost_usd=0.5, api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2,
+            failed_calls=0, seconds=7.0, trajectory=out_dir / "trajectory.json", unsubmitted_patch="",
+        )  # fmt: skip
+        on_attempt(attempt)
+        return attempt
+
+    with ScriptedServer(PLAYBOOK) as server:
+        reviewer = ModelConfig(
+            name="reviewer", model="openai/scripted-small", api_base=server.url, scripted=True,
+            input_cost_per_token=1e-5, output_cost_per_token=1e-4,
+        )  # fmt: skip
+        made = bench(finished, kind, reviewer="reviewer", models={"reviewer": reviewer})
+        with pytest.raises(KeyboardInterrupt) if kind is Killed else nullcontext():
+            made.work.attempt(made.cells[0])
+    (calls,) = made.store.calls_by_model()
+    row = next(row for row in made.store.rows() if row.cell == made.cells[0])
+    assert calls.answered == 1
+    assert calls.cost_usd > 0
+    assert row.cost_usd == pytest.approx(0.5 + calls.cost_usd)
+    assert row.signals.get("review_score") == (None if kind is Killed else 0.5)
