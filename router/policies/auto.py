@@ -193,12 +193,16 @@ class AutoPolicy(OneShotPolicy):
     def seconds(self, X: Features) -> FloatArray:
         return self.taken.seconds(X)
 
-    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
-        return self.taken.sweep(X, [self._weight(weight) for weight in cost_weights])
+    def values(self, X: Features) -> FloatArray:
+        return self.taken.values(X)
 
-    def _weight(self, weight: float | None) -> float:
+    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        return self.taken.sweep(X, [self.weight(weight) for weight in cost_weights])
+
+    def weight(self, cost_weight: float | None) -> float:
         """The user's λ, or the policy's own and what was found to be worth adding to it."""
-        return self.cost_weight + float(self.extra_[0]) if weight is None else weight
+        self.check_fitted()
+        return self.cost_weight + float(self.extra_[0]) if cost_weight is None else cost_weight
 
     @property
     def next_step(self) -> Any:
@@ -210,12 +214,12 @@ class AutoPolicy(OneShotPolicy):
             raise AttributeError("next_step")
 
         def step(x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Decision:
-            return taken.next_step(x, attempts, self._weight(cost_weight))
+            return taken.next_step(x, attempts, self.weight(cost_weight))
 
         return step
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
-        told = self.taken.explain(X, choices)
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
+        told = self.taken.explain(X, choices, self.weight(cost_weight))
         return [Explanation(why.cluster, f"{why.reason} ({self.taken.name}, chosen by auto)") for why in told]
 
     def fitted_arrays(self) -> FittedArrays:

@@ -83,8 +83,14 @@ class Policy(Protocol):
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         """(w, n) `predict` for each λ of `cost_weights` (None: the policy's own), estimating only once."""
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
-        """Why `choices` (n,), as read from the fitted arrays."""
+    def weight(self, cost_weight: float | None) -> float:
+        """The λ of a decision: the one given, or what the policy decides by on its own."""
+
+    def values(self, X: Features) -> FloatArray:
+        """(n, m) what a decision weighs against costs: the scores, unless the policy prefers otherwise."""
+
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
+        """Why `choices` (n,), made with λ `cost_weight` (None: the policy's own), as read from the fitted arrays."""
 
     def fitted_arrays(self) -> FittedArrays:
         """Everything a decision needs, for a checkpoint."""
@@ -150,6 +156,12 @@ class OneShotPolicy:
         auxiliary: OutcomeMatrix | None = None,
     ) -> Self:
         return self.fit_features(X, corpus).fit_outcomes(outcomes, auxiliary)
+
+    def weight(self, cost_weight: float | None) -> float:
+        return self.cost_weight if cost_weight is None else cost_weight
+
+    def values(self, X: Features) -> FloatArray:
+        return self.scores(X)
 
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
         choices: IntArray = self.sweep(X, [cost_weight])[0]

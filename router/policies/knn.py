@@ -81,7 +81,7 @@ class NearestPolicy(OneShotPolicy):
         self.check_fitted()
         return self._estimate(neighbors(X, self.train_, int(self.chosen_[0])), np.arange(len(self.train_)))
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         scores = self.scores(X)
         return [
             Explanation(None, f"{scores[row, choice]:.1%} expected from the {self.chosen_[0]} most similar instances")
