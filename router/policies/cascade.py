@@ -52,9 +52,12 @@ class CascadePolicy(OneShotPolicy):
     for each instance, and their logits are signals in 3 (held out, from `PRIOR_FOLDS` parts of the training rows).
 
     An attempt without a patch is never preferred; one whose change another attempt repeats (signal `patch_agrees`) is
-    accepted at once. Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_`
-    (c, f) and `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`,
-    `paid_` (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n.
+    accepted at once. That is known live only: recorded columns of that kind (`router.signals.LIVE_ONLY`) are neither
+    fitted on nor replayed.
+
+    Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_` (c, f) and
+    `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`, `paid_`
+    (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n.
 
     Source: eth-sri's cascade routing (arXiv 2410.10347) states the rule; the signals and the fall-back are ours.
     """
