@@ -17,6 +17,7 @@ from router.policies.base import (
     Policy,
     PolicyNotFittedError,
     PolicyParameterError,
+    check_numbers,
     fill_costs,
     known_rates,
 )
@@ -242,9 +243,10 @@ class AutoPolicy(OneShotPolicy):
 
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
         super().restore(models, arrays)
+        check_numbers(self.name, "taken_", self.taken_, 0, len(self._names()))
+        if len(self.extra_) != 1 or not 0 <= self.extra_[0] < np.inf:
+            raise PolicyParameterError("policy 'auto': array 'extra_' needs one finite weight of cost >= 0")
         number = int(self.taken_[0])
-        if not 0 <= number <= len(self._names()):
-            raise PolicyParameterError(f"policy 'auto' has no candidate {number}; it has {self.candidates!r}")
         prefix = "taken."
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         self._taken = self._make(number).restore(models, own)

@@ -17,6 +17,9 @@ TIE = 1e-12
 
 FittedArrays = dict[str, NDArray[Any]]
 
+UNKNOWN_ALLOWED = frozenset({"cost_", "seconds_", "resolved_", "change_"})
+"""Fitted arrays in which NaN has a meaning: not known. Anywhere else it would decide at random, or always alike."""
+
 
 class PolicyNotFittedError(RuntimeError):
     """The policy was asked to decide before it was fitted."""
@@ -194,6 +197,8 @@ class OneShotPolicy:
                     raise PolicyParameterError(
                         f"policy {self.name!r}: array {name!r} has {size} where others have {letter}={sizes[letter]}"
                     )
+            if name not in UNKNOWN_ALLOWED and np.isnan(arrays[name]).any():
+                raise PolicyParameterError(f"policy {self.name!r}: array {name!r} has values that are no numbers (NaN)")
             setattr(self, name, arrays[name])
         self.models_ = models
         return self
@@ -229,6 +234,12 @@ def choose(
         value, tie_break = scores - cost_weight * costs, costs
     tied = value >= value.max(axis=1, keepdims=True) - TIE
     return np.asarray(np.where(tied, tie_break, np.inf).argmin(axis=1), dtype=np.int64)
+
+
+def check_numbers(policy: str, name: str, array: NDArray[Any], least: int, most: int) -> None:
+    """PolicyParameterError unless a restored array has at least one element, all whole numbers in least … most."""
+    if not array.size or not ((array >= least) & (array <= most) & (array == np.floor(array))).all():
+        raise PolicyParameterError(f"policy {policy!r}: array {name!r} needs whole numbers from {least} to {most}")
 
 
 def fill_costs(mean_cost: FloatArray) -> FloatArray:

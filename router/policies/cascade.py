@@ -22,6 +22,7 @@ from router.policies.base import (
     OneShotPolicy,
     PolicyNotFittedError,
     PolicyParameterError,
+    check_numbers,
     fill_costs,
 )
 from router.signals import SignalHistory, attempt_signals, features, signal_table
@@ -375,6 +376,17 @@ class CascadePolicy(OneShotPolicy):
 
     # ---- chains, signals, prior ----
 
+    def _check_chains(self) -> None:
+        """PolicyParameterError unless restored chains are of the pool's models, end once, and begin with others."""
+        check_numbers(self.name, "chains_", self.chains_, NONE, len(self.models_) - 1)
+        chains = [tuple(chain) for chain in self.chains_.astype(np.int64).tolist()]
+        whole = {chain[: chain.index(NONE)] if NONE in chain else chain for chain in chains}
+        ended = all(NONE not in chain or set(chain[chain.index(NONE) :]) == {NONE} for chain in chains)
+        begun = all(len(set(chain)) == len(chain) > 0 and (len(chain) == 1 or chain[:-1] in whole) for chain in whole)
+        if not ended or not begun:
+            raise PolicyParameterError("policy 'cascade': array 'chains_' has chains that no fit makes")
+        self.chains_ = self.chains_.astype(np.int64)
+
     def _length(self, c: int) -> int:
         return int((self.chains_[c] != NONE).sum())
 
@@ -438,6 +450,7 @@ class CascadePolicy(OneShotPolicy):
         from router.policies import make_policy
 
         super().restore(models, arrays)
+        self._check_chains()
         inner = {name.removeprefix(PRIOR_PREFIX): a for name, a in arrays.items() if name.startswith(PRIOR_PREFIX)}
         self._prior = make_policy(self.prior).restore(models, inner) if self.prior else None  # type: ignore[assignment]
         return self

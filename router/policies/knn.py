@@ -11,7 +11,14 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import distances
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
+from router.policies.base import (
+    Explanation,
+    FittedArrays,
+    OneShotPolicy,
+    PolicyNotFittedError,
+    PolicyParameterError,
+    check_numbers,
+)
 from router.policies.partition import Auto, best_candidate, check_rows
 
 # after "all of them", which is no routing
@@ -75,6 +82,11 @@ class NearestPolicy(OneShotPolicy):
         scorers = [partial(self._held_out, k) for k in self._candidates]
         chosen = self._candidates[best_candidate(scorers, outcomes, self.cost_weight, self.seed)]
         self.chosen_ = np.array([chosen], dtype=np.int64)
+        return self
+
+    def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
+        super().restore(models, arrays)
+        check_numbers(self.name, "chosen_", self.chosen_, 1, len(self.train_))
         return self
 
     def scores(self, X: Features) -> FloatArray:
