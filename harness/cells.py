@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -75,11 +76,14 @@ class CellWork:
             while not self.stop.now:
                 failure = self._attempt(cell)
                 done = failure is None
-                # an engine that goes down still answers for a while: its absence is no try of the cell's
+                # an engine that goes down still answers for a while, so that a pause comes before each new look;
+                # its absence is no try of the cell's
                 outages += failure == "engine"
                 tries += failure != "engine"
                 if failure not in TRIED_AGAIN or tries >= self.limits.agent_attempts or outages > OUTAGES:
                     break
+                if failure == "engine":
+                    time.sleep(2.0 ** (outages - 1))
                 if not self._engine_back():
                     break
                 self.progress.say(f"{cell.instance_id} / {cell.model}: trying again")

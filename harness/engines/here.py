@@ -42,7 +42,7 @@ def open_shop(job: Job) -> Iterator[Here]:
     """
     run, folder, stop = job.config.run, job.folder, job.stop
     client = connect()
-    root = _docker_root(client)
+    root = docker_root(client)
     check_disk(root, run.least_disk_gb)
     sweep(client, folder.label)
     shutil.rmtree(folder.scratch, ignore_errors=True)  # half-written reports of a killed run
@@ -76,7 +76,7 @@ def open_shop(job: Job) -> Iterator[Here]:
             sweep(client, folder.label)
 
 
-def _docker_root(client: DockerClient) -> Path:
+def docker_root(client: DockerClient) -> Path:
     """Where the engine keeps images and containers; this folder where it is on another machine."""
     root = Path(str(client.info().get("DockerRootDir", "")))
     return root if root.is_absolute() and root.exists() else Path()

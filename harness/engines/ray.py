@@ -28,7 +28,7 @@ from harness.docker_engine import check_disk
 from harness.engines.job import Job
 from harness.errors import ConfigError, EnvironmentFault, NodeLostError
 from harness.files import write_atomic
-from harness.grading import Grade, Verdict
+from harness.grading import KEPT_FILES, Grade, Verdict
 from harness.instances import Instance
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -119,7 +119,7 @@ class Fleet:
                         case Over(attempt):
                             return replace(attempt, trajectory=out_dir / TRAJECTORY)
                         case Broken() as broken:
-                            self._raise(broken, node, out_dir)
+                            self._raise(broken, node, out_dir, paid)
             except RayError as error:
                 self.nodes.doubt(node)
                 if share is not None:
@@ -127,7 +127,9 @@ class Fleet:
                 lost = NodeLostError(f"its node is gone ({_line(error)})")
                 lost.paid = paid
                 raise lost from error
-        raise NodeLostError("the node ended the attempt without a word")
+        lost = NodeLostError("the node ended the attempt without a word")
+        lost.paid = paid
+        raise lost
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
         """As `harness.grading.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
@@ -157,17 +159,21 @@ class Fleet:
             if isinstance(found, Broken):
                 self._raise(found, node, cell_dir)
             assert isinstance(found, Graded)
+            for name in set(KEPT_FILES) - found.files.keys():  # of an earlier try
+                (cell_dir / name).unlink(missing_ok=True)
             for name, content in found.files.items():
                 write_atomic(cell_dir / name, content)
             return found.grade
 
-    def _raise(self, broken: Broken, node: str, out_dir: Path) -> None:
+    def _raise(self, broken: Broken, node: str, out_dir: Path, paid: float = 0.0) -> None:
         error = broken.error
         if isinstance(error, AgentError) and error.attempt is not None:
             error.attempt = _here(error.attempt, broken.trajectory, out_dir)
         if broken.nodes_own:
             self.nodes.leave_out(node, str(error))
-            raise NodeLostError(f"its node cannot work: {error}") from error
+            lost = NodeLostError(f"its node cannot work: {error}")
+            lost.paid = paid
+            raise lost from error
         raise error
 
 
@@ -186,13 +192,14 @@ def open_shop(job: Job) -> Iterator[Fleet]:
     with _joined(run.ray.address):
         needs = Needs(
             label=job.folder.label,
-            keys=tuple(dict.fromkeys(model.api_key_env for model in job.models if model.api_key_env)),
+            models=tuple(job.models),
             least_disk_gb=run.least_disk_gb,
             pull_attempts=run.pull_attempts,
             pull_wait=run.pull_wait,
             sample=job.dataset.instances if job.dataset.scripted else (),
         )
-        nodes = Nodes(needs, job.say, lambda: stop.requested)
+        cpus = max(run.ray.agent_cpus, run.ray.grading_cpus)
+        nodes = Nodes(needs, cpus, job.say, lambda: stop.now)
         if not nodes.look():
             raise EnvironmentFault("no node of the cluster can work: see why above")
         for_tasks = replace(needs, sample=())

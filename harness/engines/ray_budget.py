@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from agents.budget import Budget, BudgetSpentError
@@ -15,8 +16,11 @@ class Till:
 
     def __init__(self, limit: float | None, spent: float) -> None:
         self.budget = Budget(limit, spent)
+        self._guard = threading.Lock()
         self._open: dict[str, float] = {}
         """Attempt → the estimate of its call in flight; an agent makes one call at a time."""
+        self._gone: set[str] = set()
+        """Attempts whose node died; one may still be waiting for its reservation."""
 
     def reserve(self, attempt: str, estimate: float) -> str:
         """Why the call must not be made; empty when it may."""
@@ -24,12 +28,19 @@ class Till:
             self.budget.reserve(estimate)
         except BudgetSpentError as error:
             return str(error)
-        self._open[attempt] = estimate
-        return ""
+        with self._guard:
+            if attempt not in self._gone:
+                self._open[attempt] = estimate
+                return ""
+        self.budget.settle(estimate, 0.0)
+        return "its attempt is over"
 
     def settle(self, attempt: str, cost: float | None) -> None:
         """The attempt's call in flight has ended, if there is one; its cost is its estimate where nobody knows it."""
-        estimate = self._open.pop(attempt, None)
+        with self._guard:
+            estimate = self._open.pop(attempt, None)
+            if cost is None:
+                self._gone.add(attempt)
         if estimate is not None:
             self.budget.settle(estimate, estimate if cost is None else cost)
 
@@ -60,6 +71,11 @@ class ClusterBudget(Budget):
         ray.get(self.till.settle.remote(self.attempt, None))
 
     @property
+    def _holder(self) -> str:
+        """Who makes the call; on the driver itself, where reviewers are asked, each thread makes its own."""
+        return self.attempt or f"driver-{threading.get_ident()}"
+
+    @property
     def spent(self) -> float:
         import ray
 
@@ -68,10 +84,10 @@ class ClusterBudget(Budget):
     def reserve(self, estimate: float) -> None:
         import ray
 
-        if refusal := ray.get(self.till.reserve.remote(self.attempt, estimate)):
+        if refusal := ray.get(self.till.reserve.remote(self._holder, estimate)):
             raise BudgetSpentError(refusal)
 
     def settle(self, estimate: float, cost: float) -> None:
         import ray
 
-        ray.get(self.till.settle.remote(self.attempt, cost))
+        ray.get(self.till.settle.remote(self._holder, cost))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import platform
 import queue
 import shutil
@@ -19,11 +18,15 @@ from typing import TYPE_CHECKING
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
+from agents.errors import PoolError
 from agents.limits import ContainerLimits
-from agents.pool import ModelConfig
+from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
-from harness.docker_engine import check_disk, connect, sweep
-from harness.errors import EnvironmentFault, ImageUnavailableError
+from harness.cells import NO_SPACE, STARVED_GB
+from harness.docker_engine import check_disk, connect, disk_free_gb, sweep
+from harness.engines.here import docker_root
+from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
+from harness.failures import disk_is_full
 from harness.grading import Grade, Grader
 from harness.images import Images, Patience
 from harness.instances import Instance
@@ -39,8 +42,9 @@ class Needs:
     """What a run asks of every node."""
 
     label: str
-    keys: tuple[str, ...]
-    """Names of the environment variables that hold the models' keys."""
+    """Marks the run's containers; empty where nothing is to be swept."""
+    models: tuple[ModelConfig, ...]
+    """The pool, whose keys must be in the node's own environment."""
     least_disk_gb: float
     pull_attempts: int
     pull_wait: float
@@ -117,17 +121,17 @@ def examine(needs: Needs, expected: Mapping[str, str]) -> str:
     here = versions()
     if wrong := [f"{name} {here.get(name)} instead of {want}" for name, want in expected.items() if here[name] != want]:
         return f"other versions: {', '.join(wrong)}"
-    if missing := [name for name in needs.keys if not os.environ.get(name, "").strip()]:
-        return f"no API key: set {', '.join(missing)} there"
     try:
+        check_pool(needs.models)
         client = connect()
-        check_disk(Path(tempfile.gettempdir()), needs.least_disk_gb)
-        sweep(client, needs.label)
+        _check_disk(client, needs.least_disk_gb)
+        if needs.label:
+            sweep(client, needs.label)
         if needs.sample:
             from harness.sample.images import build_images
 
             build_images(client, needs.sample)
-    except EnvironmentFault as fault:
+    except (EnvironmentFault, PoolError) as fault:
         return str(fault)
     return ""
 
@@ -142,9 +146,13 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     folder = Path(tempfile.mkdtemp(prefix="polyswe-cell-"))
 
+    def finished(found: Attempt) -> None:
+        _check_starved(folder / TRAJECTORY)
+        events.put(Finished(found, _bytes(folder / TRAJECTORY)))
+
     def work() -> None:
         try:
-            check_disk(folder, job.needs.least_disk_gb)
+            _check_disk(_client(), job.needs.least_disk_gb)
             _images(job.needs.pull_attempts, job.needs.pull_wait).ensure(job.task.image)
             done = run_agent(
                 job.task,
@@ -152,7 +160,7 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
                 job.agent,
                 out_dir=folder,
                 labels=job.labels,
-                on_attempt=lambda found: events.put(Finished(found, _bytes(folder / TRAJECTORY))),
+                on_attempt=finished,
                 budget=job.budget or Budget(),
                 on_call=events.put,
             )
@@ -178,11 +186,12 @@ def grade(job: GradingJob) -> Graded | Broken:
     """The official verdict on one patch, with the files that are kept."""
     folder = Path(tempfile.mkdtemp(prefix="polyswe-cell-"))
     try:
-        check_disk(folder, job.needs.least_disk_gb)
+        _check_disk(_client(), job.needs.least_disk_gb)
         _images(job.needs.pull_attempts, job.needs.pull_wait).ensure(job.instance.image)
         found = _grader(job.needs.label, job.timeout, job.attempts, job.limits.model_dump_json()).grade(
             job.instance, job.model, job.patch, folder
         )
+        _check_starved(folder / "test_output.txt")
         return Graded(found, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
     except Exception as error:  # noqa: BLE001 - as above
         return _broken(error)
@@ -191,10 +200,30 @@ def grade(job: GradingJob) -> Graded | Broken:
 
 
 def _broken(error: Exception, trajectory: bytes = b"") -> Broken:
+    if disk_is_full(error) and not isinstance(error, EnvironmentFault):
+        error = DiskFullError(f"the node's disk is full ({error})")
     error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does
     error.__cause__ = error.__context__ = None
     own = isinstance(error, EnvironmentFault) and not isinstance(error, ImageUnavailableError)
     return Broken(error, trajectory, own)
+
+
+def _check_disk(client: DockerClient, least_gb: float) -> None:
+    for place in _places(client):
+        check_disk(place, least_gb)
+
+
+def _check_starved(record: Path) -> None:
+    """As the driver does for its own disk: commands that met a full one say nothing of the model."""
+    full = [place for place in _places(_client()) if disk_free_gb(place) < STARVED_GB]
+    if full and NO_SPACE in _bytes(record).decode("utf-8", "replace"):
+        raise DiskFullError(
+            f"the node's disk at {full[0]} is full, and {record.name} shows that commands failed for it"
+        )
+
+
+def _places(client: DockerClient) -> tuple[Path, Path]:
+    return Path(tempfile.gettempdir()), docker_root(client)
 
 
 def _bytes(path: Path) -> bytes:

@@ -122,7 +122,8 @@ class Endpoint:
             if body.get("stream"):
                 return Held(self._events(name, pieces, arrived), headers, self._leave)
             self.metrics.answering.labels(name).observe(time.perf_counter() - arrived)
-            return JSONResponse(whole, headers=headers)
+            # escaped, since a reply may hold half a surrogate pair
+            return Response(json.dumps(whole), headers=headers, media_type="application/json")
         assert error is not None  # a ranking is never empty
         self.metrics.requests.labels(failed[-1], "502").inc()
         retry = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
@@ -140,7 +141,8 @@ class Endpoint:
                 known = ", ".join([ROUTED, *self.backend.pool])
                 raise Refusal(404, "model_not_found", f"no model {name!r:.100}: choose from {known}")
             return None, Pinned((name,), "asked for by name"), 0.0
-        text = first_user_text(body["messages"])
+        # JSON may hold half a surrogate pair, which no tokenizer takes
+        text = first_user_text(body["messages"]).encode("utf-8", "replace").decode()
         if not text.strip():
             raise Refusal(400, "nothing_to_route", "no user message with text: the first one decides the model")
         key = conversation_key(text, given)
@@ -157,12 +159,12 @@ class Endpoint:
         """Server-sent events; a failure in the middle is said in one, since the status is long sent."""
         try:
             async for piece in pieces:
-                yield f"data: {json.dumps(piece, ensure_ascii=False)}\n\n"
+                yield f"data: {json.dumps(piece)}\n\n"
             yield "data: [DONE]\n\n"
         except ProviderError as failure:
             self.metrics.failures.labels(name, failure.kind).inc()
             error = {"message": failure.message, "type": "server_error", "param": None, "code": failure.kind}
-            yield f"data: {json.dumps({'error': error}, ensure_ascii=False)}\n\n"
+            yield f"data: {json.dumps({'error': error})}\n\n"
         finally:
             self.metrics.answering.labels(name).observe(time.perf_counter() - arrived)
 

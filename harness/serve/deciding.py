@@ -20,6 +20,8 @@ class Deciding:
         self._route = route
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="deciding")
         self._waiting: list[tuple[str, asyncio.Future[tuple[Route, float]]]] = []
+        self._alone: list[list[tuple[str, asyncio.Future[tuple[Route, float]]]]] = []
+        """Batches of one, whose batch had failed as a whole."""
         self._working = False
 
     async def route(self, text: str) -> tuple[Route, float]:
@@ -39,14 +41,18 @@ class Deciding:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self.max_batch], self._waiting[self.max_batch :]
+            while self._alone or self._waiting:
+                if self._alone:
+                    batch = self._alone.pop(0)
+                else:
+                    batch, self._waiting = self._waiting[: self.max_batch], self._waiting[self.max_batch :]
                 try:
                     routes = await loop.run_in_executor(self._thread, self._route, [text for text, _ in batch])
-                except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait for this batch
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
+                except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one whose text it is
+                    if len(batch) > 1:  # one by one, so that only the culprit fails
+                        self._alone = [[waiting] for waiting in batch] + self._alone
+                    elif not batch[0][1].done():
+                        batch[0][1].set_exception(error)
                     continue
                 for (_, future), route in zip(batch, routes, strict=True):
                     if not future.done():  # its client may have gone

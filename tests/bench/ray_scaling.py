@@ -75,7 +75,7 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
     instances = {f"i{i}": Instance(f"i{i}", "text", "r", f"image{i}", rows) for i in range(INSTANCES)}
     needs = Needs(str(seconds), (), 0, 1, 0)
     run = RunConfig(agent_workers=workers, ray=RayConfig(agent_cpus=1, grading_cpus=1))
-    nodes = Nodes(needs, print, lambda: False)
+    nodes = Nodes(needs, 1, print)
     if not nodes.look():
         raise SystemExit("the node is not fit, see above")
     fleet = Waiting(

@@ -66,7 +66,7 @@ def wait_for_verdicts(folder: RunFolder, count: int, run: subprocess.Popen[str])
 def test_a_cluster_gives_the_local_outcomes_though_nodes_die_and_others_cannot_work(
     cluster: Any, sample: Dataset, engine: DockerClient, tmp_path: Path
 ) -> None:
-    cells = first(sample, 3)
+    cells = first(sample, 2)
     local = RunFolder(tmp_path / "local" / "sample")
     assert subprocess.run(command(tmp_path / "local", *cells), capture_output=True, check=False).returncode == 0
 

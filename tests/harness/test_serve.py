@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from harness.instances import Dataset, load_dataset
 from harness.routing import load_router
 from harness.serve.config import ServeConfig
 from harness.serve.conversation import Conversations, Pinned, conversation_key, first_user_text, problem_in
+from harness.serve.deciding import Deciding
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
@@ -244,6 +246,29 @@ def test_unusable_requests_get_one_clear_error(served: Served, body: bytes, stat
 
 def test_200_kb_of_problem_are_routed(served: Served) -> None:
     assert served.post(asks("the parser loses digits " * 8_000)).status_code == 200
+
+
+def test_half_a_surrogate_pair_harms_nobody(served: Served) -> None:
+    for stream in (False, True):
+        body = json.dumps(asks("broken \ud83d text", stream=stream))
+        assert httpx.post(f"{served.url}/chat/completions", content=body, timeout=60).status_code == 200
+
+
+def test_one_bad_text_fails_alone() -> None:
+    def route(texts: Sequence[str]) -> list[Any]:
+        if "bad" in texts:
+            raise TypeError("not a text")
+        return [text.upper() for text in texts]
+
+    async def all_of(texts: list[str]) -> list[Any]:
+        deciding = Deciding(route)
+        try:
+            return await asyncio.gather(*(deciding.route(text) for text in texts), return_exceptions=True)
+        finally:
+            deciding.close()
+
+    found = asyncio.run(all_of(["a", "bad", "b", "c"]))
+    assert [one[0] if isinstance(one, tuple) else type(one) for one in found] == ["A", TypeError, "B", "C"]
 
 
 def test_a_client_that_hangs_is_dropped(served: Served) -> None:
