@@ -80,10 +80,11 @@ def find_leaks(
     for number, text in enumerate(corpus):
         equal = known.get(_normal(text.text))
         own = (text.repository or "").replace("/", "__").casefold()
+        named = _repository(text.id.replace("/", "__"))  # many collections tell the repository by the id alone
         if text.id in statements or equal is not None:
             leaks.append(Leak(text.id, f"is the evaluation instance {equal or text.id}"))
-        elif own and own in repositories:
-            leaks.append(Leak(text.id, f"is of {text.repository}, a repository of the evaluation"))
+        elif found := {own, named} & repositories:
+            leaks.append(Leak(text.id, f"is of {min(found).replace('__', '/')}, a repository of the evaluation"))
         elif near is not None and near[number].max() >= NEAR:
             leaks.append(Leak(text.id, f"is all but the evaluation instance {ids[int(near[number].argmax())]}"))
     return leaks
@@ -136,4 +137,6 @@ def _normal(text: str) -> str:
 
 
 def _repository(instance: str) -> str:
-    return instance.rpartition("-")[0].casefold() if "__" in instance else ""
+    """`owner__name` of an id such as owner__name-123 or owner__name.<commit>.<change>; else empty."""
+    parts = re.fullmatch(r"(.+?__.+?)(?:\.[0-9a-f]{6,}\..+|[-#]\w+)", instance.strip())
+    return parts[1].casefold() if parts else ""

@@ -183,8 +183,7 @@ class _Laboratory:
         for repeat, parts in enumerate(self.splits):
             for (train, test), policy in zip(parts, self.fitted[repeat], strict=True):
                 policy.fit_outcomes(pool.take(train))
-                excluded = [without] if without else []
-                choices[repeat, test] = predict_without(policy, self.X[test], excluded, 0.0)
+                choices[repeat, test] = predict_without(policy, self.X[test], [without] if without else [])
         replayed = replay_choices(pool, choices)
         share = dict(zip(models, map(float, replayed.share), strict=True))
         return _Routed(replayed.resolved_count, _known(replayed.cost_per_instance), share)

@@ -39,7 +39,7 @@ def fit_router(
     clusters: int | None = None,
     seed: int = 0,
     embedder: str = "all-MiniLM-L6-v2",
-    cost_weight: float = 0.0,
+    cost_weight: float | None = None,
     auxiliary: Sequence[str] = (),
     corpus: str | None = None,
     drop_leaks: bool = False,
@@ -55,7 +55,7 @@ def fit_router(
         clusters: number of clusters.
         seed: of everything.
         embedder: name of a sentence-transformers model.
-        cost_weight: λ, resolved instances per USD.
+        cost_weight: λ, resolved instances per USD; None leaves the policy its own.
         corpus, drop_leaks: see `harness.corpus`.
         config: a run's configuration, for the pool's prices.
         repeats: of the cross-fitting behind the figures in the checkpoint; 0 leaves them out.
@@ -84,15 +84,17 @@ def fit_router(
     if corpus is not None:
         from harness.corpus import corpus_embeddings
 
-        known = dict(zip(matrix.instances, texts, strict=True))
-        general, told = corpus_embeddings(corpus, known, embeddings, encoder, drop_leaks=drop_leaks)
+        # also what has no outcome yet may be evaluated on later
+        every = embed_texts(list(statements.values()), encoder, show_bar=True)
+        general, told = corpus_embeddings(corpus, statements, every, encoder, drop_leaks=drop_leaks)
         notes += told
     try:
         made = make_policy(policy)
         has = made.get_params()
         params: dict[str, Any] = {"seed": seed} if "seed" in has else {}
         params |= {} if clusters is None else {"n_clusters": clusters}
-        made.set_params(**params, cost_weight=cost_weight)
+        params |= {} if cost_weight is None else {"cost_weight": cost_weight}
+        made.set_params(**params)
         figures = _held_out(made, embeddings, matrix, others, general, repeats, seed)
         fitted = made.fit(embeddings, matrix, general, others)
         router = Router(
@@ -159,6 +161,7 @@ def _held_out(
 ) -> dict[str, Any]:
     """What the policy resolves and costs on instances it was not fitted on; empty where it was not measured."""
     import numpy as np
+    from sklearn.base import clone
 
     from harness.report.rows import make_row
     from router.crossfit import crossfit, folds
@@ -170,13 +173,16 @@ def _held_out(
     complete = matrix.take(whole)
     splits = folds(len(complete), FOLDS, repeats, seed)
     others = None if auxiliary is None else auxiliary.take(whole)
-    replay = crossfit(policy, embeddings[whole], complete, splits, auxiliary=others, corpus=corpus)
+    measured = clone(policy)
+    notes = _clamp(measured, min(len(train) for parts in splits for train, _ in parts), corpus)
+    replay = crossfit(measured, embeddings[whole], complete, splits, auxiliary=others, corpus=corpus)
     best = complete.best_single()
     alone = single(complete, best)
     row = make_row(policy.name, "policy", "cross-fitted", replay, best=alone, seed=seed)
     return {
         "evaluation": f"cross-fitted, {FOLDS} folds × {repeats} repeats, seed {seed}",
         "instances": row.n,
+        "notes": notes,
         "resolved": row.resolved,
         "rate": row.rate,
         "rate_ci95": list(row.rate_ci95),
@@ -187,6 +193,15 @@ def _held_out(
         "vs_best_single": None if row.vs_best_single is None else row.vs_best_single.delta,
         "vs_best_single_ci95": None if row.vs_best_single is None else list(row.vs_best_single.ci95),
     }
+
+
+def _clamp(policy: Policy, rows: int, corpus: NDArray[np.floating[Any]] | None) -> list[str]:
+    """Bring down what a training fold of `rows` rows has not enough of, and say so. Clusters of a corpus stay."""
+    has = policy.get_params()
+    names = ["n_neighbors"] if corpus is not None else ["n_clusters", "n_neighbors"]
+    over = [name for name in names if isinstance(has.get(name), int) and has[name] > rows]
+    policy.set_params(**dict.fromkeys(over, rows))
+    return [f"measured with {name} {rows}, not {has[name]}: a training fold has no more rows" for name in over]
 
 
 def render_figures(figures: Mapping[str, Any]) -> str:
@@ -202,6 +217,7 @@ def render_figures(figures: Mapping[str, Any]) -> str:
         f"{_usd(figures['cost_per_instance'])} an instance; {figures['best_single']}, the best single model in "
         f"hindsight, {figures['best_single_resolved']:g} at {_usd(figures['best_single_cost_per_instance'])}: "
         f"{figures['vs_best_single']:+.1f} [{low:+.1f}, {high:+.1f}]."
+        + "".join(f" ({note[:1].upper()}{note[1:]}.)" for note in figures.get("notes", ()))
     )
 
 
@@ -222,6 +238,12 @@ def load_router(path: Path) -> Router:
         raise InputError(str(error)) from error
     except EmbedderUnavailableError as error:
         raise EnvironmentFault(str(error)) from error
+
+
+def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
+    """Which of these instances the router was fitted on; None where its checkpoint does not say (an older one)."""
+    trained = router.provenance.get("instance_ids")
+    return sorted(set(trained) & set(instances)) if isinstance(trained, list) else None
 
 
 def texts_to_route(

@@ -31,6 +31,7 @@ from harness.store import CellRow, FailureRow, State, Store, outcome_matrix
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
+    from router.router import Router
 
 
 class UndecidedError(InputError):
@@ -138,6 +139,8 @@ def _routed(
         seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
         share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
     )
+    told, known = _in_sample(router, [instance for instance, how in acted.items() if how.accepted is not None])
+    notes += known
     if unfinished := len(acted) - len(ended):
         notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
     if escalated := sum(len(models) > 1 for models in asked):
@@ -149,7 +152,7 @@ def _routed(
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
         f"Live, routing by {config.router.checkpoint} resolves {row.resolved:g} of {row.n} "
-        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}; only the routed cells were run, "
+        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{told}; only the routed cells were run, "
         "so this does not say whether routing beats a single model."
     )
     return Results(
@@ -165,6 +168,25 @@ def _routed(
         complementarity=Complementarity(oracle=int(row.resolved)),
         verdict=SCRIPTED + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
         notes=notes,
+    )
+
+
+def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]]:
+    """For the verdict and for the notes: whether the router decided instances whose outcomes it was fitted on."""
+    from harness.routing import fitted_on
+
+    both = fitted_on(router, instances)
+    if both is None:
+        return "", ["the checkpoint does not say on which instances it was fitted (an older one): perhaps on these"]
+    if not both:
+        return "", []
+    count = f"{len(both)} of {len(instances)}"
+    return (
+        f" (fitted on {len(both)} of these instances: in-sample)",
+        [
+            f"the router was fitted on outcomes of {count} of the instances it decided here, so the routed row is "
+            "in-sample there and flatters; fit it on other instances to learn what it is worth"
+        ],
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from router.arrays import FloatArray, IntArray
 from router.policies.base import Policy
+from router.signals import LIVE_ONLY
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
@@ -128,7 +129,9 @@ def act_out(
                 cost_usd=_known(outcomes.cost[row, cell]),
                 calls=_known(outcomes.calls[row, cell]),
                 seconds=_known(outcomes.seconds[row, cell]),
-                signals={name: float(values[row, cell]) for name, values in outcomes.signals.items()},
+                signals={
+                    name: float(values[row, cell]) for name, values in outcomes.signals.items() if name not in LIVE_ONLY
+                },
             )
         )
     if decision.model not in (attempt.model for attempt in attempts):

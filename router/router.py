@@ -22,7 +22,7 @@ from router.checkpoint import (
 from router.decision import Decision, FinishedAttempt, next_step
 from router.embedding import Embedder, TextEmbedder
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
-from router.policies.base import Policy, choose
+from router.policies.base import TIE, Policy, choose
 
 __all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
 
@@ -77,7 +77,7 @@ class Router:
         memory: Memory | None = None,
     ) -> None:
         arrays = policy.fitted_arrays()
-        mean_cost = arrays.get("cost_", np.full(len(models), np.nan))
+        mean_cost = arrays.get("cost_", arrays.get("taken.cost_", np.full(len(models), np.nan)))
         self.policy = policy
         self.embedder = embedder
         self.provenance = provenance or {}
@@ -108,7 +108,7 @@ class Router:
     ) -> Route | list[Route]:
         """The route of one text, or of each of several. λ `cost_weight` (per USD) overrides the policy's own.
 
-        Models named in `exclude` are not chosen: what is left decides by the same scores, nothing is fitted again.
+        Models named in `exclude` are not chosen: see `predict_without`.
 
         Raises ValueError for an empty text, an unknown name or no model left, and EmbedderUnavailableError.
         """
@@ -121,19 +121,19 @@ class Router:
     ) -> list[Route]:
         """Routes of n texts by their embeddings (n, d)."""
         X = as_features(X)
-        weight = self.policy.get_params()["cost_weight"] if cost_weight is None else cost_weight
-        choices = predict_without(self.policy, X, exclude, weight) if exclude else self.policy.predict(X, weight)
-        explanations = self.policy.explain(X, choices)
+        choices = predict_without(self.policy, X, exclude, cost_weight)
+        explanations = self.policy.explain(X, choices, cost_weight)
         rows = zip(
-            choices, self.policy.scores(X), self.policy.costs(X), explanations, *self._remembered(X), strict=True
+            _ranking(self.policy, X, choices, cost_weight),
+            self.policy.scores(X),
+            self.policy.costs(X),
+            explanations,
+            *self._remembered(X),
+            strict=True,
         )
         routes = []
-        for choice, scores, costs, why, note, neighbours in rows:
-            order = [
-                model
-                for model in _ranking(int(choice), scores, costs, weight)
-                if self.models[model].name not in exclude
-            ]
+        for ranking, scores, costs, why, note, neighbours in rows:
+            order = [model for model in ranking if self.models[model].name not in exclude]
             ranked = tuple(self._estimate(model, scores[model], costs[model]) for model in order)
             best = ranked[0]
             routes.append(
@@ -205,21 +205,41 @@ class Router:
         return ModelEstimate(self.models[model].name, float(score), float(cost) if known else None)
 
 
-def predict_without(policy: Policy, X: Features, exclude: Sequence[str], cost_weight: float) -> IntArray:
-    """(n,) choices of a fitted policy among the models not named in `exclude`; ValueError when that leaves none."""
+def predict_without(
+    policy: Policy, X: Features, exclude: Sequence[str] = (), cost_weight: float | None = None
+) -> IntArray:
+    """(n,) choices of a fitted policy among the models not named in `exclude`; ValueError when that leaves none.
+
+    A choice that is not excluded stands. One that is goes to the best of what is left by the policy's values − λ·cost
+    (None: the policy's own λ); nothing is fitted again.
+    """
+    choices = policy.predict(X, cost_weight)
+    if not exclude:
+        return choices
     if unknown := sorted(set(exclude) - set(policy.models_)):
         raise ValueError(f"cannot exclude {', '.join(unknown)}: the pool is {', '.join(policy.models_)}")
     left = np.array([k for k, name in enumerate(policy.models_) if name not in exclude], dtype=np.int64)
     if not len(left):
         raise ValueError("every model of the pool is excluded; leave one")
-    time_weight = float(policy.get_params().get("time_weight", 0.0))
+    time_weight = _time_weight(policy)
     seconds = policy.seconds(X)[:, left] if time_weight else None
-    chosen = choose(policy.scores(X)[:, left], policy.costs(X)[:, left], cost_weight, seconds, time_weight)
-    return np.asarray(left[chosen])
+    weight = policy.weight(cost_weight)
+    others = left[choose(policy.values(X)[:, left], policy.costs(X)[:, left], weight, seconds, time_weight)]
+    return np.where(np.isin(choices, left), choices, others)
 
 
-def _ranking(choice: int, scores: FloatArray, costs: FloatArray, cost_weight: float) -> list[int]:
-    """All models by scores − λ·costs, ties to the cheaper; the chosen one leads."""
-    value = -costs if np.isinf(cost_weight) else scores - cost_weight * costs
-    order = np.lexsort((costs, -value)).tolist()
-    return [choice, *(model for model in order if model != choice)]
+def _ranking(policy: Policy, X: Features, choices: IntArray, cost_weight: float | None) -> list[list[int]]:
+    """For each row all models by the policy's values − λ·cost − μ·seconds, ties to the cheaper; `choices` (n,) lead."""
+    values, costs, weight = policy.values(X), policy.costs(X), policy.weight(cost_weight)
+    if time_weight := _time_weight(policy):
+        values = values - time_weight * policy.seconds(X)
+    keys = (-values, costs) if np.isinf(weight) else (costs, -np.round((values - weight * costs) / TIE) * TIE)
+    order = np.lexsort(keys, axis=1).tolist()
+    return [
+        [choice, *(model for model in line if model != choice)]
+        for choice, line in zip(choices.tolist(), order, strict=True)
+    ]
+
+
+def _time_weight(policy: Policy) -> float:
+    return float(policy.get_params().get("time_weight", 0.0))

@@ -24,14 +24,18 @@ LOGARITHMIC = frozenset(
     (*AMOUNTS, "prompt_tokens", "completion_tokens", "patch_bytes", "patch_lines", "patch_files", "tests_touched")
 )
 """amounts: the logarithm tells more than the number"""
+LIVE_ONLY = frozenset(("patch_agrees", "patch_similarity"))
+"""Made anew while an instance is decided, from the attempts made so far. What is recorded under these names was made
+from other attempts, so nothing is fitted on it and no replay hands it on."""
 LIMIT = 4.0
 """standard deviations beyond which an attempt is just extreme"""
 
 
 def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
-    """Signals known for at least one cell."""
+    """Signals known for at least one cell that an attempt shows by itself (not LIVE_ONLY)."""
     amounts = [name for name in AMOUNTS if not np.isnan(getattr(outcomes, name)).all()]
-    return (*amounts, *(name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()))
+    others = [name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()]
+    return (*amounts, *(name for name in others if name not in LIVE_ONLY))
 
 
 def any_varies(outcomes: OutcomeMatrix, names: Sequence[str]) -> bool:

@@ -25,7 +25,9 @@ def fit(
     embedder: Annotated[
         str, typer.Option(help="Any sentence-transformers model, by name or path.")
     ] = "all-MiniLM-L6-v2",
-    cost_weight: Annotated[float, typer.Option(min=0, help="Weight of cost: resolved instances per USD.")] = 0.0,
+    cost_weight: Annotated[
+        float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the policy's own.")
+    ] = None,
     auxiliary: Annotated[
         list[str] | None, typer.Option(help="Outcomes that may inform difficulty but never enter the pool.")
     ] = None,

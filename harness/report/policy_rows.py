@@ -45,7 +45,8 @@ class EvaluatedPolicy:
     """A policy's rows, its clusters, and what was changed to make it fit."""
 
     rows: tuple[Row, ...]
-    """cross-fitted; leaving one repository out, where there are repositories; in-sample, unless it does not route"""
+    """cross-fitted; leaving one repository out, where there are repositories; in-sample, where it decides by clusters:
+    without random clusters to stand beside it, an in-sample row would only flatter"""
     clusters: tuple[ClusterProfile, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -117,9 +118,9 @@ class Laboratory:
                 rows = [self._held_out(policy, name)]
                 if self.repositories is not None:
                     rows.append(self._on_unseen_repositories(policy, name, self.repositories))
-                if name in BASELINES:  # one choice for all: in-sample it is the best single model
+                null, clusters = (None, ()) if name in BASELINES else self._clusters(policy)
+                if null is None:
                     return EvaluatedPolicy(tuple(rows), notes=notes)
-                null, clusters = self._clusters(policy)
                 return EvaluatedPolicy((*rows, self._in_sample(policy, name, null)), clusters, notes)
             except ValueError as error:  # the router's errors for names, parameters and values
                 raise InputError(f"policy {name}: {error}") from error
@@ -201,7 +202,7 @@ class Laboratory:
             seed=self.seed,
         )
 
-    def _in_sample(self, policy: Policy, name: str, null: RandomClusters | None) -> Row:
+    def _in_sample(self, policy: Policy, name: str, null: RandomClusters) -> Row:
         from router.crossfit import in_sample
         from router.decision import is_clairvoyant
         from router.outcomes import single

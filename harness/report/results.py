@@ -70,8 +70,8 @@ def build_results(
 
     Every single model over its own known instances; random, oracle and the policies over the instances that all models
     have a verdict for. Each policy comes cross-fitted, with the p value of a permutation null that refits everything in
-    every fold, and in-sample, beside what random clusters of the same sizes reach and without a p value: fitted on what
-    it is tested on, nearly every pool would look significant.
+    every fold; policies with clusters also in-sample, beside what random clusters of the same sizes reach and without a
+    p value: fitted on what it is tested on, nearly every pool would look significant.
 
     Args:
         outcomes: n instances × m models; unknown cells are left out, never counted as failures.

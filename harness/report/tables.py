@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.files import write_atomic
 from harness.report.schema import Results, Row, VsBestSingle
+from harness.report.verdict import best_single
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
@@ -97,9 +98,10 @@ def write_results(results: Results, out_dir: Path) -> None:
 def _lines(results: Results) -> list[tuple[str, ...]]:
     """The table's cells; every in-sample row is followed by its null."""
     lines: list[tuple[str, ...]] = []
+    best = best_single(results.rows)
     for row in results.rows:
         vs = row.vs_best_single
-        is_best = vs is not None and row.kind == "single" and vs.delta == 0 and vs.ci95 == (0, 0)
+        is_best = row is best
         delta = f"{_signed(vs.delta)} [{_signed(vs.ci95[0])}, {_signed(vs.ci95[1])}]" if vs else NONE
         lines.append(
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from harness.report.schema import Row
@@ -10,8 +11,8 @@ from harness.report.stats import holm
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a wreck could be told apart."""
 SIGNIFICANT = 0.05
-BASELINES = frozenset({"best-fixed"})
-"""Policies that do not route; they are judged only when nothing else was tried."""
+BASELINES = frozenset({"best-fixed", "random", "zero-router"})
+"""Policies that do not read the text, so that they do not route; they are judged only when nothing else was tried."""
 
 SCRIPTED = "The models are scripted stand-ins, so this says nothing of real models' skill: "
 
@@ -32,7 +33,7 @@ def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
 
 def _sentence(rows: Sequence[Row]) -> str:
     singles = [row for row in rows if row.kind == "single"]
-    best = next((row for row in singles if row.vs_best_single and row.vs_best_single.ci95 == (0, 0)), None)
+    best = best_single(rows)
     tried = [row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted"]
     if best is None:
         return "No instance has a verdict from every model of the pool, so nothing can be compared yet."
@@ -45,6 +46,24 @@ def _sentence(rows: Sequence[Row]) -> str:
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
     p = corrected(routing).get(judged.name)
     return f"{_difference(judged, best, len(routing), p)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
+
+
+def best_single(rows: Sequence[Row]) -> Row | None:
+    """The single model that every difference is to; None where nothing can be compared.
+
+    It does not differ from itself, and neither does a model with the same verdicts: of several such rows it is the one
+    known on most instances, then the one that resolved most, then the cheaper, then the first.
+    """
+    equal = [
+        row
+        for row in rows
+        if row.kind == "single" and (vs := row.vs_best_single) is not None and (vs.delta, vs.ci95) == (0, (0, 0))
+    ]
+
+    def place(row: Row) -> tuple[float, float, float]:
+        return -row.n, -row.resolved, math.inf if row.cost_per_instance is None else row.cost_per_instance
+
+    return min(equal, key=place, default=None)
 
 
 def routing_rows(rows: Sequence[Row]) -> list[Row]:

@@ -245,10 +245,12 @@ def _routed(
 
 def unfit(router: Router, instances: Sequence[str], path: Path) -> list[str]:
     """Why a router must not decide these instances in a submission; nothing when it was fitted on others."""
-    trained = router.provenance.get("instance_ids")
-    if not isinstance(trained, list):
+    from harness.routing import fitted_on
+
+    both = fitted_on(router, instances)
+    if both is None:
         return [f"{path} does not say on which instances it was fitted (an older checkpoint): fit it again"]
-    if both := sorted(set(trained) & set(instances)):
+    if both:
         return [
             f"{path} was fitted on the outcomes of {len(both)} of these instances ({some(both)}): its choices there "
             "know the tests; fit it on other instances"

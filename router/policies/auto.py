@@ -17,6 +17,7 @@ from router.policies.base import (
     Policy,
     PolicyNotFittedError,
     PolicyParameterError,
+    check_numbers,
     fill_costs,
     known_rates,
 )
@@ -41,8 +42,8 @@ class _Trial:
     extra: float
     choices: IntArray
     """(n,)"""
-    worth: FloatArray
-    """(n, m) resolved − w·cost of every cell"""
+    more: float
+    """what all decisions are worth less than the cells they chose: a cascade pays for every attempt"""
     ahead: float
     """advantage over the fallback per instance, after caution"""
 
@@ -53,12 +54,14 @@ class AutoPolicy(OneShotPolicy):
 
     1. Fallback: `best-fixed` with a tolerance, the cheapest of the models as good as the leader.
     2. Each candidate policy decides the training rows held out, in inner folds, at a few weights of cost. A decision is
-       worth resolved − w·cost, w = λ + `tolerance` / the fallback's mean cost: saving the whole cost is worth
-       `tolerance`. The best candidate is ahead of the fallback by most after `caution` standard errors of the
+       worth resolved − w·cost − μ·seconds, w = λ + `tolerance` / the fallback's mean cost: saving the whole cost is
+       worth `tolerance`. The best candidate is ahead of the fallback by most after `caution` standard errors of the
        difference; the fallback is chosen on all training rows, so in doubt it is favoured.
-    3. It is taken only if it is ahead at all, and if the permutation gate passes: its decisions are worth more than the
-       same decisions dealt at random to the instances of the same inner fold (p <= `alpha`). If the text told nothing
-       these were exchangeable, whatever was fitted on the other folds: an exact test without a refit.
+    3. It is taken only if it is ahead at all, and if the permutation gate passes (p <= `alpha`): all trials' decisions
+       are dealt at random, by one permutation, to the instances of the same inner fold, and the best dealt trial is
+       compared with the best trial, which pays for having tried several. If the text told nothing, a fold's decisions
+       were exchangeable given what was fitted on the others: exact in each fold and without a refit. Over the folds
+       together it is approximate, as each trains on the outcomes of the others.
 
     Given another λ at a decision, whatever was taken decides with that λ.
 
@@ -107,8 +110,9 @@ class AutoPolicy(OneShotPolicy):
         check_rows(outcomes, len(self._X))
         self.models_ = outcomes.models
         fallback = self._make(0).fit(self._X, outcomes)
-        trial = self._best_trial(outcomes, auxiliary, fallback)
-        passed = trial is not None and self._gate(trial) <= self.alpha
+        trials, worth = self._trials(outcomes, auxiliary, fallback)
+        trial = max(trials, key=lambda trial: trial.ahead, default=None)
+        passed = trial is not None and trial.ahead > 0 and self._gate(trials, worth) <= self.alpha
         number, extra = (trial.number, trial.extra) if trial is not None and passed else (0, 0.0)
         self.taken_: IntArray = np.array([number])
         self.extra_: FloatArray = np.array([extra])
@@ -126,7 +130,7 @@ class AutoPolicy(OneShotPolicy):
         from router.policies import make_policy
 
         if number == 0:
-            return BestFixedPolicy(self.tolerance)
+            return BestFixedPolicy(self.tolerance, time_weight=self.time_weight)
         name = self._names()[number - 1]
         if name == self.name:
             raise PolicyParameterError("policy 'auto' cannot be its own candidate")
@@ -135,47 +139,58 @@ class AutoPolicy(OneShotPolicy):
         own = {"seed": self.seed, "time_weight": self.time_weight}
         return policy.set_params(**{key: value for key, value in own.items() if key in has})
 
-    def _best_trial(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None, fallback: Policy) -> _Trial | None:
-        """The candidate most ahead of the fallback on rows held out; None where none is ahead."""
+    def _trials(
+        self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None, fallback: Policy
+    ) -> tuple[list[_Trial], FloatArray]:
+        """Every candidate on rows held out, at every weight of cost; and what each cell (n, m) is worth."""
         from router.crossfit import decide
 
         if len(outcomes.models) < 2 or not self._parts or np.isinf(self.cost_weight):
-            return None
+            return [], np.zeros(outcomes.resolved.shape)
         usual = int(fallback.predict(self._X[:1], self.cost_weight)[0])
         price = fill_costs(outcomes.mean_cost())[usual]
         unit = self.tolerance / price if price > 0 else 0.0
         extras = [unit * times for times in EXTRAS] if unit else [0.0]
-        worth = _worth(outcomes, self.cost_weight + unit)
+        worth = _worth(outcomes, self.cost_weight + unit, self.time_weight)
         rows = np.arange(len(outcomes))
         trials: list[_Trial] = []
         for number, policies in enumerate(self._inner, 1):
             choices = np.zeros((len(extras), len(rows)), dtype=np.int64)
-            paid = np.full((len(extras), len(rows)), np.nan)
+            paid, took = np.full((2, len(extras), len(rows)), np.nan)
             for (train, test), policy in zip(self._parts, policies, strict=True):
                 policy.fit_outcomes(outcomes.take(train), None if auxiliary is None else auxiliary.take(train))
                 weights = [self.cost_weight + extra for extra in extras]
-                choices[:, test], (_, paid[:, test], _) = decide(policy, self._X, outcomes, test, weights)
-            for extra, line, cost in zip(extras, choices, paid, strict=True):
-                # a cascade pays for more than the run it hands in
+                choices[:, test], (_, paid[:, test], took[:, test]) = decide(policy, self._X, outcomes, test, weights)
+            for extra, line, cost, seconds in zip(extras, choices, paid, took, strict=True):
+                # a cascade pays and waits for more than the run it hands in
                 more = np.nan_to_num(cost - outcomes.cost[rows, line]) * (self.cost_weight + unit)
+                more += np.nan_to_num(seconds - outcomes.seconds[rows, line]) * self.time_weight
                 value = worth[rows, line] - more
                 ahead = value - worth[rows, usual]
                 cautious = float(ahead.mean() - self.caution * ahead.std() / np.sqrt(len(rows)))
-                trials.append(_Trial(number, extra, line, worth, cautious))
-        best = max(trials, key=lambda trial: trial.ahead, default=None)
-        return best if best is not None and best.ahead > 0 else None
+                trials.append(_Trial(number, extra, line, float(more.sum()), cautious))
+        return trials, worth
 
-    def _gate(self, trial: _Trial) -> float:
-        """p of a trial's decisions against the same ones dealt at random within each inner fold."""
+    def _gate(self, trials: Sequence[_Trial], worth: FloatArray) -> float:
+        """p of the best trial against the best of the same decisions dealt at random within each inner fold.
+
+        What the fallback is worth is the same for all, so it cancels.
+        """
         rng = np.random.default_rng([self.seed, 1])
-        rows, worth = np.arange(len(trial.choices)), trial.worth
-        observed = worth[rows, trial.choices].sum()
+        rows = np.arange(len(worth))
+        choices = np.stack([trial.choices for trial in trials])
+        more = np.array([trial.more for trial in trials])
+
+        def best(order: IntArray) -> float:
+            return float((worth[rows, choices[:, order]].sum(axis=1) - more).max())
+
+        observed = best(rows)
         reached = 0
         for _ in range(PERMUTATIONS):
-            dealt = np.array(trial.choices)
+            order = np.array(rows)
             for _, test in self._parts:
-                dealt[test] = trial.choices[rng.permutation(test)]
-            reached += bool(worth[rows, dealt].sum() >= observed - 1e-9)
+                order[test] = rng.permutation(test)
+            reached += best(order) >= observed - 1e-9
         return (1 + reached) / (1 + PERMUTATIONS)
 
     @property
@@ -193,12 +208,16 @@ class AutoPolicy(OneShotPolicy):
     def seconds(self, X: Features) -> FloatArray:
         return self.taken.seconds(X)
 
-    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
-        return self.taken.sweep(X, [self._weight(weight) for weight in cost_weights])
+    def values(self, X: Features) -> FloatArray:
+        return self.taken.values(X)
 
-    def _weight(self, weight: float | None) -> float:
+    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        return self.taken.sweep(X, [self.weight(weight) for weight in cost_weights])
+
+    def weight(self, cost_weight: float | None) -> float:
         """The user's λ, or the policy's own and what was found to be worth adding to it."""
-        return self.cost_weight + float(self.extra_[0]) if weight is None else weight
+        self.check_fitted()
+        return self.cost_weight + float(self.extra_[0]) if cost_weight is None else cost_weight
 
     @property
     def next_step(self) -> Any:
@@ -210,12 +229,12 @@ class AutoPolicy(OneShotPolicy):
             raise AttributeError("next_step")
 
         def step(x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Decision:
-            return taken.next_step(x, attempts, self._weight(cost_weight))
+            return taken.next_step(x, attempts, self.weight(cost_weight))
 
         return step
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
-        told = self.taken.explain(X, choices)
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
+        told = self.taken.explain(X, choices, self.weight(cost_weight))
         return [Explanation(why.cluster, f"{why.reason} ({self.taken.name}, chosen by auto)") for why in told]
 
     def fitted_arrays(self) -> FittedArrays:
@@ -224,17 +243,23 @@ class AutoPolicy(OneShotPolicy):
 
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
         super().restore(models, arrays)
+        check_numbers(self.name, "taken_", self.taken_, 0, len(self._names()))
+        if len(self.extra_) != 1 or not 0 <= self.extra_[0] < np.inf:
+            raise PolicyParameterError("policy 'auto': array 'extra_' needs one finite weight of cost >= 0")
         number = int(self.taken_[0])
-        if not 0 <= number <= len(self._names()):
-            raise PolicyParameterError(f"policy 'auto' has no candidate {number}; it has {self.candidates!r}")
         prefix = "taken."
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         self._taken = self._make(number).restore(models, own)
         return self
 
 
-def _worth(outcomes: OutcomeMatrix, weight: float) -> FloatArray:
-    """(n, m) resolved − weight·cost; what is unknown counts as the model's mean."""
+def _worth(outcomes: OutcomeMatrix, weight: float, time_weight: float) -> FloatArray:
+    """(n, m) resolved − weight·cost − time_weight·seconds; what is unknown counts as the model's mean."""
     resolved = np.where(np.isnan(outcomes.resolved), known_rates(outcomes), outcomes.resolved)
     costs = np.where(np.isnan(outcomes.cost), fill_costs(outcomes.mean_cost()), outcomes.cost)
-    return np.asarray(resolved - weight * costs)
+    worth = resolved - weight * costs
+    if time_weight:
+        worth -= time_weight * np.where(
+            np.isnan(outcomes.seconds), fill_costs(outcomes.mean_seconds()), outcomes.seconds
+        )
+    return np.asarray(worth)

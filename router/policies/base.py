@@ -17,6 +17,9 @@ TIE = 1e-12
 
 FittedArrays = dict[str, NDArray[Any]]
 
+UNKNOWN_ALLOWED = frozenset({"cost_", "seconds_", "resolved_", "change_"})
+"""Fitted arrays in which NaN has a meaning: not known. Anywhere else it would decide at random, or always alike."""
+
 
 class PolicyNotFittedError(RuntimeError):
     """The policy was asked to decide before it was fitted."""
@@ -83,8 +86,14 @@ class Policy(Protocol):
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         """(w, n) `predict` for each λ of `cost_weights` (None: the policy's own), estimating only once."""
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
-        """Why `choices` (n,), as read from the fitted arrays."""
+    def weight(self, cost_weight: float | None) -> float:
+        """The λ of a decision: the one given, or what the policy decides by on its own."""
+
+    def values(self, X: Features) -> FloatArray:
+        """(n, m) what a decision weighs against costs: the scores, unless the policy prefers otherwise."""
+
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
+        """Why `choices` (n,), made with λ `cost_weight` (None: the policy's own), as read from the fitted arrays."""
 
     def fitted_arrays(self) -> FittedArrays:
         """Everything a decision needs, for a checkpoint."""
@@ -151,6 +160,12 @@ class OneShotPolicy:
     ) -> Self:
         return self.fit_features(X, corpus).fit_outcomes(outcomes, auxiliary)
 
+    def weight(self, cost_weight: float | None) -> float:
+        return self.cost_weight if cost_weight is None else cost_weight
+
+    def values(self, X: Features) -> FloatArray:
+        return self.scores(X)
+
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
         choices: IntArray = self.sweep(X, [cost_weight])[0]
         return choices
@@ -182,6 +197,8 @@ class OneShotPolicy:
                     raise PolicyParameterError(
                         f"policy {self.name!r}: array {name!r} has {size} where others have {letter}={sizes[letter]}"
                     )
+            if name not in UNKNOWN_ALLOWED and np.isnan(arrays[name]).any():
+                raise PolicyParameterError(f"policy {self.name!r}: array {name!r} has values that are no numbers (NaN)")
             setattr(self, name, arrays[name])
         self.models_ = models
         return self
@@ -217,6 +234,12 @@ def choose(
         value, tie_break = scores - cost_weight * costs, costs
     tied = value >= value.max(axis=1, keepdims=True) - TIE
     return np.asarray(np.where(tied, tie_break, np.inf).argmin(axis=1), dtype=np.int64)
+
+
+def check_numbers(policy: str, name: str, array: NDArray[Any], least: int, most: int) -> None:
+    """PolicyParameterError unless a restored array has at least one element, all whole numbers in least … most."""
+    if not array.size or not ((array >= least) & (array <= most) & (array == np.floor(array))).all():
+        raise PolicyParameterError(f"policy {policy!r}: array {name!r} needs whole numbers from {least} to {most}")
 
 
 def fill_costs(mean_cost: FloatArray) -> FloatArray:

@@ -22,6 +22,7 @@ from router.policies.base import (
     OneShotPolicy,
     PolicyNotFittedError,
     PolicyParameterError,
+    check_numbers,
     fill_costs,
 )
 from router.signals import SignalHistory, attempt_signals, features, signal_table
@@ -52,9 +53,12 @@ class CascadePolicy(OneShotPolicy):
     for each instance, and their logits are signals in 3 (held out, from `PRIOR_FOLDS` parts of the training rows).
 
     An attempt without a patch is never preferred; one whose change another attempt repeats (signal `patch_agrees`) is
-    accepted at once. Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_`
-    (c, f) and `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`,
-    `paid_` (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n.
+    accepted at once. That is known live only: recorded columns of that kind (`router.signals.LIVE_ONLY`) are neither
+    fitted on nor replayed.
+
+    Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_` (c, f) and
+    `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`, `paid_`
+    (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n.
 
     Source: eth-sri's cascade routing (arXiv 2410.10347) states the rule; the signals and the fall-back are ours.
     """
@@ -237,7 +241,7 @@ class CascadePolicy(OneShotPolicy):
 
     def _choose(self, X: Features, cost_weight: float | None) -> IntArray:
         """(n,) number of each instance's chain."""
-        weight = self._weight(cost_weight)
+        weight = self.weight(cost_weight)
         first = self.chains_[:, 0]
         seconds = fill_costs(self.seconds_)
         scores, costs = self.scores(X)[:, first], self.costs(X)[:, first]
@@ -294,7 +298,7 @@ class CascadePolicy(OneShotPolicy):
             if not found:
                 return Accept(self.models_[max(made, key=lambda h: self.overall_[h])])
             chain = found[0]
-        weight = self._weight(cost_weight)
+        weight = self.weight(cost_weight)
         prior = self._prior_logits(X)
         z = np.zeros((1, len(self.models_), self._width()))
         empty = np.zeros((1, len(self.models_)), dtype=np.bool_)
@@ -333,7 +337,7 @@ class CascadePolicy(OneShotPolicy):
                     total[w, mine] = table[mine, first]
                 open_ = np.ones(len(mine), dtype=np.bool_)
                 for c in self._path(int(chain))[1:]:
-                    open_ &= self._goes(c, z[mine], accepted, empty[mine], self._weight(cost_weight))
+                    open_ &= self._goes(c, z[mine], accepted, empty[mine], self.weight(cost_weight))
                     for total, table in zip(paid, tables, strict=True):
                         total[w, mine] += np.where(open_, table[mine, self._last(c)], 0.0)
                     accepted = np.where(open_, self._accept(c, z[mine], accepted, empty[mine]), accepted)
@@ -359,8 +363,8 @@ class CascadePolicy(OneShotPolicy):
         earlier = np.where(empty[rows, accepted] != empty[rows, last], empty[:, last], earlier)
         return np.asarray(np.where(earlier, accepted, last), dtype=np.int64)
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
-        chosen = self._choose(X, None)
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
+        chosen = self._choose(X, cost_weight)
         return [Explanation(None, self._sentence(int(c), int(h))) for c, h in zip(chosen, choices, strict=True)]
 
     def _sentence(self, c: int, first: int) -> str:
@@ -371,6 +375,17 @@ class CascadePolicy(OneShotPolicy):
         return f"{alone}; when its run looks bad enough for the price, {' then '.join(names[1:])} follows"
 
     # ---- chains, signals, prior ----
+
+    def _check_chains(self) -> None:
+        """PolicyParameterError unless restored chains are of the pool's models, end once, and begin with others."""
+        check_numbers(self.name, "chains_", self.chains_, NONE, len(self.models_) - 1)
+        chains = [tuple(chain) for chain in self.chains_.astype(np.int64).tolist()]
+        whole = {chain[: chain.index(NONE)] if NONE in chain else chain for chain in chains}
+        ended = all(NONE not in chain or set(chain[chain.index(NONE) :]) == {NONE} for chain in chains)
+        begun = all(len(set(chain)) == len(chain) > 0 and (len(chain) == 1 or chain[:-1] in whole) for chain in whole)
+        if not ended or not begun:
+            raise PolicyParameterError("policy 'cascade': array 'chains_' has chains that no fit makes")
+        self.chains_ = self.chains_.astype(np.int64)
 
     def _length(self, c: int) -> int:
         return int((self.chains_[c] != NONE).sum())
@@ -420,7 +435,7 @@ class CascadePolicy(OneShotPolicy):
         prior = self._prior_policy()
         return None if prior is None else _logit(prior.scores(X))
 
-    def _weight(self, cost_weight: float | None) -> float:
+    def weight(self, cost_weight: float | None) -> float:
         weight = self.cost_weight if cost_weight is None else cost_weight
         if not weight >= 0:
             raise PolicyParameterError(f"cost_weight must be a number >= 0, got {weight}")
@@ -435,6 +450,7 @@ class CascadePolicy(OneShotPolicy):
         from router.policies import make_policy
 
         super().restore(models, arrays)
+        self._check_chains()
         inner = {name.removeprefix(PRIOR_PREFIX): a for name, a in arrays.items() if name.startswith(PRIOR_PREFIX)}
         self._prior = make_policy(self.prior).restore(models, inner) if self.prior else None  # type: ignore[assignment]
         return self

@@ -100,7 +100,7 @@ class ClusterPolicy(OneShotPolicy):
         choices: IntArray = known[2][nearest(X, self.centroids_)]
         return choices
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         clusters = nearest(X, self.centroids_)
         return [
             Explanation(int(cluster), self._reason(int(cluster), int(choice)))

@@ -73,14 +73,16 @@ class BestFixedPolicy(OneShotPolicy):
         self.check_fitted()
         return np.broadcast_to(self.overall_, (len(X), len(self.overall_)))
 
-    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+    def values(self, X: Features) -> FloatArray:
         self.check_fitted()
-        values = np.broadcast_to(self.valued_, (len(X), len(self.valued_)))
-        costs, seconds = self.costs(X), self.seconds(X)
+        return np.broadcast_to(self.valued_, (len(X), len(self.valued_)))
+
+    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        values, costs, seconds = self.values(X), self.costs(X), self.seconds(X)
         weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
         return np.stack([choose(values, costs, weight, seconds, self.time_weight) for weight in weights])
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         lead = int(self.overall_.argmax())
         return [Explanation(None, self._reason(int(choice), lead)) for choice in choices]
 

@@ -11,7 +11,14 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import distances
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
+from router.policies.base import (
+    Explanation,
+    FittedArrays,
+    OneShotPolicy,
+    PolicyNotFittedError,
+    PolicyParameterError,
+    check_numbers,
+)
 from router.policies.partition import Auto, best_candidate, check_rows
 
 # after "all of them", which is no routing
@@ -77,11 +84,16 @@ class NearestPolicy(OneShotPolicy):
         self.chosen_ = np.array([chosen], dtype=np.int64)
         return self
 
+    def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
+        super().restore(models, arrays)
+        check_numbers(self.name, "chosen_", self.chosen_, 1, len(self.train_))
+        return self
+
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
         return self._estimate(neighbors(X, self.train_, int(self.chosen_[0])), np.arange(len(self.train_)))
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         scores = self.scores(X)
         return [
             Explanation(None, f"{scores[row, choice]:.1%} expected from the {self.chosen_[0]} most similar instances")

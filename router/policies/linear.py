@@ -96,7 +96,7 @@ class LinearPolicy(OneShotPolicy):
         self.check_fitted()
         return np.clip(np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_, 0.0, 1.0)
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         scores = self.scores(X)
         return [
             Explanation(None, f"{scores[row, choice]:.1%} predicted, {self.overall_[choice]:.1%} over all training")

@@ -55,7 +55,7 @@ class OraclePolicy(OneShotPolicy):
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         self._refuse()
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         return [Explanation(None, "the cheapest recorded run that resolved it, known only afterwards") for _ in choices]
 
     def fitted_arrays(self) -> NoReturn:

@@ -48,5 +48,5 @@ class RandomPolicy(OneShotPolicy):
         chosen = (draws(X, self.seed, int(self.salt_[0])) * len(self.models_)).astype(np.int64)
         return np.tile(chosen, (len(cost_weights), 1))
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         return [Explanation(None, f"drawn from {len(self.models_)} models") for _ in choices]

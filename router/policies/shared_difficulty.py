@@ -171,7 +171,7 @@ class SharedDifficultyPolicy(OneShotPolicy):
             choices[frugal] = choose(self.scores(X), means, np.inf, self.seconds(X), self.time_weight)
         return choices
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         rows = zip(self.difficulties(X), self.scores(X), self.costs(X), choices, strict=True)
         return [
             Explanation(None, f"difficulty {b:+.2f} logits: expected {p[h]:.1%} resolved at ${c[h]:.3f}")

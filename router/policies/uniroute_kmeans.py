@@ -84,7 +84,7 @@ class UniRouteKMeansPolicy(OneShotPolicy):
         # the weights of a soft Φ sum to 1 but for the last digit
         return np.clip(1.0 - self._phi(X, self.centroids_, float(self.width_[0])) @ self.errors_, 0.0, 1.0)
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         clusters = self._phi(X, self.centroids_, float(self.width_[0])).argmax(axis=1)
         return [
             Explanation(int(k), f"error rate {self.errors_[k, choice]:.1%} in cluster {k}")

@@ -90,7 +90,7 @@ class UniRouteMapPolicy(OneShotPolicy):
         # the mixture's weights sum to 1 but for the last digit
         return np.clip(1.0 - softmax(self._features(X) @ self.theta_.T) @ self.errors_, 0.0, 1.0)
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         scores = self.scores(X)
         return [
             Explanation(None, f"error rate {1 - scores[row, choice]:.1%} by the learned mixture of profiles")

@@ -57,7 +57,7 @@ class ZeroRouterPolicy(OneShotPolicy):
         mixed = np.where(draws(X, self.seed, int(self.salt_[0])) < share, dear, cheap)
         return np.stack([mixed if w is None else line for w, line in zip(cost_weights, chosen, strict=True)])
 
-    def explain(self, X: Features, choices: IntArray) -> list[Explanation]:
+    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         return [
             Explanation(None, f"resolved {self.overall_[choice]:.1%} of the training instances, on the hull")
             for choice in choices

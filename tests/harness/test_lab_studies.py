@@ -130,11 +130,15 @@ def test_a_corpus_that_knows_the_evaluation_is_refused_by_id() -> None:
         CorpusText("near", "Fix a parser"),
         CorpusText("own", "anything", "Django/Django"),
         CorpusText("fine", "sort a list", "other/project"),
+        CorpusText("django__django-99999", "told by its id alone"),
+        CorpusText("psf__requests.1b2c3d4e.change__x1", "so is this"),
+        CorpusText("psf/requests#7", "and this"),
+        CorpusText("psf__requests-html-5", "another repository"),
     ]
-    embedded = np.array([[1.0, 0.0], [0.99, 0.14], [0.0, -1.0], [-1.0, 0.0]])
+    embedded = np.array([[1.0, 0.0], [0.99, 0.14], [0.0, -1.0], *[[-1.0, 0.0]] * 5])
     leaks = find_leaks(corpus, STATEMENTS, embedded, np.array([[1.0, 0.0], [0.0, 1.0]]))
-    assert [leak.id for leak in leaks] == ["equal", "near", "own"]
-    with pytest.raises(InputError, match=r"3 texts .*equal is the evaluation instance django__django-1.*--drop-leaks"):
+    assert [leak.id for leak in leaks] == ["equal", "near", "own", *(text.id for text in corpus[4:7])]
+    with pytest.raises(InputError, match=r"6 texts .*equal is the evaluation instance django__django-1.*--drop-leaks"):
         refuse_leaks(leaks)
     refuse_leaks([])
 

@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import arrays
 from harness.errors import InputError
 from harness.report.results import build_results, enough_permutations, read_results
 from harness.report.schema import Results, Row, VsBestSingle
-from harness.report.verdict import verdict
+from harness.report.tables import render_markdown
+from harness.report.verdict import best_single, corrected, routing_rows, verdict
 from router.outcomes import OutcomeMatrix
 
 QUICK: dict[str, Any] = {
@@ -303,6 +304,32 @@ def test_the_verdict_is_quotable():
 def test_a_baseline_is_not_celebrated_as_a_router():
     rows = [*LEADER, row("best-fixed", 372, 0, (-1, 1), 0.5), row("cluster", 371, -1, (-9, 7), 0.4)]
     assert "cluster routing resolves 371" in verdict(rows, scripted=False)
+
+
+def test_a_policy_that_does_not_read_the_text_is_no_router_and_costs_the_others_nothing():
+    coins = [row("zero-router", 390, 18, (4, 32), 0.01), row("random", 380, 8, (1, 15), None)]
+    assert routing_rows([*LEADER, *coins, row("cluster", 371, -1, (-9, 7), 0.02)])[0].name == "cluster"
+    assert corrected(routing_rows([*LEADER, *coins, row("cluster", 371, -1, (-9, 7), 0.02)])) == {"cluster": 0.02}
+
+
+def test_of_identical_models_the_one_that_differences_are_to_is_the_best_single():
+    verdicts = np.random.default_rng(2).integers(0, 2, (40, 1))
+    same = matrix(np.tile(verdicts, (1, 3)), np.tile([[3.0, 1.0, 2.0]], (40, 1)))
+    results = build_results(same, two_kinds(40), **QUICK)
+    best = best_single(results.rows)
+    assert best is not None
+    assert best.name == same.models[same.best_single()] == "bee"
+    assert "for bee (difference" in results.verdict
+    told = [line for line in render_markdown(results).splitlines() if "best single |" in line]
+    assert [line.split(" | ")[0] for line in told] == ["| bee"]
+
+
+def test_without_random_clusters_beside_it_there_is_no_in_sample_row():
+    results = build_results(specialists(), two_kinds(80), **QUICK | {"policies": ["linear", "cluster", "random"]})
+    in_sample = [row for row in results.rows if row.evaluation == "in-sample"]
+    assert [row.name for row in in_sample] == ["cluster"]
+    assert in_sample[0].null is not None
+    assert by(results, "random", "cross-fitted").vs_best_single.p_value is None  # type: ignore[union-attr]
 
 
 def test_the_laboratory_evaluates_every_policy_there_is():

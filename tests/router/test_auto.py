@@ -11,6 +11,7 @@ from router import OutcomeMatrix, Router
 from router.crossfit import crossfit, folds
 from router.memory import remember, representative_words
 from router.policies import PolicyParameterError, make_policy
+from router.policies.auto import _Trial
 
 
 def pool(resolved: np.ndarray, prices: list[float]) -> OutcomeMatrix:
@@ -69,6 +70,34 @@ def test_auto_with_few_instances_or_one_model_is_the_best_fixed(world) -> None:
     assert make_policy("auto").fit(world.X[few], world.outcomes.take(few)).taken.name == "best-fixed"
     alone = world.outcomes.pool(["parser"])
     assert set(make_policy("auto").fit(world.X, alone).predict(world.X)) == {0}
+
+
+def test_auto_weighs_time_in_its_fallback_and_in_what_a_decision_is_worth(world) -> None:
+    noise = np.random.default_rng(3).normal(size=world.X.shape)
+    known = world.outcomes
+    slow_when_cheap = OutcomeMatrix.build(
+        known.instances, known.models, known.resolved, known.cost, seconds=np.tile([10.0, 20.0, 30.0], (120, 1))
+    )
+    for time_weight, chosen in ((0.0, "cheap"), (1.0, "parser")):
+        policy = make_policy("auto", candidates="linear", time_weight=time_weight).fit(noise, slow_when_cheap)
+        assert policy.taken.name == "best-fixed"
+        assert {known.models[h] for h in policy.predict(noise)} == {chosen}
+
+
+def test_the_gate_compares_the_best_trial_with_the_best_dealt_one() -> None:
+    """A trial that never varies is as good dealt as not: beside it, a worse one that varies proves nothing."""
+    policy = make_policy("auto")
+    rows = np.arange(60)
+    policy._parts = [(rows[30:], rows[:30]), (rows[:30], rows[30:])]
+    worth = np.stack([np.ones(60), (rows % 2).astype(float)], axis=1)
+    constant = _Trial(1, 0.0, np.zeros(60, dtype=np.int64), 0.0, 0.1)
+    told = _Trial(2, 0.0, rows % 2, 0.0, 0.1)
+    assert policy._gate([constant, told], worth) == 1.0
+    assert policy._gate([told], np.stack([1.0 - rows % 2, (rows % 2).astype(float)], axis=1)) == 1 / 200
+    # what a cascade pays beyond the run it hands in is paid however its decisions are dealt
+    dear = _Trial(2, 0.0, rows % 2, 40.0, 0.1)
+    worth = np.stack([1.0 - rows % 2, (rows % 2).astype(float)], axis=1)
+    assert policy._gate([constant, dear], worth) == 1.0
 
 
 def test_auto_cannot_choose_itself(world) -> None:

@@ -13,6 +13,7 @@ from router.nulls import permutation_null
 from router.outcomes import OutcomeMatrix
 from router.policies import PolicyParameterError, make_policy
 from router.policies.cascade import CascadePolicy
+from router.signals import LIVE_ONLY
 
 WEIGHTS = [None, 0.0, 0.2, 3.0, float("inf")]
 
@@ -101,6 +102,41 @@ def test_no_patch_is_never_preferred_and_agreement_ends_it() -> None:
     assert policy.next_step(X[0], [FinishedAttempt("cheap", 0.05, patch="diff", calls=10), hopeless]) == Accept("cheap")
     agreed = [FinishedAttempt(m, patch="diff", signals={"patch_agrees": 1.0}) for m in ("cheap", "dear")]
     assert policy.next_step(X[0], agreed) == Accept("dear")
+
+
+def test_recorded_agreement_is_neither_fitted_on_nor_replayed() -> None:
+    X, known = signalling()
+    rng = np.random.default_rng(5)
+    alike = {name: rng.integers(0, 2, known.resolved.shape) * 1.0 for name in LIVE_ONLY}
+    outcomes = OutcomeMatrix.build(
+        known.instances,
+        known.models,
+        known.resolved,
+        known.cost,
+        known.calls,
+        known.seconds,
+        {**known.signals, **alike},
+    )
+    policy = CascadePolicy(cost_weight=0.1).fit(X, outcomes)
+    assert not set(policy._history().names) & LIVE_ONLY
+    models, brought = policy.act_out_recorded(X, outcomes, [None])
+    acted = [act_out(policy, X[row], outcomes, row) for row in range(len(outcomes))]
+    assert models[0].tolist() == [one.model for one in acted]
+    assert brought[1, 0].tolist() == pytest.approx([one.cost for one in acted])
+    plain = CascadePolicy(cost_weight=0.1).fit(X, known)
+    assert models.tolist() == plain.act_out_recorded(X, known, [None])[0].tolist()
+
+
+def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
+    X, outcomes = signalling()
+    taken = CascadePolicy().fit(X, outcomes)
+    auto = make_policy("auto", candidates="cascade", cost_weight=0.1, alpha=1.0).fit(X, outcomes)
+    assert auto.taken.name == "cascade"
+    told = auto.explain(X[:1], auto.predict(X[:1]))[0].reason
+    assert told.startswith(taken.explain(X[:1], taken.predict(X[:1], auto.weight(None)), auto.weight(None))[0].reason)
+    assert "follows" in told
+    at_any_price = auto.explain(X[:1], auto.predict(X[:1], np.inf), np.inf)[0].reason
+    assert "without a second model" in at_any_price, "by its own weight another one would follow"
 
 
 def test_attempts_nobody_asked_for_are_taken_as_they_are() -> None:

@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from router.checkpoint import CheckpointError, RoutedModel, read_checkpoint
+from router.outcomes import OutcomeMatrix
 from router.policies import POLICIES, RECORDED_ONLY, make_policy
 from router.router import Router
 
@@ -89,6 +90,50 @@ def test_missing_arrays_are_refused(saved: Path, word_embedder) -> None:
     save_file(arrays, saved, metadata={"polyswe.router": header.model_dump_json(), "schema": "1"})
     with pytest.raises(CheckpointError, match="needs array 'profile_'"):
         Router.load(saved, word_embedder)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "value"),
+    [
+        ("auto", "taken_", 7),
+        ("auto", "taken_", -1),
+        ("auto", "extra_", np.nan),
+        ("knn", "chosen_", 0),
+        ("knn", "chosen_", 10_000),
+        ("cascade", "chains_", 3),
+        ("cascade", "chains_", -2),
+        ("cascade", "chains_", -1),
+        ("cascade", "so_far_", np.nan),
+        ("cluster", "profile_", np.nan),
+    ],
+)
+def test_arrays_that_no_fit_makes_are_refused_at_loading(
+    name: str, array: str, value: float, tmp_path: Path, world, word_embedder
+) -> None:
+    policy = make_policy(name, **({"n_clusters": 2} if name == "cluster" else {})).fit(world.X, world.outcomes)
+    path = tmp_path / "r"
+    Router(policy, world.outcomes.models, word_embedder).save(path)
+    header, arrays = read_checkpoint(path)
+    arrays[array].flat[0] = value
+    save_file(arrays, path, metadata={"polyswe.router": header.model_dump_json(), "schema": "1"})
+    with pytest.raises(CheckpointError, match=f"array '{array}'"):
+        Router.load(path, word_embedder)
+    arrays[array] = arrays[array][:0]
+    save_file(arrays, path, metadata={"polyswe.router": header.model_dump_json(), "schema": "1"})
+    with pytest.raises(CheckpointError, match="array '"):
+        Router.load(path, word_embedder)
+
+
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - set(RECORDED_ONLY)))
+def test_what_was_fitted_on_little_can_be_loaded(name: str, tmp_path: Path, world, word_embedder) -> None:
+    """Unknown costs, unknown verdicts and a model that nobody has seen leave no array that loading would refuse."""
+    resolved = np.array(world.outcomes.resolved)
+    resolved[::3, 1] = np.nan
+    resolved[:, 2] = np.nan
+    bare = OutcomeMatrix.build(world.outcomes.instances, world.outcomes.models, resolved)
+    router = Router(make_policy(name).fit(world.X, bare), bare.models, word_embedder)
+    router.save(tmp_path / "r")
+    assert Router.load(tmp_path / "r", word_embedder).choose(world.X) == router.choose(world.X)
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from router import OutcomeMatrix, Router
 from router.decision import Accept, FinishedAttempt, Run
-from router.policies import PolicyNotFittedError, make_policy
+from router.policies import POLICIES, RECORDED_ONLY, PolicyNotFittedError, make_policy
 
 TEXTS = ["the parser fails on tabs", "socket timeout is ignored"] * 6
 
@@ -77,6 +77,41 @@ def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) 
     assert router.choose(vectors[:2]) == ["novice", "novice"]
     router.policy.set_params(cost_weight=float("inf"))
     assert router.choose(vectors[:2]) == ["novice", "novice"]
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *((name, {}) for name in sorted(set(POLICIES) - set(RECORDED_ONLY))),
+        ("auto", {"candidates": "linear", "tolerance": 0.2}),
+        ("auto", {"candidates": "cascade", "tolerance": 0.2, "alpha": 1.0, "caution": -5.0}),
+        ("best-fixed", {"tolerance": 0.3}),
+        ("best-fixed", {"time_weight": 0.02}),
+        ("zero-router", {"budget": 0.4}),
+    ],
+)
+def test_a_route_is_the_policys_own_choice(name: str, params: dict, world, word_embedder) -> None:
+    policy = make_policy(name, **params).fit(world.X, world.outcomes)
+    router = Router(policy, world.outcomes.models, word_embedder)
+    for weight in (None, 0.0, 0.3, float("inf")):
+        routes = router.route_embeddings(world.X, weight)
+        assert [route.model for route in routes] == router.choose(world.X, weight)
+    first = [router.next_step(x, []).model for x in world.X[:20]]
+    assert router.choose(world.X[:20]) == first
+    for gone in world.outcomes.models:
+        kept = zip(router.choose(world.X), router.route_embeddings(world.X, exclude=[gone]), strict=True)
+        for own, route in kept:
+            assert route.model != gone
+            assert own in (gone, route.model), "a choice that is not excluded stands"
+
+
+def test_what_auto_adds_to_the_cost_weight_counts_in_a_route(world, word_embedder) -> None:
+    policy = make_policy("auto", candidates="linear").fit(world.X, world.outcomes)
+    assert policy.taken.name == "linear"
+    policy.extra_ = np.array([2.0])
+    router = Router(policy, world.outcomes.models, word_embedder)
+    assert router.choose(world.X) != router.choose(world.X, 0.0), "a fixture on which the extra matters"
+    assert all(route.cost_usd is not None for route in router.route_embeddings(world.X[:3]))
 
 
 def test_an_excluded_model_is_replaced_by_the_next_best_without_fitting_again(router: Router) -> None:

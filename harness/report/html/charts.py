@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harness.report.html import svg
 from harness.report.html.text import count, percent, signed
 from harness.report.schema import Results, Row
+from harness.report.verdict import best_single
 
 COLOURS = 12
 """Colours of the style sheet (`.k0` … `.k11`); what comes after them is grey."""
@@ -59,7 +60,7 @@ def rate_lines(results: Results) -> tuple[list[Line], Markup]:
     room = max(0.02, (high - low) * 0.05)
     axis = svg.Axis(max(0.0, low - room), min(1.0, high + room))
     marks = svg.ticks(axis.low, axis.high, 5)
-    best = best_single(results)
+    best = best_single(results.rows)
     lines = []
     for row in results.rows:
         title = f"{row.name}, {chip(row)}: {count(row.resolved)} of {row.n}, {percent(row.rate)}"
@@ -79,12 +80,6 @@ def rate_lines(results: Results) -> tuple[list[Line], Markup]:
         svg.tag("text", percent(mark, 0), x=axis.x(mark), y=12, text_anchor="middle", class_="tick") for mark in marks
     ]
     return lines, svg.canvas(18, *labels, label="axis: share resolved")
-
-
-def best_single(results: Results) -> Row | None:
-    """The row every difference is to."""
-    singles = [row for row in results.rows if row.kind == "single" and row.vs_best_single is not None]
-    return next((row for row in singles if row.vs_best_single and row.vs_best_single.ci95 == (0, 0)), None)
 
 
 def share_lines(results: Results) -> list[Line]:

@@ -15,7 +15,7 @@ from harness.report.html.optional import bounds_of, verifier, what_it_takes
 from harness.report.html.plane import cost_quality
 from harness.report.html.text import count, money, percent, plain, signed
 from harness.report.schema import ClusterProfile, Group, Pair, Results
-from harness.report.verdict import routing_rows
+from harness.report.verdict import best_single, routing_rows
 from harness.store import Cell
 
 MOST_CELLS = 250_000
@@ -53,7 +53,7 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
         bounds=bounds_of,
         tone=charts.tone,
         difference=charts.difference,
-        best=charts.best_single(results),
+        best=best_single(results.rows),
         rate_lines=lines,
         rate_axis=axis,
         plane=cost_quality(results),
@@ -75,7 +75,7 @@ def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "
 
 def _tiles(results: Results, cells: Cells) -> list[Tile]:
     tiles = []
-    if best := charts.best_single(results):
+    if best := best_single(results.rows):
         more = f"{best.name}: {count(best.resolved)} of {best.n}"
         tiles.append(Tile("Best single model", percent(best.rate), more))
     if routing := routing_rows(results.rows):

@@ -10,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from harness.report.html import svg
-from harness.report.html.charts import COLOURS, best_single, chip
+from harness.report.html.charts import COLOURS, chip
 from harness.report.html.text import count, money, percent, shortened
 from harness.report.schema import Results, Row
+from harness.report.verdict import best_single
 from router.curves import hull, pareto
 
 HEIGHT = 430
@@ -58,7 +59,7 @@ def cost_quality(results: Results) -> Plane | None:
 
     parts = [*draw.frame(), *draw.hull(singles)]
     legend = [Key(_swatch("hull"), "hull: the best mixtures of single models")]
-    if best := best_single(results):
+    if best := best_single(results.rows):
         parts.append(draw.level(best.rate, "reference"))
     if repeatable is not None:
         parts.append(draw.level(repeatable.resolved / n, "repeatable"))

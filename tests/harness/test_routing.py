@@ -1,0 +1,73 @@
+"""Fitting a router: whose λ, how many clusters, what a corpus must not know, what a live run says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import InputError
+from harness.routing import fit_router, read_header, render_figures
+from harness.run_results import _in_sample
+from router.router import Router
+
+ROWS = 24
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> tuple[str, str]:
+    """Outcomes of two models on 24 instances, and the tasks: those, and one that has no outcome yet."""
+    rng = np.random.default_rng(0)
+    lines = ["instance_id,model,resolved,cost_usd"]
+    for k in range(ROWS):
+        lines += [f"own__repo-{k},{model},{rng.integers(2)},{cost}" for model, cost in (("ant", 0.1), ("bee", 0.4))]
+    tasks = [{"instance_id": f"own__repo-{k}", "problem_statement": f"Issue {k} of the parser"} for k in range(ROWS)]
+    tasks.append({"instance_id": "new__later-1", "problem_statement": "The socket is never closed after a timeout"})
+    (tmp_path / "outcomes.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)) + "\n")
+    return str(tmp_path / "outcomes.csv"), str(tmp_path / "tasks.jsonl")
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, 0.03), (0.0, 0.0), (0.5, 0.5)])
+def test_a_policy_keeps_its_own_weight_of_cost_unless_told(
+    record: tuple[str, str], tmp_path: Path, asked: float | None, kept: float
+) -> None:
+    outcomes, tasks = record
+    fit_router([outcomes], tasks, tmp_path / "r", policy="cascade", cost_weight=asked, repeats=0)
+    assert read_header(tmp_path / "r").params["cost_weight"] == kept
+
+
+def test_more_clusters_than_a_training_fold_has_rows_are_fitted_and_told(
+    record: tuple[str, str], tmp_path: Path
+) -> None:
+    outcomes, tasks = record
+    told = fit_router([outcomes], tasks, tmp_path / "r", clusters=ROWS)
+    header = read_header(tmp_path / "r")
+    assert header.params["n_clusters"] == ROWS
+    assert header.figures["notes"] == [f"measured with n_clusters 21, not {ROWS}: a training fold has no more rows"]
+    assert "Measured with n_clusters 21" in told
+    without = {key: value for key, value in header.figures.items() if key != "notes"}
+    assert render_figures(without) in told, "a checkpoint of before"
+
+
+def test_a_corpus_must_not_know_a_task_that_has_no_outcome_yet(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    (tmp_path / "corpus.jsonl").write_text(
+        json.dumps({"id": "t1", "text": "The socket is never closed  after a TIMEOUT"}) + "\n"
+    )
+    with pytest.raises(InputError, match="t1 is the evaluation instance new__later-1"):
+        fit_router([outcomes], tasks, tmp_path / "r", clusters=1, corpus=str(tmp_path / "corpus.jsonl"))
+
+
+def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    fit_router([outcomes], tasks, tmp_path / "r", clusters=2, repeats=0)
+    router = Router.load(tmp_path / "r")
+    told, notes = _in_sample(router, ["own__repo-1", "own__repo-2", "new__later-1"])
+    assert told == " (fitted on 2 of these instances: in-sample)"
+    assert "2 of 3" in notes[0]
+    assert _in_sample(router, ["new__later-1"]) == ("", [])
+    router.provenance = {}
+    assert "does not say" in _in_sample(router, ["new__later-1"])[1][0]
