@@ -141,8 +141,7 @@ class Endpoint:
                 known = ", ".join([ROUTED, *self.backend.pool])
                 raise Refusal(404, "model_not_found", f"no model {name!r:.100}: choose from {known}")
             return None, Pinned((name,), "asked for by name"), 0.0
-        # JSON may hold half a surrogate pair, which no tokenizer takes
-        text = first_user_text(body["messages"]).encode("utf-8", "replace").decode()
+        text = first_user_text(body["messages"])
         if not text.strip():
             raise Refusal(400, "nothing_to_route", "no user message with text: the first one decides the model")
         key = conversation_key(text, given)

@@ -53,6 +53,8 @@ async def read_json(request: Request, limit: int, patience: float) -> dict[str, 
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
+    if b"\\ud" in body.lower():  # perhaps half a surrogate pair, which neither tokenizers nor providers take
+        found = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
     if not isinstance(found, dict):
         raise Refusal(400, "invalid_json", "expected a JSON object with 'model' and 'messages'")
     return found
