@@ -20,7 +20,8 @@ from agents.disk import DISK_WATCH
 from agents.errors import ContainerError, DiskLimitError
 from agents.history import CUT, LINKED_WORKTREE, NO_COMMIT
 from agents.limits import ContainerLimits
-from agents.processes import COMMAND, FIRST, KILL
+from agents.processes import FIRST, KILL
+from agents.shell import Shell
 from agents.watch import Watch
 
 logger = logging.getLogger("polyswe.agents")
@@ -28,7 +29,7 @@ logger = logging.getLogger("polyswe.agents")
 SUBMIT_MARKER = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 
 _GRACE_SECONDS = 15
-"""How much longer than the command's own timeout the docker client may take."""
+"""How much longer than the command's own timeout the shell may take to answer."""
 
 _UNSWEPT = 254
 """Exit code of a command that could not be ended, or not be started for want of processes."""
@@ -55,11 +56,7 @@ git diff --cached --binary --no-color --no-ext-diff --no-textconv --no-renames -
 """Patch of everything since the base commit, new files included. `patch.txt` is where the agent is told to write its
 submission and no part of the work; `$1` is the repository, `$2` the base commit."""
 
-_SAFE_DIRECTORY = [
-    part
-    for setting in ("GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
-    for part in ("-e", setting)
-]
+_SAFE_DIRECTORY = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
 """The repository may belong to another user than the one who runs git."""
 
 _no_unreachable: set[str] = set()
@@ -110,14 +107,16 @@ class Container:
     are not shown to the model as its command's output; clean-up is synchronous and certain.
     """
 
-    def __init__(self, config: ContainerConfig, watch: Watch | None = None) -> None:
+    def __init__(self, config: ContainerConfig, watch: Watch | None = None, name: str | None = None) -> None:
+        """`name`: of a container that runs already, instead of a new one."""
         self.config = config
         self.watch = watch or Watch()
-        self.name = f"polyswe-{uuid.uuid4().hex[:12]}"
+        self.name = name or f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
         self.overflowed = False
         self._removing = threading.Lock()
         self._commands = 0
+        self._shell = Shell(config.executable, self.name)
 
     def __enter__(self) -> Container:
         self.start()
@@ -143,7 +142,7 @@ class Container:
         config = self.config
         known = "known" if config.image in _no_unreachable else "cut"
         mode = known if config.hide_later_history else "keep"
-        done = self._exec(["sh", "-c", CUT, "sh", config.cwd, mode], timeout=600, options=_SAFE_DIRECTORY)
+        done = self._run(["sh", "-c", CUT, "sh", config.cwd, mode], limit=600, cwd="/", env=_SAFE_DIRECTORY)
         lines = done.text.split()
         if done.returncode == 0:
             self.base_commit = lines[0]
@@ -187,23 +186,16 @@ class Container:
         Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone.
         """
         limit = max(0.1, min(timeout or self.config.timeout, self.watch.remaining()))
-        self._commands += 1
-        tag = f"POLYSWE_COMMAND={self._commands}"
-        env = [part for key, value in self.config.env.items() for part in ("-e", f"{key}={value}")]
-        command = ["bash", "-c", COMMAND, "bash", f"{limit:.2f}", f"{limit * 100:.0f}", tag]
+        env = [f"{key}={value}" for key, value in self.config.env.items()]
         started = time.monotonic()
         try:
-            done = self._exec(
-                [*command, *self.config.interpreter, action["command"]],
-                timeout=limit + _GRACE_SECONDS,
-                options=["-w", cwd or self.config.cwd, "-e", tag, *env],
-            )
+            command = [*self.config.interpreter, action["command"]]
+            done = self._run(command, limit=limit, cwd=cwd or self.config.cwd, env=env)
         except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
             return _failed("", f"The command could not be run: {error}", type(error).__name__)
         overdue = time.monotonic() - started >= limit
         if done.returncode is None:  # what holds the output open, or has stopped the command's own end
-            done_killing = self._exec(["bash", "-c", KILL, "bash", tag], timeout=30)
-            if done_killing.returncode != 0:
+            if self._kill().returncode != 0:
                 self._kill_everything()
             return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
         if done.returncode == _UNSWEPT or (done.returncode and _NO_EXEC.search(done.text[-2000:])):
@@ -222,9 +214,8 @@ class Container:
 
     def diff(self) -> str:
         """The working tree against the base commit as a patch, new files included. Empty when it cannot be taken."""
-        done = self._exec(
-            ["sh", "-c", _DIFF, "sh", self.config.cwd, self.base_commit], timeout=120, options=_SAFE_DIRECTORY
-        )
+        taking = ["sh", "-c", _DIFF, "sh", self.config.cwd, self.base_commit]
+        done = self._run(taking, limit=120, cwd="/", env=_SAFE_DIRECTORY)
         if done.returncode != 0 or not done.complete:
             logger.warning("%s: the working tree could not be read: git ended with %s", self.name, done.returncode)
             return ""
@@ -233,6 +224,10 @@ class Container:
     def cleanup(self) -> None:
         """Remove the container, at once and certainly. Safe to call again and when it was never started."""
         DISK_WATCH.discard(self)
+        self._shell.close()
+        self._remove()
+
+    def _remove(self) -> None:
         command = [self.config.executable, "rm", "-f", "-v", self.name]
         try:
             with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
@@ -256,7 +251,7 @@ class Container:
     def overflow(self) -> None:
         """End the container, which has written more than it may; the command at work raises DiskLimitError."""
         self.overflowed = True
-        self.cleanup()
+        self._remove()  # the shell, at work in another thread, ends with it
 
     def _kill_everything(self) -> None:
         """End all processes from outside, when there is no room or no time to do so from inside; files stay."""
@@ -293,13 +288,29 @@ class Container:
                 "it was removed, ran out of memory, or the Docker engine stopped"
             )
 
-    def _exec(self, argv: list[str], *, timeout: float, options: Sequence[str] = ()) -> Captured:
-        """Run a program in the container."""
-        return run_captured(
-            [self.config.executable, "exec", *options, self.name, *argv],
-            timeout=timeout,
+    def _run(self, words: list[str], *, limit: float, cwd: str, env: Sequence[str]) -> Captured:
+        """Run a program in the container, at most `limit` seconds; everything it has started ends with it then.
+
+        Raises as Shell.run.
+        """
+        self._commands += 1
+        return self._shell.run(
+            ["env", self._tag, *env, "timeout", "-s", "KILL", f"{limit:.2f}", *words],
+            cwd=cwd,
+            ticks=round(limit * 100),
+            tag=self._tag,
+            timeout=limit + _GRACE_SECONDS,
             max_bytes=self.config.max_output_bytes,
         )
+
+    @property
+    def _tag(self) -> str:
+        return f"POLYSWE_COMMAND={self._commands}"
+
+    def _kill(self) -> Captured:
+        """End the last command from outside its shell."""
+        command = [self.config.executable, "exec", self.name, "bash", "-c", KILL, "bash", self._tag]
+        return run_captured(command, timeout=30, max_bytes=10_000)
 
 
 def _client(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:

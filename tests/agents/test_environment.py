@@ -86,6 +86,33 @@ def test_only_the_command_that_times_out_is_killed(container: Container) -> None
     assert "sleep 8765" in processes(container)
 
 
+def test_one_shell_runs_command_after_command(container: Container) -> None:
+    shell = "pgrep -of 'IFS= read -r -d'"
+    first = run(container, shell)["output"]
+    assert first.strip().isdigit()
+    assert run(container, f"sleep 4321 & kill -9 $!; exit 3; {shell}")["returncode"] == 3
+    assert run(container, shell)["output"] == first
+    run(container, "kill -9 -1")
+    assert run(container, shell)["output"] not in ("", first)
+
+
+def test_output_of_an_earlier_command_is_not_the_next_ones(container: Container) -> None:
+    holding = run(container, "(sleep 4; echo late; echo late > late.txt) & echo now")
+    assert (holding["output"], holding["returncode"]) == ("now\n", 0)
+    assert (
+        run(container, "until [ -s late.txt ] || ! pgrep -x sleep > /dev/null; do :; done; echo next")["output"]
+        == "next\n"
+    )
+
+
+def test_commands_share_nothing_but_the_files(container: Container) -> None:
+    run(container, "cd /; export LEFT=over; umask 077; trap '' TERM; alias ls=false")
+    shown = run(container, "pwd; echo ${LEFT-nothing}; umask; ls -l /proc/self/fd; cat; echo $SHLVL; env")["output"]
+    assert shown.startswith("/testbed\nnothing\n0022\n")
+    assert len(re.findall(r"^l.* -> ", shown, re.MULTILINE)) == 4  # the three of any program, and the folder it lists
+    assert "OLDPWD" not in shown
+
+
 def test_a_quick_kill_is_no_timeout(container: Container) -> None:
     output = run(container, "kill -9 $$")
     assert (output["returncode"], output["exception_info"]) == (137, "")
@@ -103,8 +130,7 @@ INTERRUPTED = """
 import json, signal, sys
 from agents.environment import Container, ContainerConfig
 signal.signal(signal.SIGINT, lambda *_: None)  # the harness lets running agents finish
-container = Container(ContainerConfig(image=sys.argv[1]))
-container.name = sys.argv[2]
+container = Container(ContainerConfig(image=sys.argv[1]), name=sys.argv[2])
 command = "echo begin; touch /tmp/running; until [ -e /tmp/go ]; do sleep 0.1; done; echo end"
 print(json.dumps(container.execute({"command": command})))
 """

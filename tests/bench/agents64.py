@@ -4,7 +4,7 @@
     python tests/bench/agents64.py --agents 16 --calls 5
 
 Each agent is `run_agent` as a run uses it: mini-swe-agent's loop, LiteLLM over real HTTP, a trajectory written after
-every call, a docker command line called for every command. That command line is a stand-in that answers at once, since
+every call, a shell of its own asked for every command. Docker's command line is a stand-in that answers at once, since
 what containers cost is the engine's affair; the server is a process of its own. The ideal is calls × delay: nobody
 waits for anything but the server. Throughput is the ideal divided by what it took, imports apart.
 """
@@ -63,14 +63,23 @@ async def main():
 asyncio.run(main())
 """
 
-DOCKER = f"""#!/bin/sh
-for last; do :; done
-case "$last" in
-  *{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
-  HEAD) echo 0000000000000000000000000000000000000000 ;;
-  sed*) printf '%s\\n' 'def f(value):' '    return value + 1' '# a line of the file that is looked at, as long as such lines are' ;;
-esac
-"""  # noqa: E501
+DOCKER = f"""#!/bin/bash
+# stands for docker's client: its `exec -i` answers the shell's requests itself, the other commands do nothing
+[[ $1 == exec && $2 == -i ]] || exit 0
+IFS= read -r -d '' script
+while IFS= read -r -d '' count; do
+  words=()
+  while (( count-- > 0 )); do IFS= read -r -d '' word; words+=("$word"); done
+  echo begun >&2
+  case "${{words[-1]}}" in
+    *{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
+    cut | known) echo 0000000000000000000000000000000000000000 ;;
+    sed*) echo 'def f(value):'; echo '    return value + 1'; echo '# a line as long as such lines are' ;;
+  esac
+  echo ended 0 >&2
+  printf '%s0\\0' "${{words[0]}}"
+done
+"""
 
 
 def rss_mb() -> float:
