@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -277,9 +277,20 @@ def _run(
                 agent_workers=config.run.agent_workers,
                 grading_workers=shop.lanes,
                 stop=stop,
+                meanwhile=_load_for_results,
             )
     finally:
         progress.close()
+
+
+def _load_for_results() -> None:
+    """Import what the results will need: two seconds that would otherwise be spent after the last grading."""
+    import sklearn.cluster  # noqa: F401
+
+    import harness.run_results  # noqa: F401
+
+    with suppress(ImportError):  # the extra for figures
+        import matplotlib.backends.backend_agg  # noqa: F401
 
 
 def _results(

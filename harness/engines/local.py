@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,12 +18,14 @@ def run_cells(
     agent_workers: int,
     grading_workers: int,
     stop: Stop,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the cells' stages; each patch is graded as soon as a grading worker is free, whatever other agents do.
 
     Args:
         to_attempt: cells that need an agent, in the order they are started.
         to_grade: cells whose patch is there already.
+        meanwhile: done once by the first agent worker that has nothing left to start.
     Raises:
         whatever a stage raises that is not a cell's own failure; cells in flight are finished first.
     """
@@ -48,8 +50,9 @@ def run_cells(
     with graders, agents:
         earlier = [graders.submit(grade_earlier, cell) for cell in to_grade]
         attempts = [agents.submit(attempt, cell) for cell in to_attempt]
+        idle = agents.submit(meanwhile)
         gradings = [grading for future in attempts if (grading := future.result()) is not None]
-        for future in [*earlier, *gradings]:
+        for future in [*earlier, *gradings, idle]:
             future.result()
 
 
