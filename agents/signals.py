@@ -131,7 +131,8 @@ def changed_files(patch: str) -> list[str]:
 
 def changed_lines(patch: str) -> list[str]:
     """Added and removed lines with their sign; white space is evened out and blank lines are left out."""
-    lines = (line for line in patch.splitlines() if line[:1] in "+-" and line[:4] not in ("+++ ", "--- "))
+    signed = (line for line in patch.splitlines() if line.startswith(("+", "-")))
+    lines = (line for line in signed if not line.startswith(("+++ ", "--- ")))
     evened = (line[0] + " ".join(line[1:].split()) for line in lines)
     return [line for line in evened if len(line) > 1]
 

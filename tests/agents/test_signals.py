@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from agents.attempt import Attempt
 from agents.pool import ModelConfig
@@ -61,6 +63,21 @@ def write_trajectory(path: Path, *commands: tuple[str, int, str]) -> Path:
         messages.append({"role": "tool", "tool_call_id": call, "extra": {"returncode": code, "raw_output": output}})
     path.write_text(json.dumps({"messages": messages}))
     return path
+
+
+BINARY = "diff --git a/b b/b\nGIT binary patch\nliteral 1\nIcmZQ!U}p&c0{{R3\n\nliteral 0\nHcmV?d00001\n\n"
+LINES = st.text(alphabet="+-@ d\n\r\x00ab/", max_size=40)
+
+
+@given(patch=st.text() | LINES, said=st.text())
+@example(patch=BINARY, said="")
+def test_no_patch_and_no_output_is_too_strange_for_the_signals(
+    tmp_path_factory: pytest.TempPathFactory, patch: str, said: str
+) -> None:
+    path = write_trajectory(tmp_path_factory.mktemp("signals") / "trajectory.json", ("pytest " + said, 1, said))
+    signals = extract(attempt(path, patch))
+    assert signals["patch_lines"] <= patch.count("\n") + len(patch.splitlines())
+    assert set(signals) >= set(SIGNALS)
 
 
 def test_the_last_run_of_tests_counts_and_a_pipe_does_not_hide_a_failure(tmp_path: Path) -> None:
