@@ -1,7 +1,4 @@
-"""A run on the sample with a hostile scripted model: the other cells' verdicts are unharmed, and every cell ends.
-
-The short set runs always; `POLYSWE_HOSTILE=full` runs everything.
-"""
+"""A run on the sample with a hostile scripted model: the other cells' verdicts are unharmed, and every cell ends."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import os
 import resource
 import sqlite3
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.docker
 
-FULL = os.environ.get("POLYSWE_HOSTILE") == "full"
 CANARY = "sk-hostile-canary-0123456789"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt"
 BOMB = "bomb() { bomb | bomb & }; bomb"
@@ -59,7 +56,6 @@ class Attack:
     """How the attempt may end: always the model's own failure."""
     exit_status: str = "Submitted"
     flag: str = ""
-    short: bool = False
 
 
 def attack(*commands: str, ends: tuple[Verdict, ...] = (Verdict.UNRESOLVED,), **fields: object) -> Attack:
@@ -70,39 +66,35 @@ EMPTY = (Verdict.EMPTY_PATCH,)
 BROKEN = (Verdict.PATCH_FAILED, Verdict.UNRESOLVED, Verdict.HARNESS_ERROR)
 OVERDUE = (Verdict.TEST_TIMEOUT, Verdict.UNRESOLVED)
 ATTACKS = {
-    "fork bomb": attack(f"{BOMB}; sleep 4321", NOTE, short=True),
+    "fork bomb": attack(f"{BOMB}; sleep 4321", NOTE),
     "fork bomb in the background": attack(f"({BOMB}) > /dev/null 2>&1 &", "true", "true", "true", NOTE),
-    "kill everything": attack("kill -9 -1", "for s in $(seq 64); do kill -$s 1; done", NOTE, short=True),
+    "kill everything": attack("kill -9 -1", "for s in $(seq 64); do kill -$s 1; done", NOTE),
     "flood": attack("yes | head -c 10000000000", NOTE),
     "proc": attack(
         "cat /proc/[0-9]*/environ /proc/1/mem; ls -l /proc/1/root /proc/1/fd; cat /proc/kcore | head -c 100",
         "git log --all; git reflog",
         NOTE,
         flag="processes",
-        short=True,
     ),
-    "no repository": attack("rm -rf /testbed", "true", ends=EMPTY, exit_status="LimitsExceeded", short=True),
+    "no repository": attack("rm -rf /testbed", "true", ends=EMPTY, exit_status="LimitsExceeded"),
     "no system": attack("rm -rf --no-preserve-root / 2> /dev/null", "true", ends=EMPTY, exit_status="LimitsExceeded"),
-    "path traversal": attack(TRAVERSAL, ends=BROKEN, short=True),
+    "path traversal": attack(TRAVERSAL, ends=BROKEN),
     "binary patch": attack(
         "head -c 50000 /dev/urandom > blob && git add blob && git diff --cached --binary > patch.txt"
     ),
     "no text": attack("head -c 5000 /dev/urandom > patch.txt", ends=BROKEN),
     "5 MB patch": attack(
         "head -c 3700000 /dev/urandom | base64 > big.txt && git add big.txt && git diff --cached > patch.txt",
-        short=True,
     ),
     "full disk": attack(
         "for i in $(seq 40); do head -c 50000000 /dev/zero > /fill.$i; done; sleep 60",
         ends=EMPTY,
         exit_status="DiskLimitExceeded",
-        short=True,
     ),
     "endless process": attack("nohup setsid sh -c 'while :; do :; done' > /dev/null 2>&1 &", NOTE),
-    "tests that fork": attack(in_tests("import os\nwhile True: os.fork()"), ends=OVERDUE, short=True),
+    "tests that fork": attack(in_tests("import os\nwhile True: os.fork()"), ends=OVERDUE),
     "tests that kill": attack(in_tests("import os\nos.kill(-1, 9)"), ends=OVERDUE),
 }
-CHOSEN = {name: it for name, it in ATTACKS.items() if FULL or it.short}
 
 
 def script(it: Attack) -> dict[str, object]:
@@ -118,10 +110,10 @@ def script(it: Attack) -> dict[str, object]:
 @pytest.fixture
 def config(sample: Dataset, tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     """A configuration file, the hostile playbook's folder, and which attack goes on at which instance."""
-    names = [instance.instance_id for instance in sample.instances][: len(CHOSEN)]
+    names = [instance.instance_id for instance in sample.instances][: len(ATTACKS)]
     folder = tmp_path / "playbook"
     folder.mkdir()
-    for name, it in zip(names, CHOSEN.values(), strict=True):
+    for name, it in zip(names, ATTACKS.values(), strict=True):
         title = yaml.safe_load((PLAYBOOK / f"{name}.yaml").read_text())["title"]
         book = {"instance_id": name, "title": title, "attempts": {"scripted-hostile": script(it)}}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(book))
@@ -148,7 +140,7 @@ def config(sample: Dataset, tmp_path: Path) -> tuple[Path, Path, dict[str, str]]
     }
     path = tmp_path / "hostile.yaml"
     path.write_text(yaml.safe_dump(data))
-    return path, folder, dict(zip(names, CHOSEN, strict=True))
+    return path, folder, dict(zip(names, ATTACKS, strict=True))
 
 
 def test_a_hostile_model_harms_only_itself(
@@ -157,6 +149,8 @@ def test_a_hostile_model_harms_only_itself(
     path, playbook, attacks = config
     monkeypatch.setenv("POLYSWE_TEST_KEY", CANARY)
     folder = RunFolder(tmp_path / "results" / f"hostile-{os.getpid()}")
+    for module in ("agents.loop", "sklearn.cluster", "matplotlib.backends.backend_agg"):
+        import_module(module)  # what any run loads is no hoard
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with ScriptedServer(playbook) as server:
         path.write_text(path.read_text().replace("URL", server.url))
@@ -166,8 +160,8 @@ def test_a_hostile_model_harms_only_itself(
     for instance, name in attacks.items():
         row = rows[instance, "hostile"]
         assert row.state is State.GRADED, (name, row)
-        assert row.verdict in CHOSEN[name].verdicts, (name, row)
-        assert row.exit_status == CHOSEN[name].exit_status, (name, row)
+        assert row.verdict in ATTACKS[name].verdicts, (name, row)
+        assert row.exit_status == ATTACKS[name].exit_status, (name, row)
         intent = yaml.safe_load((PLAYBOOK / f"{instance}.yaml").read_text())["attempts"]["scripted-large"]["intent"]
         neighbour = rows[instance, "scripted-large"]
         assert (neighbour.verdict is Verdict.RESOLVED) == (intent == "right"), (name, neighbour)
@@ -175,14 +169,14 @@ def test_a_hostile_model_harms_only_itself(
     results = json.loads((end.written_to / "results.json").read_text())
     flagged = {(row["instance_id"], row["kind"]) for row in results["flagged"]}
     assert {row["model"] for row in results["flagged"]} == {"hostile"}
-    wanted = {(instance, CHOSEN[name].flag) for instance, name in attacks.items() if CHOSEN[name].flag}
+    wanted = {(instance, ATTACKS[name].flag) for instance, name in attacks.items() if ATTACKS[name].flag}
     assert wanted <= flagged
     assert any("flagged" in note for note in results["notes"])
     # nothing is left, nothing got out, nothing was hoarded
     label = {"label": f"{RUN_LABEL}={folder.label}"}
     assert engine.containers.list(all=True, filters=label, ignore_removed=True) == []
     assert not Path("/tmp/polyswe-evil").exists()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
     written = sum(file.stat().st_size for file in folder.path.rglob("*") if file.is_file())
     assert written < 100_000_000
     # and the key is nowhere
