@@ -90,6 +90,21 @@ MUTATIONS = [
         ("tests/agents/test_faults.py::test_final_faults_cost_exactly_one_request",),
     ),
     Mutation(
+        "what a timed-out command has started lives on", "agents/processes.py",
+        'sweep "$3" "$start" || code=254', ":",
+        ("tests/agents/test_environment.py::test_a_command_that_times_out_is_dead",),
+    ),
+    Mutation(
+        "a command whose shell had died is not run", "agents/shell.py",
+        "if answer.unheard and not answer.fresh:", "if False:",
+        ("tests/agents/test_environment.py::test_a_shell_that_dies_between_commands_costs_none_of_them",),
+    ),
+    Mutation(
+        "an unfinished shell is asked again", "agents/shell.py",
+        "        if not answer.marked:\n            self.close()", "        if False:\n            self.close()",
+        ("tests/agents/test_environment.py::test_output_of_an_earlier_command_is_not_the_next_ones",),
+    ),
+    Mutation(
         "containers are swept under another label", "harness/docker_engine.py",
         'filters={"label": f"{RUN_LABEL}={run}"}', 'filters={"label": f"{RUN_LABEL}=other-{run}"}',
         ("tests/harness/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),

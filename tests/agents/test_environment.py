@@ -96,6 +96,12 @@ def test_one_shell_runs_command_after_command(container: Container) -> None:
     assert run(container, shell)["output"] not in ("", first)
 
 
+def test_a_shell_that_dies_between_commands_costs_none_of_them(container: Container) -> None:
+    run(container, "(sleep 0.5; echo x >> killed.txt; kill -9 -1) > /dev/null 2>&1 &")
+    time.sleep(2)
+    assert run(container, "echo x >> kept.txt; cat killed.txt kept.txt")["output"] == "x\nx\n"
+
+
 def test_output_of_an_earlier_command_is_not_the_next_ones(container: Container) -> None:
     holding = run(container, "(sleep 4; echo late; echo late > late.txt) & echo now")
     assert (holding["output"], holding["returncode"]) == ("now\n", 0)
