@@ -53,6 +53,24 @@ class Attempt:
     """Signals that only the living container could give, such as `neighbour_tests_passed`."""
 
 
+@dataclass
+class Usage:
+    """What a model's calls have used so far."""
+
+    calls: int = 0
+    """Answered calls, also those whose answer was malformed for the agent."""
+    failed_calls: int = 0
+    """Requests that failed, each try counted."""
+    prompt_tokens: int = 0
+    """Prompt tokens, those read from the cache included."""
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens read from the provider's cache."""
+    estimated_calls: int = 0
+    """Calls whose reply stated no usage, so that tokens were estimated from the texts' lengths."""
+    cost_usd: float = 0.0
+
+
 def paid_in(trajectory: Path) -> float:
     """USD that a trajectory file records, such as one a killed run left behind; 0.0 when it is absent or unreadable.
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.errors import ProviderError
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
@@ -35,24 +36,6 @@ _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
 
 
-@dataclass
-class Usage:
-    """What a model's calls have used so far."""
-
-    calls: int = 0
-    """Answered calls, also those whose answer was malformed for the agent."""
-    failed_calls: int = 0
-    """Requests that failed, each try counted."""
-    prompt_tokens: int = 0
-    """Prompt tokens, those read from the cache included."""
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    """Prompt tokens read from the provider's cache."""
-    estimated_calls: int = 0
-    """Calls whose reply stated no usage, so that tokens were estimated from the texts' lengths."""
-    cost_usd: float = 0.0
-
-
 class PoolModel(LitellmModel):  # type: ignore[misc]
     """Upstream's LitellmModel with our retries, prices and redaction; parsing and formats stay upstream's."""
 
@@ -64,17 +47,18 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         *,
         budget: Budget | None = None,
         on_call: Callable[[Call], None] | None = None,
+        usage: Usage | None = None,
         **upstream: Any,
     ) -> None:
         """`upstream`: arguments of LitellmModelConfig other than the model's name and registry; the entry's own
         `model_kwargs` go before its `model_kwargs`. `budget` is asked before every request, and `on_call` told of
-        every request that has ended before anything is done with its reply."""
+        every request that has ended before anything is done with its reply. `usage` is counted up."""
         upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
         self.pool = pool
         self.retry = retry
         self.watch = watch
-        self.usage = Usage()
+        self.usage = usage or Usage()
         self.budget = budget or Budget()
         self.on_call = on_call
         self._last_cost = 0.0

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from agents.attempt import AgentTask, Attempt
+from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
 from agents.environment import Container, ContainerConfig
 from agents.errors import AgentError, AgentFaultError
@@ -117,9 +119,7 @@ def run_agent(
     Raises ProviderError, ContainerError, a PoolError, BudgetSpentError, or AgentFaultError for whatever else went wrong
     (never the model's failure; `.attempt` tells what was paid).
     """
-    from agents.loop import PoolAgent
-    from agents.model import PoolModel
-
+    _load_meanwhile()
     started = time.monotonic()
     out_dir.mkdir(parents=True, exist_ok=True)
     trajectory = out_dir / "trajectory.json"
@@ -127,10 +127,9 @@ def run_agent(
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
     watch = Watch(wall_time_limit)
     parts = _merged(config.overrides)
-    llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, **_model_part(parts["model"], model))
+    usage = Usage()
 
     def attempt(exit_status: str, *, patch: str = "", unsubmitted: str = "") -> Attempt:
-        usage = llm.usage
         return Attempt(
             instance_id=task.instance_id,
             model=model.name,
@@ -152,6 +151,13 @@ def run_agent(
     with ExitStack() as stack:
         with _told(attempt, model):
             stack.enter_context(container)
+
+        from agents.loop import PoolAgent
+        from agents.model import PoolModel
+
+        part = _model_part(parts["model"], model)
+        llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, usage=usage, **part)
+        with _told(attempt, model):
             agent = PoolAgent(
                 llm,
                 container,
@@ -171,6 +177,12 @@ def run_agent(
         if on_attempt is not None:
             on_attempt(finished)
     return finished
+
+
+@cache
+def _load_meanwhile() -> None:
+    """Import LiteLLM while the first containers start: it takes seconds, once."""
+    threading.Thread(target=import_module, args=("agents.loop",), name="loading", daemon=True).start()
 
 
 @contextmanager
