@@ -101,15 +101,12 @@ class OutcomeMatrix:
         return len(self.instances)
 
     def take(self, rows: IntArray) -> OutcomeMatrix:
-        """The given rows, in the given order."""
-        return OutcomeMatrix(
-            tuple(self.instances[i] for i in rows),
-            self.models,
-            self.resolved[rows],
-            self.cost[rows],
-            self.calls[rows],
-            self.seconds[rows],
-            {name: values[rows] for name, values in self.signals.items()},
+        """The given rows, in the given order; OutcomeError for a row that is given twice."""
+        instances = _unique([self.instances[i] for i in np.asarray(rows).tolist()], "instance")
+        return self._with(
+            instances=instances,
+            **{name: _read_only(getattr(self, name)[rows]) for name in ("resolved", "cost", "calls", "seconds")},
+            signals=MappingProxyType({name: _read_only(values[rows]) for name, values in self.signals.items()}),
         )
 
     def pool(self, models: Sequence[str]) -> OutcomeMatrix:
@@ -131,10 +128,13 @@ class OutcomeMatrix:
 
     def with_resolved(self, resolved: FloatArray) -> OutcomeMatrix:
         """The same cells with other verdicts. Only the verdicts are checked, which keeps permutation tests fast."""
+        return self._with(resolved=self._checked("resolved", resolved))
+
+    def _with(self, **changed: Any) -> OutcomeMatrix:
+        """The same but for what is `changed`, which is not checked again."""
         other = object.__new__(OutcomeMatrix)
-        for name in ("instances", "models", "cost", "calls", "seconds", "signals"):
-            object.__setattr__(other, name, getattr(self, name))
-        object.__setattr__(other, "resolved", other._checked("resolved", resolved))
+        for column in fields(self):
+            object.__setattr__(other, column.name, changed.get(column.name, getattr(self, column.name)))
         return other
 
     def complete(self) -> bool:
@@ -223,7 +223,14 @@ def single(outcomes: OutcomeMatrix, model: int) -> Replay:
     return replay_choices(outcomes, np.full((1, len(outcomes)), model, dtype=np.int64))
 
 
+def _read_only(array: FloatArray) -> FloatArray:
+    array.setflags(write=False)
+    return array
+
+
 def _unique(names: Sequence[str], kind: str) -> tuple[str, ...]:
+    if len(set(names)) == len(names):
+        return tuple(names)
     seen: set[str] = set()
     for name in names:
         if name in seen:

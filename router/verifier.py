@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from router.arrays import FloatArray, IntArray, mean_known
 from router.irt import sigmoid
-from router.logistic import fit_logistic, with_constant
+from router.logistic import fit_logistic, fit_with_intercepts, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.signals import SignalHistory, features, signal_table
 
 INNER_FOLDS = 5
 BINS = 10
+THREADS = 4
+"""folds fitted at a time at most: each holds the features of all its attempts, some 30 MB of a hundred thousand"""
 
 
 @dataclass(eq=False)
@@ -49,20 +52,16 @@ class Verifier:
 
     def _fit_weights(self, outcomes: OutcomeMatrix) -> None:
         self.history_ = SignalHistory.fit(outcomes)
-        design = self._design(outcomes)
-        self.weights_: FloatArray = fit_logistic(
-            design.reshape(-1, design.shape[-1]), outcomes.resolved.ravel(), self.penalty
-        )
+        columns = np.moveaxis(self._features(outcomes), -1, 0)
+        self.weights_: FloatArray = fit_with_intercepts(columns, outcomes.resolved, self.penalty)
 
-    def _design(self, outcomes: OutcomeMatrix) -> FloatArray:
-        """(n, m, 1 + m + 3s)"""
-        n, m = outcomes.resolved.shape
-        z = features(self.history_.relative(signal_table(outcomes, self.history_.names)))
-        own = np.broadcast_to(np.eye(m), (n, m, m))
-        return with_constant(own, z)
+    def _features(self, outcomes: OutcomeMatrix) -> FloatArray:
+        """(n, m, 3s)"""
+        return features(self.history_.relative(signal_table(outcomes, self.history_.names)))
 
     def _logits(self, outcomes: OutcomeMatrix) -> FloatArray:
-        return np.asarray(self._design(outcomes) @ self.weights_)
+        own, slopes = np.split(self.weights_[1:], [len(outcomes.models)])
+        return np.asarray(self.weights_[0] + own + self._features(outcomes) @ slopes)
 
     def predict(self, outcomes: OutcomeMatrix) -> FloatArray:
         """(n, m) calibrated P(resolved) of every recorded attempt; the verdicts are not read."""
@@ -99,10 +98,18 @@ def crossfit_verifier(
     outcomes: OutcomeMatrix, splits: list[list[tuple[IntArray, IntArray]]], penalty: float = 5.0
 ) -> FloatArray:
     """(n, m) P(resolved | signals), each instance by verifiers that never saw it; the mean over repeats."""
+    from joblib import cpu_count
+
     predicted = np.full((len(splits), *outcomes.resolved.shape), np.nan)
-    for repeat, parts in enumerate(splits):
-        for train, test in parts:
-            predicted[repeat, test] = Verifier(penalty).fit(outcomes.take(train)).predict(outcomes.take(test))
+
+    def predict(repeat: int, train: IntArray, test: IntArray) -> None:
+        predicted[repeat, test] = Verifier(penalty).fit(outcomes.take(train)).predict(outcomes.take(test))
+
+    # threads: large array operations let each other run, and no fold needs another's numbers
+    with ThreadPoolExecutor(min(cpu_count(), THREADS)) as threads:
+        folds = [(repeat, *fold) for repeat, parts in enumerate(splits) for fold in parts]
+        for done in [threads.submit(predict, *fold) for fold in folds]:
+            done.result()
     return mean_known(predicted, axis=0)
 
 
@@ -111,12 +118,10 @@ def judge(predicted: FloatArray, resolved: FloatArray, bootstraps: int = 200, se
     known = ~np.isnan(predicted) & ~np.isnan(resolved)
     p, y = predicted[known], resolved[known]
     rates = np.broadcast_to(mean_known(resolved, axis=0), resolved.shape)[known]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(bootstraps):
-        rows = rng.integers(len(resolved), size=len(resolved))
-        draws.append(within_auc(predicted[rows], resolved[rows]))
-    drawn = np.array(draws)[~np.isnan(draws)]
+    n, rng = len(resolved), np.random.default_rng(seed)
+    draws = [np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(bootstraps)]
+    aucs = within_aucs(predicted, resolved, np.array(draws).reshape(bootstraps, n))
+    drawn = aucs[~np.isnan(aucs)]
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
     order = np.argsort(p, kind="stable")
     bins = [
@@ -136,14 +141,31 @@ def judge(predicted: FloatArray, resolved: FloatArray, bootstraps: int = 200, se
 
 def within_auc(predicted: FloatArray, resolved: FloatArray) -> float:
     """Mean of the models' own AUCs, weighted by their pairs of a right and a wrong attempt; NaN without any."""
-    total = pairs = 0.0
+    return float(within_aucs(predicted, resolved, np.ones((1, len(resolved)), dtype=np.int64))[0])
+
+
+def within_aucs(predicted: FloatArray, resolved: FloatArray, counts: IntArray) -> FloatArray:
+    """(b,) `within_auc` of b samples of the instances, in which each occurs as often as `counts` (b, n) says.
+
+    A model's attempts are sorted once for all samples. Every count is a whole number and every rank a half one, so an
+    AUC is the very number that `auc` gives for the sample written out.
+    """
+    total, pairs = np.zeros(len(counts)), np.zeros(len(counts))
     for p, y in zip(predicted.T, resolved.T, strict=True):
-        known = ~np.isnan(p) & ~np.isnan(y)
-        weight = float((y[known] == 1).sum() * (y[known] == 0).sum())
-        if weight:
-            total += weight * auc(p[known], y[known])
-            pairs += weight
-    return total / pairs if pairs else float("nan")
+        known = np.flatnonzero(~np.isnan(p) & ~np.isnan(y))
+        order = known[np.argsort(p[known])]
+        if not len(order):
+            continue
+        score, drawn = p[order], counts[:, order].astype(np.float64)
+        tied = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))
+        right = np.add.reduceat(drawn * (y[order] == 1), tied, axis=1)
+        wrong = np.add.reduceat(drawn * (y[order] != 1), tied, axis=1)
+        # of each group of equal scores: the wrong ones below it, and half of its own
+        beaten = (right * (np.cumsum(wrong, axis=1) - wrong / 2)).sum(axis=1)
+        weight = right.sum(axis=1) * wrong.sum(axis=1)
+        total += np.where(weight > 0, weight * (beaten / np.maximum(weight, 1)), 0.0)
+        pairs += weight
+    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
 
 
 def auc(score: FloatArray, y: FloatArray) -> float:

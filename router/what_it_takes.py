@@ -48,39 +48,54 @@ def what_it_takes(
     P(a right | score) > λ·cost_b, accept the likelier attempt after both. The pair and λ are the
     best of each budget **in hindsight**, so the curve is what such a verifier makes possible, not a forecast.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     if np.isnan(outcomes.resolved).any() or np.isnan(outcomes.cost).any():
         raise OutcomeError("what it takes is computed where every verdict and every cost is known")
     n, m = outcomes.resolved.shape
-    best = outcomes.best_single()
-    most = float(outcomes.mean_cost()[best])
+    most = float(outcomes.mean_cost()[outcomes.best_single()])
     members = _front(outcomes)
-    rates = np.clip(outcomes.rates(), 0.5 / n, 1 - 0.5 / n)
+    resolved, cost, means = outcomes.resolved[:, members], outcomes.cost[:, members], outcomes.mean_cost()[members]
+    rates = np.clip(outcomes.rates(), 0.5 / n, 1 - 0.5 / n)[members]
+    # the same noise for every quality: the curve is smooth
+    noise = np.random.default_rng(seed).normal(size=(draws, n, m))[:, :, members]
+    alone = [(float(resolved[:, h].mean()), float(means[h])) for h in range(len(members))]
     found = []
     for area in aucs:
-        shift = float(np.sqrt(2) * norm.ppf(area))
-        rng = np.random.default_rng(seed)  # the same noise for every quality: the curve is smooth
-        noise = rng.normal(size=(draws, n, m))
-        right = _posterior(noise + shift * outcomes.resolved, shift, rates)
-        reached = [(float(outcomes.resolved[:, h].mean()), float(outcomes.mean_cost()[h])) for h in members]
-        for a, b in permutations(members, 2):
-            a_right = outcomes.resolved[:, a] == 1
+        shift = float(np.sqrt(2) * ndtri(area))
+        right = np.moveaxis(_posterior(noise + shift * resolved, shift, rates), -1, 0).copy()
+        reached = list(alone)
+        for a, b in permutations(range(len(members)), 2):
+            a_right = resolved[:, a] == 1
             # P(b right | score of a), by way of whether a is right
-            if_right, if_wrong = _rate(outcomes.resolved[a_right, b]), _rate(outcomes.resolved[~a_right, b])
-            gain = right[:, :, a] * (if_right - 1) + (1 - right[:, :, a]) * if_wrong
-            later = right[:, :, b] >= right[:, :, a]
-            both = np.where(later, outcomes.resolved[:, b], outcomes.resolved[:, a])
-            for weight in COST_WEIGHTS:
-                goes = gain > weight * outcomes.mean_cost()[b]
-                resolved = np.where(goes, both, outcomes.resolved[:, a]).mean()
-                reached.append((float(resolved), float((outcomes.cost[:, a] + goes * outcomes.cost[:, b]).mean())))
+            if_right, if_wrong = _rate(resolved[a_right, b]), _rate(resolved[~a_right, b])
+            gain = right[a] * (if_right - 1) + (1 - right[a]) * if_wrong
+            better = (right[b] >= right[a]) * (resolved[:, b] - resolved[:, a])
+            solved, escalated = _escalated(gain, COST_WEIGHTS * means[b], better)
+            reached += zip(
+                ((draws * resolved[:, a].sum() + solved) / (draws * n)).tolist(),
+                (cost[:, a].mean() + escalated @ cost[:, b] / (draws * n)).tolist(),
+                strict=True,
+            )
         for budget in budgets:
             affordable = [point for point in reached if point[1] <= budget * most + 1e-12]
             if affordable:
-                resolved_share, cost = max(affordable, key=lambda point: (point[0], -point[1]))
-                found.append(Reached(area, budget, n * resolved_share, cost))
+                resolved_share, paid = max(affordable, key=lambda point: (point[0], -point[1]))
+                found.append(Reached(area, budget, n * resolved_share, paid))
     return found
+
+
+def _escalated(gain: FloatArray, prices: FloatArray, better: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """For every one of the ascending `prices` (w,): what escalating where gain (draws, n) > price adds of `better`
+    (draws, n), and how often each instance is escalated (w, n).
+    """
+    n = gain.shape[1]
+    # an attempt escalates at the first `rank` prices: counted once per rank, not compared with every price
+    rank = np.searchsorted(prices, gain)
+    size = len(prices) + 1
+    times = np.bincount((rank * n + np.arange(n)).ravel(), minlength=size * n).reshape(size, n)
+    added = np.bincount(rank.ravel(), weights=better.ravel(), minlength=size)
+    return added[::-1].cumsum()[-2::-1], times[::-1].cumsum(axis=0)[-2::-1].astype(np.float64)
 
 
 def _posterior(score: FloatArray, shift: float, rates: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,11 +117,10 @@ def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals)])
-    for i, instance in enumerate(matrix.instances):
-        for j, model in enumerate(matrix.models):
-            amounts = (matrix.resolved[i, j], matrix.cost[i, j], matrix.calls[i, j], matrix.seconds[i, j])
-            signals = (values[i, j] for values in matrix.signals.values())
-            writer.writerow([instance, model, *(_shown(float(number)) for number in (*amounts, *signals))])
+    amounts = (matrix.resolved, matrix.cost, matrix.calls, matrix.seconds, *matrix.signals.values())
+    columns = ([_shown(number) for number in values.ravel().tolist()] for values in amounts)
+    names = itertools.product(matrix.instances, matrix.models)
+    writer.writerows((*cell, *shown) for cell, *shown in zip(names, *columns, strict=True))
     write_atomic(path, buffer.getvalue())
 
 

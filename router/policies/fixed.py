@@ -78,9 +78,11 @@ class BestFixedPolicy(OneShotPolicy):
         return np.broadcast_to(self.valued_, (len(X), len(self.valued_)))
 
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
-        values, costs, seconds = self.values(X), self.costs(X), self.seconds(X)
+        one = np.empty((1, 0))  # whatever the text, the choice is the same: made once
+        values, costs, seconds = self.values(one), self.costs(one), self.seconds(one)
         weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
-        return np.stack([choose(values, costs, weight, seconds, self.time_weight) for weight in weights])
+        chosen = [choose(values, costs, weight, seconds, self.time_weight) for weight in weights]
+        return np.repeat(np.stack(chosen), len(X), axis=1)
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         lead = int(self.overall_.argmax())

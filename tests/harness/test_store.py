@@ -56,6 +56,18 @@ def test_planning_again_keeps_what_is_finished_and_adds_what_is_new(store: Store
     }
 
 
+def test_planning_what_is_planned_already_writes_nothing(store: Store) -> None:
+    before = store._db.total_changes
+    store.plan({A: "k1", B: "k2"})
+    assert store._db.total_changes == before
+    store.plan({A: "k1", B: "k3"})  # never worked on: the new key replaces the old
+    assert {row.cell: row.key for row in store.rows()} == {A: "k1", B: "k3"}
+    assert store._db.total_changes == before + 1
+    unnamed = Cell("i-3", "small")
+    store.plan({unnamed: ""})  # a new cell is added whatever its key
+    assert unnamed in {row.cell for row in store.rows()}
+
+
 def test_outcomes_of_other_settings_are_refused_and_nothing_is_changed(store: Store) -> None:
     store.graded(A, Grade(Verdict.RESOLVED))
     with pytest.raises(RunMismatchError, match=r"models: small.*--run-id.*--fresh"):

@@ -72,6 +72,15 @@ def test_take_keeps_rows_and_ids_together() -> None:
     assert taken.resolved.tolist() == [[1, 1], [0, 1]]
 
 
+def test_taken_rows_are_checked_for_repeats_and_read_only() -> None:
+    outcomes = matrix([[0, 1], [1, 0], [1, 1]])
+    with pytest.raises(OutcomeError, match="'i1' occurs twice"):
+        outcomes.take(np.array([1, 0, -2]))
+    taken = outcomes.take(np.array([1]))
+    with pytest.raises(ValueError, match="read-only"):
+        taken.cost[0, 0] = 1.0
+
+
 def test_with_resolved_still_checks_verdicts() -> None:
     outcomes = matrix([[0, 1]])
     assert outcomes.with_resolved(np.array([[1.0, 0.0]])).rates().tolist() == [1, 0]

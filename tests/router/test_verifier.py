@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.crossfit import folds
+from router.logistic import fit_logistic, fit_with_intercepts, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.signals import SignalHistory, any_varies, attempt_signals, features, signal_names, signal_table
-from router.verifier import Verifier, auc, crossfit_verifier, judge, within_auc
-from router.what_it_takes import what_it_takes
+from router.verifier import Verifier, auc, crossfit_verifier, judge, within_auc, within_aucs
+from router.what_it_takes import _escalated, what_it_takes
 
 
 def recorded(n: int = 300, telling: float = 1.0) -> OutcomeMatrix:
@@ -71,6 +72,54 @@ def test_auc_is_the_share_of_pairs_in_order(pairs: list[tuple[int, bool]]) -> No
     expected = np.mean([(a > b) + (a == b) / 2 for a in right for b in wrong]) if right and wrong else np.nan
     assert auc(scores, y) == pytest.approx(expected, nan_ok=True)
     assert within_auc(scores[:, None], y[:, None]) == pytest.approx(expected, nan_ok=True)
+
+
+def test_sums_per_model_find_the_weights_of_the_whole_design() -> None:
+    rng = np.random.default_rng(2)
+    n, m = 60, 5
+    z = rng.normal(size=(4, n, m))
+    z[2] = 0.0  # a signal that is never missing has such a column
+    y = (rng.random((n, m)) < 0.6).astype(float)
+    y[rng.random((n, m)) < 0.2] = np.nan
+    design = with_constant(np.broadcast_to(np.eye(m), (n, m, m)), np.moveaxis(z, 0, -1)).reshape(n * m, -1)
+    expected = fit_logistic(design, y.ravel(), penalty=2.0)
+    found = fit_with_intercepts(z, y, penalty=2.0)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found[1 + m + 2] == 0.0
+    assert fit_with_intercepts(z[:0], y) == pytest.approx(fit_logistic(design[:, : 1 + m], y.ravel()), abs=1e-12)
+
+
+def test_counted_samples_have_the_auc_of_samples_written_out() -> None:
+    rng = np.random.default_rng(3)
+    n, m = 40, 3
+    predicted = rng.integers(0, 6, (n, m)) / 5  # many ties
+    resolved = (rng.random((n, m)) < [0.5, 0.8, 1.0]).astype(float)  # the last has no pairs
+    predicted[rng.random((n, m)) < 0.1] = np.nan
+    resolved[rng.random((n, m)) < 0.1] = np.nan
+    samples = [rng.integers(n, size=n) for _ in range(20)]
+    counts = np.array([np.bincount(sample, minlength=n) for sample in samples])
+    for sample, found in zip(samples, within_aucs(predicted, resolved, counts), strict=True):
+        weighted, pairs = 0.0, 0.0
+        for p, y in zip(predicted[sample].T, resolved[sample].T, strict=True):
+            known = ~np.isnan(p) & ~np.isnan(y)
+            weight = float((y[known] == 1).sum() * (y[known] == 0).sum())
+            if weight:
+                weighted += weight * auc(p[known], y[known])
+                pairs += weight
+        assert found == weighted / pairs  # to the last digit
+    assert np.isnan(within_auc(predicted[:, 2:], np.ones((n, 1))))
+
+
+def test_what_escalates_is_counted_as_if_every_price_were_tried() -> None:
+    rng = np.random.default_rng(4)
+    gain = rng.integers(-3, 4, (5, 7)) / 4  # some gains equal a price: they stay
+    better = rng.integers(-1, 2, (5, 7)).astype(float)
+    for prices in (np.array([0.0, 0.25, 0.5, 2.0]), np.zeros(3)):
+        added, times = _escalated(gain, prices, better)
+        for k, price in enumerate(prices):
+            goes = gain > price
+            assert added[k] == (goes * better).sum()
+            assert times[k].tolist() == goes.sum(axis=0).tolist()
 
 
 def test_a_better_verifier_reaches_more_and_a_useless_one_the_best_single() -> None:
