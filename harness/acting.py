@@ -15,8 +15,9 @@ from harness.cache import TextEmbedder
 from harness.cells import read_patch
 from harness.embeddings import embed_texts
 from harness.instances import Dataset
+from harness.matrix import OWN_COLUMNS
 from harness.run_folder import RunFolder
-from harness.store import OWN_COLUMNS, Cell, CellRow, State
+from harness.store import Cell, CellRow, State
 
 if TYPE_CHECKING:
     from router.arrays import FloatArray

@@ -20,6 +20,7 @@ from harness.files import write_atomic
 from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
 from harness.instances import Dataset, load_dataset
+from harness.matrix import outcome_matrix
 from harness.report.described import described
 from harness.report.results import Results, build_results
 from harness.report.rows import bounded, make_row
@@ -27,7 +28,7 @@ from harness.report.schema import Complementarity, Failure
 from harness.report.tables import write_results
 from harness.report.verdict import SCRIPTED
 from harness.run_folder import RunFolder
-from harness.store import CellRow, FailureRow, State, Store, outcome_matrix
+from harness.store import CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix

@@ -9,7 +9,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,25 +17,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
 from harness.grading import Grade, Verdict
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from agents.attempt import Attempt
     from agents.budget import Call
     from agents.leaks import Flag
-    from router.outcomes import OutcomeMatrix
 
 SCHEMA = 1
 KILLED = "killed"
 """Failure of a cell whose agent was at work when the run was killed."""
-OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
-"""Signals that outcomes have columns of their own for."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS cells (
@@ -452,32 +445,6 @@ class Store:
             flag = Flag(row["kind"], row["step"], row["command"], failed)
             flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
         return flags
-
-
-def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
-    """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
-    from router.outcomes import OutcomeMatrix
-
-    row_of = {instance: i for i, instance in enumerate(instances)}
-    column_of = {model: j for j, model in enumerate(models)}
-    graded = [row for row in rows if row.state is State.GRADED and row.instance_id in row_of and row.model in column_of]
-    at = [row_of[row.instance_id] for row in graded], [column_of[row.model] for row in graded]
-    shape = len(instances), len(models)
-
-    def table(values: Iterable[float | None]) -> NDArray[np.float64]:
-        array = np.full(shape, np.nan)
-        array[at] = np.array(list(values), dtype=np.float64)  # None becomes NaN
-        return array
-
-    arrays = {
-        "resolved": table(row.verdict is Verdict.RESOLVED for row in graded),
-        "cost": table(row.cost_usd for row in graded),
-        "calls": table(row.api_calls for row in graded),
-        "seconds": table(row.agent_seconds for row in graded),
-    }
-    names = {name for row in graded for name in row.signals} - OWN_COLUMNS
-    signals = {name: table(row.signals.get(name) for row in graded) for name in names}
-    return OutcomeMatrix.build(instances, models, **arrays, signals=dict(sorted(signals.items())))
 
 
 def _storable(text: str) -> str:

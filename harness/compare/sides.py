@@ -74,8 +74,9 @@ _REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset"
 
 
 def _run(path: Path, wanted: Sequence[str]) -> Side:
+    from harness.matrix import outcome_matrix
     from harness.run_folder import RunFolder
-    from harness.store import State, Store, outcome_matrix
+    from harness.store import State, Store
 
     folder = RunFolder(path)
     frozen = folder.frozen()

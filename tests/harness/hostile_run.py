@@ -8,10 +8,11 @@ from pathlib import Path
 from agents.attempt import Attempt
 from harness.grading import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
+from harness.matrix import outcome_matrix
 from harness.report.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle
 from harness.report.tables import write_results
 from harness.run_folder import RunFolder
-from harness.store import Cell, Store, outcome_matrix
+from harness.store import Cell, Store
 
 ATTACK = """</script></style></pre></textarea><script>document.title='PWNED'</script><img src=x onerror="document.title='PWNED'"><svg onload="document.title='PWNED'">'"<!--"""  # noqa: E501
 MODELS = ("meek", f"evil {ATTACK}")

@@ -23,8 +23,9 @@ from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading import Verdict
 from harness.importers import write_outcomes_csv
 from harness.instances import load_rows
+from harness.matrix import outcome_matrix
 from harness.run_folder import RunFolder
-from harness.store import Store, outcome_matrix
+from harness.store import Store
 from router.outcomes import OutcomeMatrix
 
 MakeRun = Callable[..., RunFolder]

@@ -13,6 +13,7 @@ import pytest
 from harness.errors import InputError
 from harness.importers import write_outcomes_csv
 from harness.instances import load_rows
+from harness.matrix import outcome_matrix
 from harness.onboard import (
     Plan,
     conclude,
@@ -27,7 +28,7 @@ from harness.onboard import (
 )
 from harness.replay import read_problem_statements
 from harness.run_folder import RunFolder
-from harness.store import Store, outcome_matrix
+from harness.store import Store
 from router.few_labels import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 

@@ -14,7 +14,8 @@ from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading import Grade, Verdict
-from harness.store import Cell, State, Store, outcome_matrix
+from harness.matrix import outcome_matrix
+from harness.store import Cell, State, Store
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
 

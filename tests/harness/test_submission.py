@@ -401,8 +401,8 @@ def test_a_routed_package_has_one_name_every_model_in_its_tags_and_a_router_that
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     from harness.importers import write_outcomes_csv
+    from harness.matrix import outcome_matrix
     from harness.routing import fit_router
-    from harness.store import outcome_matrix
 
     training, run = IDS[:8], make_run("rest", only=IDS[8:])
     known = make_run("known", only=training)
