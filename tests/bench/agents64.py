@@ -67,7 +67,7 @@ DOCKER = f"""#!/bin/sh
 for last; do :; done
 case "$last" in
   *{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
-  HEAD) echo 0000000000000000000000000000000000000000 ;;
+  cut|known|keep) echo 0000000000000000000000000000000000000000 ;;
   sed*) printf '%s\\n' 'def f(value):' '    return value + 1' '# a line of the file that is looked at, as long as such lines are' ;;
 esac
 """  # noqa: E501
