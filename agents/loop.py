@@ -28,6 +28,8 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         # The wall clock is the watch's business: upstream's would count a provider's outage against the model.
         super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
         self.stamp = stamp
+        self._encoded: list[str] = []
+        self._hidden: list[str] = []
 
     def step(self) -> list[dict[str, Any]]:
         watch = self.model.watch
@@ -58,14 +60,26 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         """As upstream, but all or nothing: a reader (or a crash) never meets half a trajectory."""
         data = self.serialize(*extra_dicts)
         if path:
+            hidden = secrets(self.model.pool)
             # indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower, and
             # a long conversation is written twice a step
             finished = bool(self.messages) and self.messages[-1].get("role") == "exit"
-            text = redact(json.dumps(data, indent=2 if finished else None), secrets(self.model.pool))
+            text = redact(json.dumps(data, indent=2), hidden) if finished else self._text(data, hidden)
             partial = path.with_suffix(".tmp")
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         return data
+
+    def _text(self, data: dict[str, Any], hidden: list[str]) -> str:
+        """As `redact(json.dumps(data), hidden)`, but of the messages, which only ever grow in number, those that were
+        encoded for an earlier writing are not encoded again."""
+        messages = data["messages"]
+        if hidden != self._hidden or len(self._encoded) > len(messages):
+            self._hidden, self._encoded = hidden, []
+        self._encoded += [redact(json.dumps(message), hidden) for message in messages[len(self._encoded) :]]
+        texts = {key: redact(json.dumps(value), hidden) for key, value in data.items() if key != "messages"}
+        texts["messages"] = f"[{', '.join(self._encoded)}]"
+        return "{" + ", ".join(f"{json.dumps(key)}: {texts[key]}" for key in data) + "}"
 
 
 def _exit(status: str, content: str = "") -> InterruptAgentFlow:

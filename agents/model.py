@@ -20,6 +20,7 @@ from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.errors import ProviderError
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
+from agents.quick import compile_templates_once, send_messages_as_they_are
 from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
 from agents.watch import OutOfTimeError, Watch
@@ -31,6 +32,9 @@ import openai  # noqa: E402
 from minisweagent.exceptions import FormatError  # noqa: E402
 from minisweagent.models.litellm_model import LitellmModel  # noqa: E402
 from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
+
+compile_templates_once()
+send_messages_as_they_are()
 
 _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
