@@ -18,6 +18,8 @@ class Captured:
     """Whether all of the output was kept."""
     returncode: int | None
     """None when it was still running at the timeout (and was killed)."""
+    answered: bool = True
+    """Whether it was begun. If not, the output is what the engine said of that."""
 
     @property
     def text(self) -> str:

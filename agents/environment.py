@@ -21,7 +21,7 @@ from agents.errors import ContainerError, DiskLimitError
 from agents.history import CUT, LINKED_WORKTREE, NO_COMMIT
 from agents.limits import ContainerLimits
 from agents.processes import FIRST, KILL
-from agents.shell import Shell
+from agents.shell import UNSWEPT, Shell
 from agents.watch import Watch
 
 logger = logging.getLogger("polyswe.agents")
@@ -31,8 +31,9 @@ SUBMIT_MARKER = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 _GRACE_SECONDS = 15
 """How much longer than the command's own timeout the shell may take to answer."""
 
-_UNSWEPT = 254
-"""Exit code of a command that could not be ended, or not be started for want of processes."""
+_LATE_SECONDS = 10.0
+"""How long a container may take to appear after the client that asked for it was killed."""
+
 _NO_EXEC = re.compile(
     r"OCI runtime exec failed.*(temporarily unavailable|cannot allocate memory|EAGAIN|signal: killed|EOF)"
 )
@@ -173,6 +174,7 @@ class Container:
         except FileNotFoundError:
             raise ContainerError(f"{config.executable} is not installed: install Docker's client") from None
         except subprocess.TimeoutExpired:
+            self._remove(patience=_LATE_SECONDS)  # the engine goes on with what its client was killed over
             raise ContainerError(
                 f"container of image {config.image} did not start within {config.start_timeout:g} s: "
                 "pull the image beforehand or raise start_timeout"
@@ -198,11 +200,11 @@ class Container:
             if self._kill().returncode != 0:
                 self._kill_everything()
             return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
-        if done.returncode == _UNSWEPT or (done.returncode and _NO_EXEC.search(done.text[-2000:])):
+        if done.returncode == UNSWEPT or (not done.answered and _NO_EXEC.search(done.text[-2000:])):
             self._kill_everything()
             told = f"The command was killed after {limit:g} seconds" if overdue else "The command could not run"
             return _failed(done.text, f"{told}. All processes in the container were ended.", "TimeoutExpired")
-        if done.returncode != 0:
+        if not done.answered or done.returncode == 137:
             self._check_engine(done)
         if done.returncode == 137 and overdue:
             return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
@@ -227,11 +229,16 @@ class Container:
         self._shell.close()
         self._remove()
 
-    def _remove(self) -> None:
+    def _remove(self, patience: float = 0) -> None:
+        """patience: seconds to wait for a container that is not there yet."""
         command = [self.config.executable, "rm", "-f", "-v", self.name]
+        last = time.monotonic() + patience
         try:
             with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
                 done = _client(command, 120)
+                while "No such container" in done.stderr and time.monotonic() < last:
+                    time.sleep(0.2)
+                    done = _client(command, 120)
         except (OSError, subprocess.TimeoutExpired) as error:
             logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
             return

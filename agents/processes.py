@@ -48,55 +48,64 @@ exec 3>&2 2> /dev/null
 """No forks: a fork bomb leaves room for none. Times are in ticks of 1/100 s, the kernel's USER_HZ everywhere. Standard
 error is put aside as descriptor 3: bash would report every child that is killed."""
 
-LISTEN = 'IFS= read -r -d "" script; eval "$script"'
+LISTEN = 'IFS= read -r -d "" POLYSWE_SCRIPT; eval "$POLYSWE_SCRIPT"'
 """Runs the script that comes on standard input, so that no long program text stands in the list of processes."""
 
 SHELL = (
-    SWEEP
+    "unset POLYSWE_SCRIPT\n"
+    + SWEEP
     + r"""
 exec 4<&0 < /dev/null
+exec 5< "$(type -P cat)"  # as it is now: nothing that commands do to it, or to its like, shall cut off their output
 
-perform() { # in the folder $1, with the tag $3: run $4…; past $2 ticks, kill all it has started, wherever that went
-    local code start
+perform() { # in the folder $2, with the tag $4: run $5…; past $3 ticks, kill all it has started, wherever that went
+    local _code _start
     echo 500 > /proc/self/oom_score_adj  # should memory run out, it is commands that go, not the first process
-    ticks; start=$REPLY
-    if cd -- "$1" > /dev/null; then
+    ticks; _start=$REPLY
+    if cd -P -- "$2" > /dev/null; then
         unset OLDPWD
-        "${@:4}" 2>&1 3>&-
-        code=$?
+        "${@:5}" 2>&1 3>&-
+        _code=$?
     else
-        echo "cannot change to the folder $1: it is gone"
-        code=126
+        echo "cannot change to the folder $2: it is gone"
+        _code=126
     fi
     ticks
-    if (( REPLY - start >= $2 )); then
-        sweep "$3" "$start" || code=254
+    if (( REPLY - _start >= $3 )); then
+        sweep "$4" "$_start" || exit 254
     fi
-    echo "ended $code" >&3
-    exit "$code"
+    echo "ended $1 $_code" >&3
+    exit 0
 }
 
-ended=0
-while IFS= read -r -d '' count <&4; do
-    words=()
-    while (( count-- > 0 )); do
-        IFS= read -r -d '' word <&4 || exit
-        words+=("$word")
+field() { local LC_ALL=C; IFS= read -r -d '' REPLY <&4; }  # by bytes: half a character would swallow the NUL
+
+listen() { # names that no image has in the environment of its commands
+    local _count _words _code _ended=0
+    while field; do
+        _count=$REPLY _words=()
+        while (( _count-- > 0 )); do
+            field || return
+            _words+=("$REPLY")
+        done
+        # what an earlier command has left was born before this one, by the clock that tells them apart
+        while ticks; (( REPLY <= _ended )); do :; done
+        echo "begun ${_words[0]}" >&3
+        (exec 4<&- 5<&-; perform "${_words[@]}") | (exec -a cat /proc/self/fd/5 3>&- 4<&-)
+        _code=${PIPESTATUS[0]}
+        printf '%s%d\0' "${_words[0]}" "$_code"
+        ticks; _ended=$REPLY
     done
-    # what an earlier command has left was born before this one, by the clock that tells them apart
-    while ticks; (( REPLY <= ended )); do :; done
-    echo begun >&3
-    (exec 4<&-; perform "${words[@]:1}") | cat 3>&- 4<&-
-    printf '%s%d\0' "${words[0]}" "${PIPESTATUS[0]}"
-    ticks; ended=$REPLY
-done
+}
+listen
 """
 )
 """Runs one command after another. A request on standard input is NUL-ended fields: their number, a mark, the folder,
-the ticks a command may take, its tag, and the command as words. What the command prints comes on standard output, then
-the mark, the exit code and a NUL; on standard error come `begun`, and `ended` with the code when the command itself has
-ended, but perhaps not what holds its output open. 254 is the code when processes are born faster than they can be
-killed, or no process can be born at all."""
+the ticks a command may take, its tag, and the command as words. On standard error come `begun` with the mark, and
+`ended` with the mark and the exit code when the command itself has ended, but perhaps not what holds its output open.
+On standard output comes what the command prints, then the mark, 0 and a NUL; another number than 0 says how a command
+without an exit code came to its end: 254 when processes are born faster than they can be killed or none can be born at
+all, 137 when it was killed together with what runs it."""
 
 KILL = (
     SWEEP

@@ -23,6 +23,9 @@ DRAIN_SECONDS = 2.0
 """How long a command's output is read after the command has ended, should a process in the background hold it open: as
 long as the engine itself waits for a process it has started."""
 
+UNSWEPT = -254
+"""Return code of a command that could not be ended, or not be started for want of processes."""
+
 LONGEST_WORD = 131_071
 """Bytes of one argument of a program, by Linux (MAX_ARG_STRLEN)."""
 
@@ -34,7 +37,7 @@ class Shell:
 
     def __init__(self, executable: str, container: str) -> None:
         """executable: docker's client program."""
-        self.command = [executable, "exec", "-i", "-w", "/", container, "bash", "-c", LISTEN]
+        self.command = [executable, "exec", "-i", "-w", "/", container, "bash", "-p", "-c", LISTEN]
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, words: Sequence[str], *, cwd: str, ticks: int, tag: str, timeout: float, max_bytes: int) -> Captured:
@@ -74,9 +77,11 @@ class Shell:
             )  # fmt: skip
             request = SHELL.encode() + b"\0" + request
         answer = _Answer(self._process, request, mark, max_bytes, fresh=fresh)
-        answer.read(deadline)
-        if not answer.marked:
-            self.close()
+        try:
+            answer.read(deadline)
+        finally:
+            if not answer.done:  # it may be in the middle of anything: the next command gets another
+                self.close()
         return answer
 
 
@@ -93,10 +98,11 @@ class _Answer:
         self.request = memoryview(request)
         self.mark = mark
         self.fresh = fresh
-        self.marked = False
-        """Whether the shell is ready for the next request."""
         self.returncode: int | None = None
-        self._end = re.compile(re.escape(mark) + rb"(\d+)\0\Z")
+        self._begun = False
+        self._marked: int | None = None
+        self._end = re.compile(re.escape(mark) + rb"(\d{1,3})\0\Z")
+        self._ended = re.compile(rb"^ended " + re.escape(mark) + rb" (\d{1,3})\n", re.MULTILINE)
         self._kept = Bounded(size)
         self._pending = b""
         self._said = b""
@@ -104,11 +110,20 @@ class _Answer:
     @property
     def unheard(self) -> bool:
         """Whether the shell was gone before it began."""
-        return self.returncode is not None and not self.marked and b"begun" not in self._said
+        return self.returncode is not None and not self.answered
+
+    @property
+    def answered(self) -> bool:
+        return self._begun or self._marked is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether the shell is ready for the next request. The two pipes keep no step with each other."""
+        return self._marked is not None and (self._marked > 0 or self.returncode is not None)
 
     @property
     def captured(self) -> Captured:
-        return Captured(self._kept.value(), self._kept.complete, self.returncode)
+        return Captured(self._kept.value(), self._kept.complete, self.returncode, answered=self.answered)
 
     def read(self, deadline: float) -> None:
         """Until the mark, the shell's end, the end of a drained command, or the deadline."""
@@ -118,7 +133,7 @@ class _Answer:
             selector.register(self.stdout, selectors.EVENT_READ)
             selector.register(self.stderr, selectors.EVENT_READ)
             drained = float("inf")
-            while not self.marked:
+            while not self.done:
                 left = min(deadline, drained) - time.monotonic()
                 if left <= 0:
                     break
@@ -127,11 +142,12 @@ class _Answer:
                 if self.stdout not in (key.fileobj for key in selector.get_map().values()):
                     self._shell_ended(deadline)
                     return
-                if drained == float("inf") and (ended := re.search(rb"ended (\d+)\n", self._said)):
-                    self.returncode = int(ended[1])
+                if self.returncode is not None and drained == float("inf"):
                     drained = time.monotonic() + DRAIN_SECONDS
-        if not self.marked:
+        if self._marked is None:
             self._kept.add(self._pending)
+        elif self._marked:
+            self.returncode = _without_exit_code(self._marked)
 
     def _step(self, selector: selectors.BaseSelector, pipe: IO[bytes]) -> None:
         if pipe is self.stdin:
@@ -146,7 +162,7 @@ class _Answer:
         if not chunk:
             selector.unregister(pipe)
         elif pipe is self.stderr:
-            self._said = (self._said + chunk)[-10_000:]
+            self._hear(chunk)
         else:
             self._take(chunk)
 
@@ -154,12 +170,18 @@ class _Answer:
         """Keep output, but hold back what may be the mark: it is the last thing the shell prints."""
         pending = self._pending + chunk
         if end := self._end.search(pending, max(0, len(pending) - len(self.mark) - 4)):
-            self.marked, self.returncode = True, int(end[1])
+            self._marked = int(end[1])
             self._kept.add(pending[: end.start()])
             return
         cut = max(0, len(pending) - len(self.mark) - 4)
         self._kept.add(pending[:cut])
         self._pending = pending[cut:]
+
+    def _hear(self, chunk: bytes) -> None:
+        self._said = (self._said + chunk)[-10_000:]
+        self._begun = self._begun or b"begun " + self.mark in self._said
+        if ended := self._ended.search(self._said):
+            self.returncode = int(ended[1])
 
     def _shell_ended(self, deadline: float) -> None:
         """Somebody killed it, or the container is gone, or the engine: its client says which."""
@@ -168,9 +190,15 @@ class _Answer:
             code = self.process.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             return
-        rest = self._said + (self.stderr.read() or b"")
-        self._kept.add(re.sub(rb"^(begun|ended \d+)\n", b"", rest, flags=re.MULTILINE))
-        self.returncode = code
+        self._hear(self.stderr.read() or b"")
+        words = re.compile(rb"^(begun|ended) " + re.escape(self.mark) + rb".*\n", re.MULTILINE)
+        self._kept.add(words.sub(b"", self._said))
+        self.returncode = _without_exit_code(code)
+
+
+def _without_exit_code(status: int) -> int:
+    """Of a shell that says, or whose end says, that there is none of the command's."""
+    return UNSWEPT if status == 254 else status
 
 
 def _field(word: str) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,56 @@ def test_one_shell_runs_command_after_command(container: Container) -> None:
     assert run(container, shell)["output"] == first
     run(container, "kill -9 -1")
     assert run(container, shell)["output"] not in ("", first)
+
+
+LATE = """#!/bin/bash
+# docker's client, but what is said on standard error comes late
+if [[ $1 == exec && $2 == -i ]]; then
+    exec docker "$@" 2> >(while IFS= read -r line; do sleep 0.05; printf '%s\\n' "$line" >&2; done)
+fi
+exec docker "$@"
+"""
+
+
+def test_the_shells_two_pipes_need_not_keep_step(image: str, labels: dict[str, str], tmp_path: Path) -> None:
+    client = tmp_path / "late"
+    client.write_text(LATE)
+    client.chmod(0o755)
+    with Container(ContainerConfig(image=image, labels=labels, executable=str(client))) as container:
+        for command, code in (("true", 0), ("sleep 2.5; exit 7", 7), ("kill -9 $PPID; exit 1", 137), ("exit 254", 254)):
+            output = run(container, f"echo x >> times; {command}")
+            assert (output["returncode"], output["exception_info"]) == (code, "")
+        assert run(container, "cat times")["output"] == "x\n" * 4
+
+
+def test_an_images_own_shell_start_and_locale_do_not_meddle(engine: DockerClient, image: str, tmp_path: Path) -> None:
+    (tmp_path / "greet.sh").write_text("echo Welcome\n")
+    lines = [f"FROM {image}", "COPY greet.sh /greet.sh", "ENV BASH_ENV=/greet.sh LC_ALL=C.UTF-8 count=3 words=w"]
+    (tmp_path / "Dockerfile").write_text("\n".join(lines))
+    name = f"polyswe-test-greets:{os.getpid()}"
+    engine.images.build(path=str(tmp_path), tag=name, rm=True)
+    try:
+        with Container(ContainerConfig(image=name, timeout=20)) as container:
+            assert run(container, "echo $count $words > made.txt; cat made.txt")["output"] == "Welcome\n3 w\n"
+            assert container.diff().startswith("diff --git a/made.txt")
+            half = run(container, "printf %s a\udcc3")
+            assert (half["output"], half["returncode"]) == ("Welcome\na\ufffd", 0)
+    finally:
+        engine.images.remove(name, force=True)
+
+
+@pytest.mark.parametrize("spoil", ["pkill -9 cat", "mv /bin/cat /bin/cat.orig", "echo exit > /usr/local/bin/cat"])
+def test_output_does_not_hang_on_what_commands_do_to_programs(container: Container, spoil: str) -> None:
+    output = run(container, f"{spoil}; echo x; echo new > new.txt; exit 3")
+    assert (output["returncode"], output["output"].splitlines()[-1]) == (3, "x")
+    assert "+new" in container.diff()
+
+
+def test_words_of_the_shell_in_a_commands_output_mean_nothing(container: Container) -> None:
+    say = 'for fd in 1 2 3; do for shell in $(pgrep -f "read -r -d"); do echo "$0" > /proc/$shell/fd/$fd; done; done'
+    for words in ("begun", "ended 0", f"ended {'1' * 5000}", "OCI runtime exec failed: x EOF"):
+        run(container, f"bash -c '{say}' '{words}' 2> /dev/null; echo x >> said.txt; sleep 0.2; exit 5")
+    assert run(container, "cat said.txt")["output"] == "x\n" * 4
 
 
 def test_a_shell_that_dies_between_commands_costs_none_of_them(container: Container) -> None:

@@ -70,13 +70,13 @@ IFS= read -r -d '' script
 while IFS= read -r -d '' count; do
   words=()
   while (( count-- > 0 )); do IFS= read -r -d '' word; words+=("$word"); done
-  echo begun >&2
+  echo "begun ${{words[0]}}" >&2
   case "${{words[-1]}}" in
     *{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
     cut | known) echo 0000000000000000000000000000000000000000 ;;
     sed*) echo 'def f(value):'; echo '    return value + 1'; echo '# a line as long as such lines are' ;;
   esac
-  echo ended 0 >&2
+  echo "ended ${{words[0]}} 0" >&2
   printf '%s0\\0' "${{words[0]}}"
 done
 """
