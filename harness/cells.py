@@ -99,7 +99,12 @@ class CellWork:
             self.progress.grading_started()
             try:
                 grade, failure = self._graded(cell)
-                if failure in ENGINE_KINDS and self._engine_back():
+                outages = 0
+                while failure in ENGINE_KINDS and outages < (OUTAGES if failure == "engine" else 1):
+                    time.sleep(2.0**outages)  # as above: an engine that goes down still answers for a while
+                    outages += 1
+                    if not self._engine_back():
+                        break
                     grade, failure = self._graded(cell)
             finally:
                 self.progress.grading_ended()

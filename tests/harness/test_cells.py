@@ -16,10 +16,11 @@ from agents.errors import ProviderError
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from agents.scripted.server import ScriptedServer
-from harness.cells import CellWork
+from harness.cells import PATCH_FILE, CellWork
 from harness.config import find_config, load_config
 from harness.engines.base import Grades, RunAgent, Stop
-from harness.instances import Dataset
+from harness.grading import Grade, Verdict
+from harness.instances import Dataset, Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
@@ -55,6 +56,14 @@ class Bench:
 
 
 MakeBench = Callable[..., Bench]
+
+
+def submitted(cell: Cell, folder: Path) -> Attempt:
+    return Attempt(
+        instance_id=cell.instance_id, model=cell.model, patch="diff --git a/x b/x\n", scripted=True,
+        exit_status="Submitted", cost_usd=0.5, api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2,
+        failed_calls=0, seconds=7.0, trajectory=folder / "trajectory.json", unsubmitted_patch="",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -137,11 +146,7 @@ class Killed(Store):
 def test_a_reviewers_call_is_on_record_and_paid_once(bench: MakeBench, kind: type[Store]) -> None:
 
     def finished(task: AgentTask, *_: Any, on_attempt: Callable[[Attempt], None], out_dir: Path, **__: Any) -> Attempt:
-        attempt = Attempt(
-            instance_id=task.instance_id, model=made.cells[0].model, patch="diff --git a/x b/x\n", scripted=True,
-            exit_status="Submitted", cost_usd=0.5, api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2,
-            failed_calls=0, seconds=7.0, trajectory=out_dir / "trajectory.json", unsubmitted_patch="",
-        )  # fmt: skip
+        attempt = submitted(Cell(task.instance_id, made.cells[0].model), out_dir)
         on_attempt(attempt)
         return attempt
 
@@ -159,3 +164,39 @@ def test_a_reviewers_call_is_on_record_and_paid_once(bench: MakeBench, kind: typ
     assert calls.cost_usd > 0
     assert row.cost_usd == pytest.approx(0.5 + calls.cost_usd)
     assert row.signals.get("review_score") == (None if kind is Killed else 0.5)
+
+
+class GoingDown:
+    """A grader whose engine goes down under it, answers now and then, and comes back."""
+
+    def __init__(self, failures: int, detail: str) -> None:
+        self.left, self.detail, self.asked = failures, detail, 0
+
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+        self.asked += 1
+        if self.asked > self.left:
+            return Grade(Verdict.RESOLVED)
+        return Grade(Verdict.INFRASTRUCTURE, self.detail)
+
+
+@pytest.mark.parametrize(
+    ("failures", "detail", "asked", "state"),
+    [
+        (2, "the grading process died (docker.errors.DockerException: Connection refused)", 3, State.GRADED),
+        (2, "docker.errors.NotFound: 404: No such container", 2, State.AGENT_DONE),
+    ],
+)
+def test_a_grading_outlives_an_engine_that_goes_down(
+    bench: MakeBench, failures: int, detail: str, asked: int, state: State
+) -> None:
+    it = bench(submitted)
+    cell = it.cells[0]
+    folder = it.work.folder.cell_dir(cell)
+    folder.mkdir(parents=True)
+    (folder / PATCH_FILE).write_text("diff --git a/x b/x\n")
+    it.store.agent_started(cell)
+    it.store.agent_done(cell, submitted(cell, folder))
+    grader = it.work.shop.grader = GoingDown(failures, detail)
+    it.work.grade(cell)
+    assert grader.asked == asked
+    assert next(row for row in it.store.rows() if row.cell == cell).state is state
