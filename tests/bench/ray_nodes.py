@@ -2,6 +2,7 @@
 
     python tests/bench/ray_nodes.py                       # every way, some minutes
     python tests/bench/ray_nodes.py --ways local,2,2-killed --instances 5
+    python tests/bench/ray_nodes.py --folder ways         # keeps the runs there; called again, adds the ways that miss
 
 Each way is `polyswe evaluate sample` in an empty folder. The nodes are Ray's own (a raylet, an object store and worker
 processes each) on one host and one Docker Engine, so they show that results do not depend on where a cell runs, not
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,7 @@ from ray.cluster_utils import Cluster
 from harness.run_folder import RunFolder
 from harness.store import Cell, State, Store
 
+TABLE = {"rows", "null", "null_of_sizes", "complementarity", "verdict"}
 Outcomes = dict[Cell, tuple[object, ...]]
 
 
@@ -40,13 +44,16 @@ def cells(folder: RunFolder) -> Outcomes:
     return found
 
 
-def results(folder: RunFolder) -> Any:
+def results(folder: RunFolder) -> dict[str, Any]:
+    """results.json without seconds."""
+
     def untimed(part: Any) -> Any:
         if isinstance(part, dict):
             return {key: untimed(value) for key, value in part.items() if "seconds" not in key}
         return [untimed(value) for value in part] if isinstance(part, list) else part
 
-    return untimed(json.loads((folder.path / "results.json").read_text()))
+    found: dict[str, Any] = untimed(json.loads((folder.path / "results.json").read_text()))
+    return found
 
 
 def graded(folder: RunFolder) -> int:
@@ -56,8 +63,8 @@ def graded(folder: RunFolder) -> int:
         return sum(row.state is State.GRADED for row in store.rows())
 
 
-def run(way: str, root: Path, instances: int) -> tuple[RunFolder, float, dict[str, object]]:
-    """Evaluate the sample one way; its folder, seconds, and what the user was told of nodes."""
+def run(way: str, root: Path, instances: int) -> float:
+    """Evaluate the sample one way; seconds."""
     nodes, killed = (0, False) if way == "local" else (int(way.split("-")[0]), way.endswith("-killed"))
     command = [sys.executable, "-m", "harness", "evaluate", "sample", "--out", str(root), "--limit", str(instances)]
     cluster = None
@@ -82,35 +89,51 @@ def run(way: str, root: Path, instances: int) -> tuple[RunFolder, float, dict[st
             took = time.monotonic() - started
         if code:
             sys.exit(f"{way}: exit code {code}\n{said.read_text()[-3000:]}")
-        with Store(folder.store_path) as store:
-            struck = [failure for failure in store.failures() if failure.kind == "node"]
         told = [
             line for line in said.read_text().splitlines() if "node " in line and ("gone" in line or "lost" in line)
         ]
         assert bool(told) == killed, told
-        return folder, took, {"attempts lost with a node": len(struck)}
+        return took
     finally:
         if cluster is not None:
             cluster.shutdown()
 
 
 def main() -> None:
-    given = options("ray_nodes", __doc__, ways="local,1,2,4,2-killed", instances=15)
+    given = options("ray_nodes", __doc__, ways="local,1,2,4,2-killed", instances=15, folder="")
     ways = given.ways.split(",")
     if ways[0] != "local":
         sys.exit("the first way must be 'local': the others are compared with it")
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
-        reference: tuple[Outcomes, Any] | None = None
+        reference: tuple[Outcomes, dict[str, Any]] | None = None
         for way in ways:
-            folder, took, more = run(way, Path(name) / way, given.instances)
+            root = Path(given.folder or name) / way
+            noted = root / "seconds.json"
+            if not noted.exists():
+                shutil.rmtree(root, ignore_errors=True)
+                took = run(way, root, given.instances)
+                noted.write_text(json.dumps({"seconds": took, "load": os.getloadavg()[0]}))
+            folder = RunFolder(root / "sample")
             found = cells(folder), results(folder)
+            with Store(folder.store_path) as store:
+                struck = [failure for failure in store.failures() if failure.kind == "node"]
             reference = reference or found
             differ = [
                 cell for cell in reference[0].keys() | found[0].keys() if reference[0].get(cell) != found[0].get(cell)
             ]
-            row = {"way": way, "cells": len(found[0]), "seconds": round(took, 1), **more,
-                   "cells that differ": len(differ), "same results.json": found[1] == reference[1]}  # fmt: skip
+            parts = {key for key, value in reference[1].items() if found[1].get(key) != value}
+            note = json.loads(noted.read_text())
+            row = {
+                "way": way,
+                "cells": len(found[0]),
+                "seconds": round(note["seconds"], 1),
+                "load at the end": round(note["load"], 1),
+                "attempts lost with a node": len(struck),
+                "cells that differ": len(differ),
+                "same table": not TABLE & parts,
+                "other parts that differ": sorted(parts - TABLE),
+            }
             rows.append(row)
             table([row])
             for cell in differ:
@@ -119,11 +142,11 @@ def main() -> None:
     keep(
         given.out,
         "the sample locally and on Ray nodes of one host (scripted stand-ins); compared with the local run: every "
-        "cell's state, verdict, exit status, calls, cost and patch, and results.json without seconds",
+        "cell's state, verdict, exit status, calls, cost and patch, and the table, its nulls and verdict",
         {"rows": rows},
         ["ray", "swebench"],
     )
-    if any(row["cells that differ"] or not row["same results.json"] for row in rows):
+    if any(row["cells that differ"] or not row["same table"] for row in rows):
         sys.exit("the runs differ")
 
 

@@ -77,7 +77,7 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
     models = {f"m{i}": config.pool[0].model_copy(update={"name": f"m{i}"}) for i in range(MODELS)}
     rows = {"FAIL_TO_PASS": "[]", "PASS_TO_PASS": "[]", "test_patch": ""}
     instances = {f"i{i}": Instance(f"i{i}", "text", "r", f"image{i}", rows) for i in range(INSTANCES)}
-    needs = Needs(str(seconds), (), 0, 1, 0)
+    needs = Needs(str(seconds), tuple(models.values()), 0, 1, 0)
     run = RunConfig(agent_workers=workers, ray=RayConfig(agent_cpus=1, grading_cpus=1))
     nodes = Nodes(needs, 1, print)
     if not nodes.look():
