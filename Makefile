@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= sample
 ARGS   ?=
-BENCH  ?= grading whole_path agents64 big_store nordlys laboratory serve ray_scaling
+BENCH  ?= grading whole_path agents64 big_store nordlys laboratory serve ray_scaling ray_nodes
 # what `make replay` reads: the SWE-bench site's own record, or a path of yours
 OUTCOMES ?= https://raw.githubusercontent.com/SWE-bench/swe-bench.github.io/master/data/leaderboards.json
 TASKS    ?= SWE-bench/SWE-bench_Verified

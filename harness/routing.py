@@ -233,7 +233,7 @@ def load_router(path: Path) -> Router:
     from router.router import Router
 
     try:
-        return Router.load(path)
+        return Router.load(path, precision="float32")  # a run decides the same however many instances it has
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
     except EmbedderUnavailableError as error:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from router.minilm import MiniLM
+    from router.minilm import MiniLM, Precision
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 MAX_CHARS = 20_000
@@ -58,12 +58,13 @@ class Embedder:
         name: str = DEFAULT_EMBEDDER,
         device: str | None = None,
         batch_size: int = 32,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
     ) -> None:
         """
         precision: bfloat16 is about twice as fast for many texts on processors that have it (needs torch; other models
             than the default's kind stay at float32). Its vectors are a little off (cosine above 0.9999), which may turn
-            a decision in a close case: fit with float32.
+            a decision in a close case: fit with float32. auto is float32 below 256 texts at once, and bfloat16 from
+            there on.
         """
         self.name = name
         self.device = device

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,6 +33,9 @@ Spans = Sequence[tuple[int, int]]
 """First and last + 1 row of each text of a batch."""
 Layers = Sequence[Callable[[Float32, Spans, float], Float32]]
 
+Precision = Literal["float32", "bfloat16", "auto"]
+MANY = 256
+"""Texts whose faster products pay for importing torch."""
 BATCH_TOKENS = 512
 """Tokens of a batch: its widest layer (1536 floats a token) stays in the processor's cache."""
 CHARS_PER_TOKEN = 24
@@ -49,11 +53,12 @@ class MiniLM:
         self,
         folder: Path,
         threads: int | None = None,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
     ) -> None:
         """
         threads: batches computed at once; None takes the processors this process may use.
-        precision: bfloat16 takes torch for the layers of several batches, where the processor has such products.
+        precision: bfloat16 takes torch for the layers of several batches, where the processor has such products; auto
+            does so from MANY texts on.
         """
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
@@ -88,11 +93,10 @@ class MiniLM:
         except KeyError as error:
             raise UnsupportedModelError(f"{folder}: no weight {error}") from error
         self.dimension = int(config["hidden_size"])
+        many = {"float32": None, "bfloat16": 0, "auto": MANY}[precision]
+        self._fast_from = many if many is not None and has_bfloat16() else None
+        """Number of texts from which on bfloat16 is used; None never uses it."""
         self._fast: Layers | None = None
-        if precision == "bfloat16" and has_bfloat16():
-            from router.minilm_torch import bfloat16_layers
-
-            self._fast = bfloat16_layers(self._layers)
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Float32:
         """(n, d) unit-norm embeddings of the texts, each by its first `max_tokens` tokens."""
@@ -112,10 +116,10 @@ class MiniLM:
                 return vectors
             with ExitStack() as stack:
                 layers: Layers = self._layers
-                if self._fast is not None:
-                    from router.minilm_torch import one_thread_each
+                if self._fast_from is not None and len(texts) >= self._fast_from:
+                    from router.minilm_torch import bfloat16_layers, one_thread_each
 
-                    layers = self._fast
+                    layers = self._fast = self._fast or bfloat16_layers(self._layers)
                     prepare = stack.enter_context(one_thread_each())
                 else:
                     from threadpoolctl import threadpool_limits
@@ -212,42 +216,71 @@ class Layer:
         self.norm2 = get("output.LayerNorm.weight"), get("output.LayerNorm.bias")
 
     def __call__(self, x: Float32, spans: Spans, epsilon: float) -> Float32:
-        attended = self._attend(x, spans) @ self.out
+        tokens = len(x)
+        attended = np.matmul(self._attend(x, spans), self.out, out=_scratch("attended", tokens, self.out.shape[1]))
         attended += self.out_bias
         attended += x
         x = _normalise(attended, *self.norm1, epsilon)
-        wide = x @ self.up
+        wide = np.matmul(x, self.up, out=_scratch("wide", tokens, self.up.shape[1]))
         wide += self.up_bias
-        narrow = _gelu(wide) @ self.down
+        narrow = np.matmul(_gelu(wide), self.down, out=_scratch("narrow", tokens, self.down.shape[1]))
         narrow += self.down_bias
         narrow += x
         return _normalise(narrow, *self.norm2, epsilon)
 
     def _attend(self, x: Float32, spans: Spans) -> Float32:
-        mixed = x @ self.qkv
-        mixed += self.qkv_bias
         tokens, width = x.shape
+        mixed = np.matmul(x, self.qkv, out=_scratch("mixed", tokens, 3 * width))
+        mixed += self.qkv_bias
         query, key, value = mixed.reshape(tokens, 3, self.heads, -1).transpose(1, 2, 0, 3)
-        out = np.empty((tokens, self.heads, width // self.heads), dtype=np.float32)
+        out = _scratch("seen values", tokens, self.heads, width // self.heads)
         for start, end in spans:  # a text's tokens see each other and no other text's
-            seen = query[:, start:end] @ key[:, start:end].transpose(0, 2, 1)
+            length = end - start
+            seen = _scratch("seen", self.heads, length, length)
+            np.matmul(query[:, start:end], key[:, start:end].transpose(0, 2, 1), out=seen)
             seen -= seen.max(axis=-1, keepdims=True)
             np.exp(seen, out=seen)
-            total = seen.sum(axis=-1, keepdims=True)
-            out[start:end] = ((seen @ value[:, start:end]) / total).transpose(1, 0, 2)
+            total = seen @ np.ones((length, 1), dtype=np.float32)  # a product sums rows faster than a sum
+            part = seen @ value[:, start:end]
+            part /= total
+            out[start:end] = part.transpose(1, 0, 2)
         return out.reshape(tokens, width)
 
 
-def _gelu(x: Float32) -> Float32:
-    """x·Φ(x) in place, Φ by the error function as the models were trained."""
-    from scipy.special import erf
+_TANH = tuple(map(np.float32, (
+    0.7978842684068236, 0.03633414911997825, -3.302670267095299e-05, -5.5273386340260873e-05, 3.974070701946461e-06,
+    -1.3378319488082185e-07, 1.813927151785064e-09,
+)))  # fmt: skip
+"""2·Φ(x) - 1 = tanh(x·p(x²)); p, lowest first, by least maximal error of x·Φ(x): 7e-8, below what float32 has."""
 
-    share = x * np.float32(0.7071067811865476)
-    erf(share, out=share)
+
+def _gelu(x: Float32) -> Float32:
+    """x·Φ(x) in place, as the models were trained. NumPy's tanh is vectorised; SciPy's error function is not."""
+    square = np.multiply(x, x, out=_scratch("square", *x.shape))
+    share = np.multiply(square, _TANH[-1], out=_scratch("share", *x.shape))
+    for coefficient in _TANH[-2:0:-1]:
+        share += coefficient
+        share *= square
+    share += _TANH[0]
+    share *= x
+    np.tanh(share, out=share)
     share += np.float32(1)
+    share *= np.float32(0.5)
     x *= share
-    x *= np.float32(0.5)
     return x
+
+
+_own = threading.local()
+
+
+def _scratch(name: str, *shape: int) -> Float32:
+    """An array of this thread for one use, its content left over: asking the system for megabytes at each product costs
+    as much as the products of a short text."""
+    size = int(np.prod(shape))
+    kept: dict[str, Float32] = _own.__dict__
+    if name not in kept or kept[name].size < size:
+        kept[name] = np.empty(size, dtype=np.float32)
+    return kept[name][:size].reshape(shape)
 
 
 def _normalise(x: Float32, gain: Float32, shift: Float32, epsilon: float) -> Float32:

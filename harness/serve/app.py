@@ -53,6 +53,7 @@ class Endpoint:
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             yield
             self.deciding.close()
+            await self.backend.close()
 
         return Starlette(
             routes=[

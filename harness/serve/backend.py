@@ -1,4 +1,4 @@
-"""Calls to the pool's models through LiteLLM, with failures in the house's own kinds."""
+"""Calls to the pool's models, through LiteLLM where needed, with failures in the house's own kinds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from aiohttp import ClientError
+
 from agents.errors import ProviderError
 from agents.pool import ModelConfig, api_key, redact, secrets
 from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm
 from agents.retry import classify, provider_error, retry_after
+from harness.serve.direct import Direct
 
 PASSED_ON = frozenset(
     {
@@ -49,13 +52,25 @@ class Backend:
         self.pool = {model.name: model for model in pool}
         self.timeout = timeout
         self._litellm = load_litellm()
+        self._direct = Direct()
         if any(is_loopback(model.api_base) for model in pool):
             bypass_proxy_for_loopback()
 
     async def complete(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """One whole answer. Raises ProviderError."""
-        response = await self._call(name, request)
-        return dict(response.model_dump(mode="json", exclude_none=True), model=name)
+        model = self.pool[name]
+        if not Direct.speaks(model, PASSED_ON):
+            response = await self._call(name, request)
+            return dict(response.model_dump(mode="json", exclude_none=True), model=name)
+        body = model.model_kwargs | _passed(request) | {"messages": request["messages"]}
+        try:
+            answer = await asyncio.wait_for(self._direct.complete(model, body), self.timeout)
+        except Exception as error:  # noqa: BLE001 - the HTTP client's, told apart by `classify`
+            raise self._failure(name, error) from None
+        return dict(answer, model=name)
+
+    async def close(self) -> None:
+        await self._direct.close()
 
     async def stream(self, name: str, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """The answer's pieces. The first one is there before this returns, so that a failing model shows at once.
@@ -87,13 +102,12 @@ class Backend:
 
     async def _call(self, name: str, request: Mapping[str, Any], **more: Any) -> Any:
         model = self.pool[name]
-        passed = {key: value for key, value in request.items() if key in PASSED_ON and value is not None}
         try:
             return await asyncio.wait_for(
                 self._litellm.acompletion(
                     model=model.model,
                     messages=request["messages"],
-                    **(model.model_kwargs | passed | more),
+                    **(model.model_kwargs | _passed(request) | more),
                     **({"api_base": model.api_base} if model.api_base else {}),
                     api_key=api_key(model),
                     timeout=self.timeout,
@@ -109,4 +123,10 @@ class Backend:
         words = redact(str(error), secrets(self.pool[name]))
         if isinstance(error, TimeoutError):
             return provider_error("timeout", f"no answer within {self.timeout:g} s", model=name)
+        if isinstance(error, ClientError):
+            return provider_error("connection", words or type(error).__name__, model=name)
         return provider_error(classify(error), words, model=name, retry_after=retry_after(error))
+
+
+def _passed(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in request.items() if key in PASSED_ON and value is not None}
