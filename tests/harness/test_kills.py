@@ -33,7 +33,7 @@ from harness.instances import Dataset
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
-from harness.store import KILLED, Cell, CellRow, State, Store, _cell_row
+from harness.store import COLUMNS, KILLED, Cell, CellRow, State, Store, _cell_row
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -80,9 +80,8 @@ def undisturbed(config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def rows_of(folder: RunFolder) -> dict[Cell, CellRow]:
     """The store's cells, read without disturbing a run that may be writing to it."""
     with closing(sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
         try:
-            found = [_cell_row(row) for row in db.execute("SELECT * FROM cells ORDER BY instance_id, model")]
+            found = [_cell_row(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells")]
         except sqlite3.OperationalError:  # not made yet
             return {}
     return {row.cell: row for row in found}
