@@ -101,6 +101,7 @@ class CellWork:
                 grade, failure = self._graded(cell)
                 outages = 0
                 while failure in ENGINE_KINDS and outages < (OUTAGES if failure == "engine" else 1):
+                    self.store.graded(cell, grade, failure)  # on record, should it be overcome
                     time.sleep(2.0**outages)  # as above: an engine that goes down still answers for a while
                     outages += 1
                     if not self._engine_back():

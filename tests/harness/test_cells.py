@@ -199,4 +199,5 @@ def test_a_grading_outlives_an_engine_that_goes_down(
     grader = it.work.shop.grader = GoingDown(failures, detail)
     it.work.grade(cell)
     assert grader.asked == asked
+    assert len(it.store.failures()) == failures
     assert next(row for row in it.store.rows() if row.cell == cell).state is state
