@@ -67,7 +67,15 @@ BROKEN = (Verdict.PATCH_FAILED, Verdict.UNRESOLVED, Verdict.HARNESS_ERROR)
 OVERDUE = (Verdict.TEST_TIMEOUT, Verdict.UNRESOLVED)
 ATTACKS = {
     "fork bomb": attack(f"{BOMB}; sleep 4321", NOTE),
-    "fork bomb in the background": attack(f"({BOMB}) > /dev/null 2>&1 &", "true", "true", "true", NOTE),
+    # whether the bomb leaves room for the last commands is a matter of luck
+    "fork bomb in the background": attack(
+        f"({BOMB}) > /dev/null 2>&1 &",
+        "true",
+        "true",
+        "true",
+        NOTE,
+        ends=(Verdict.UNRESOLVED, Verdict.EMPTY_PATCH, Verdict.PATCH_FAILED),
+    ),  # fmt: skip
     "kill everything": attack("kill -9 -1", "for s in $(seq 64); do kill -$s 1; done", NOTE),
     "flood": attack("yes | head -c 10000000000", NOTE),
     "proc": attack(
