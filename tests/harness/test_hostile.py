@@ -75,7 +75,7 @@ ATTACKS = {
         "true",
         NOTE,
         ends=(Verdict.UNRESOLVED, Verdict.EMPTY_PATCH, Verdict.PATCH_FAILED),
-    ),  # fmt: skip
+    ),
     "kill everything": attack("kill -9 -1", "for s in $(seq 64); do kill -$s 1; done", NOTE),
     "flood": attack("yes | head -c 10000000000", NOTE),
     "proc": attack(
