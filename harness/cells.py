@@ -100,12 +100,14 @@ class CellWork:
             try:
                 grade, failure = self._graded(cell)
                 outages = 0
-                while failure in ENGINE_KINDS and outages < (OUTAGES if failure == "engine" else 1):
-                    self.store.graded(cell, grade, failure)  # on record, should it be overcome
+                while failure in ENGINE_KINDS and not self.stop.now:
+                    if outages >= (OUTAGES if failure == "engine" else 1):
+                        break
                     time.sleep(2.0**outages)  # as above: an engine that goes down still answers for a while
                     outages += 1
-                    if not self._engine_back():
+                    if self.stop.now or not self._engine_back():
                         break
+                    self.store.graded(cell, grade, failure)  # on record, should the next try overcome it
                     grade, failure = self._graded(cell)
             finally:
                 self.progress.grading_ended()

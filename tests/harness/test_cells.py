@@ -180,16 +180,18 @@ class GoingDown:
 
 
 @pytest.mark.parametrize(
-    ("failures", "detail", "asked", "state"),
+    ("failures", "detail", "back", "asked", "state"),
     [
-        (2, "the grading process died (docker.errors.DockerException: Connection refused)", 3, State.GRADED),
-        (2, "docker.errors.NotFound: 404: No such container", 2, State.AGENT_DONE),
+        (2, "the grading process died (docker.errors.DockerException: Connection refused)", True, 3, State.GRADED),
+        (2, "docker.errors.NotFound: 404: No such container", True, 2, State.AGENT_DONE),
+        (1, "the grading process died (docker.errors.DockerException: Connection refused)", False, 1, State.AGENT_DONE),
     ],
 )
 def test_a_grading_outlives_an_engine_that_goes_down(
-    bench: MakeBench, failures: int, detail: str, asked: int, state: State
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, failures: int, detail: str, back: bool, asked: int, state: State
 ) -> None:
     it = bench(submitted)
+    monkeypatch.setattr(it.work.shop.images, "engine_answers", lambda patience: back)
     cell = it.cells[0]
     folder = it.work.folder.cell_dir(cell)
     folder.mkdir(parents=True)
