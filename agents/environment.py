@@ -21,6 +21,7 @@ from agents.errors import ContainerError, DiskLimitError
 from agents.history import CUT, LINKED_WORKTREE, NO_COMMIT
 from agents.limits import ContainerLimits
 from agents.processes import FIRST, KILL
+from agents.quiet import load_minisweagent
 from agents.shell import UNSWEPT, Shell
 from agents.watch import Watch
 
@@ -271,6 +272,7 @@ class Container:
 
     def _check_finished(self, output: dict[str, Any]) -> None:
         """As upstream: a successful command whose first line is the marker submits the rest of its output."""
+        load_minisweagent()
         from minisweagent.exceptions import Submitted
 
         lines = output["output"].lstrip().splitlines(keepends=True)

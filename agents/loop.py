@@ -28,6 +28,7 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         # The wall clock is the watch's business: upstream's would count a provider's outage against the model.
         super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
         self.stamp = stamp
+        self._written_calls = -1
         self._encoded: list[str] = []
         self._hidden: list[str] = []
 
@@ -57,13 +58,16 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         return data
 
     def save(self, path: Path | None, *extra_dicts: dict[str, Any]) -> dict[str, Any]:
-        """As upstream, but all or nothing: a reader (or a crash) never meets half a trajectory."""
+        """As upstream, but all or nothing: a reader (or a crash) never meets half a trajectory. And once a call, not
+        again for what its commands print: a long conversation takes its time, and that costs nothing to lose."""
+        finished = bool(self.messages) and self.messages[-1].get("role") == "exit"
+        if path and not finished and self.n_calls == self._written_calls:
+            return {}
         data = self.serialize(*extra_dicts)
         if path:
+            self._written_calls = self.n_calls
             hidden = secrets(self.model.pool)
-            # indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower, and
-            # a long conversation is written twice a step
-            finished = bool(self.messages) and self.messages[-1].get("role") == "exit"
+            # indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower
             text = redact(json.dumps(data, indent=2), hidden) if finished else self._text(data, hidden)
             partial = path.with_suffix(".tmp")
             partial.write_text(text, encoding="utf-8")

@@ -19,8 +19,15 @@ from typing import Any
 from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.errors import ProviderError
+from agents.lanes import use_lanes
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
-from agents.quick import compile_templates_once, send_messages_as_they_are
+from agents.quick import (
+    compile_templates_once,
+    completion_unreported,
+    leave_what_is_loaded,
+    report_on_others_only,
+    send_messages_as_they_are,
+)
 from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
 from agents.watch import OutOfTimeError, Watch
@@ -35,6 +42,9 @@ from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
 
 compile_templates_once()
 send_messages_as_they_are()
+report_on_others_only()
+use_lanes(litellm)
+leave_what_is_loaded()
 
 _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
@@ -147,7 +157,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         try:
             response = _within(
                 timeout,
-                litellm.completion,
+                completion_unreported,
                 model=self.pool.model,
                 messages=messages,
                 tools=[BASH_TOOL],

@@ -6,6 +6,7 @@ function replaces one name in a library's module, is safe to call again, and lea
 
 from __future__ import annotations
 
+import gc
 import importlib
 from functools import lru_cache
 from typing import Any
@@ -36,3 +37,42 @@ def send_messages_as_they_are() -> None:
 
     if original.__module__ != __name__:
         completions.maybe_transform = transformed
+
+
+def completion_unreported(**arguments: Any) -> Any:
+    """`litellm.completion` without what LiteLLM does for reports on the call (an event loop of its own for one, and the
+    reply's cost, which we compute ourselves). As it is where somebody has asked for such reports."""
+    import litellm
+    from litellm._internal_context import is_internal_call
+
+    if litellm.callbacks or litellm.success_callback or litellm.service_callback:
+        return litellm.completion(**arguments)
+    token = is_internal_call.set(True)
+    try:
+        return litellm.completion(**arguments)
+    finally:
+        is_internal_call.reset(token)
+
+
+def report_on_others_only() -> None:
+    """Prepares what `completion_unreported` leaves out."""
+    from litellm._internal_context import is_internal_call
+    from litellm._service_logger import ServiceLogging
+    from litellm.litellm_core_utils.litellm_logging import Logging
+
+    for owner, name in ((ServiceLogging, "service_success_hook"), (Logging, "response_cost_calculator")):
+        original = getattr(owner, name)
+        if original.__module__ == __name__:
+            continue
+
+        def quiet(*args: Any, original: Any = original, **kwargs: Any) -> Any:
+            return None if is_internal_call.get() else original(*args, **kwargs)
+
+        setattr(owner, name, quiet)
+
+
+def leave_what_is_loaded() -> None:
+    """A full garbage collection walks every object there is, and no agent moves meanwhile. The libraries' half a
+    million will never be garbage."""
+    gc.collect()
+    gc.freeze()

@@ -109,7 +109,7 @@ def run_agent(
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it.
 
-    Writes `out_dir/trajectory.json` after every call and every step. Thread-safe: run as many at once as the machine
+    Writes `out_dir/trajectory.json` after every call. Thread-safe: run as many at once as the machine
     bears.
     labels: Docker labels of the container, by which leftovers of a killed run are found.
     on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
@@ -243,6 +243,7 @@ def _swebench_yaml() -> dict[str, Any]:
 
 
 def _merged(overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    load_minisweagent()  # whoever imports it first: it would print, and read `.env` files
     from minisweagent.utils.serialize import recursive_merge
 
     merged: dict[str, dict[str, Any]] = recursive_merge(_swebench_yaml(), overrides)

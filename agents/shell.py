@@ -75,6 +75,8 @@ class Shell:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                 start_new_session=True,  # a terminal's Ctrl-C must not cut off what a command prints
             )  # fmt: skip
+            assert self._process.stdin is not None
+            os.set_blocking(self._process.stdin.fileno(), False)
             request = SHELL.encode() + b"\0" + request
         answer = _Answer(self._process, request, mark, max_bytes, fresh=fresh)
         try:
@@ -127,8 +129,7 @@ class _Answer:
 
     def read(self, deadline: float) -> None:
         """Until the mark, the shell's end, the end of a drained command, or the deadline."""
-        with selectors.DefaultSelector() as selector:
-            os.set_blocking(self.stdin.fileno(), False)
+        with selectors.PollSelector() as selector:  # unlike epoll's it asks the kernel for nothing but to wait
             selector.register(self.stdin, selectors.EVENT_WRITE)
             selector.register(self.stdout, selectors.EVENT_READ)
             selector.register(self.stderr, selectors.EVENT_READ)

@@ -100,6 +100,22 @@ MUTATIONS = [
         ("tests/agents/test_environment.py::test_a_shell_that_dies_between_commands_costs_none_of_them",),
     ),
     Mutation(
+        "a connection is used again while its reply is read", "agents/lanes.py",
+        "        response.stream = _Returning(response.stream, lambda: idle.append(lane))\n",
+        "        idle.append(lane)\n",
+        ("tests/agents/test_lanes.py",),
+    ),
+    Mutation(
+        "a call's trajectory waits for the next call", "agents/loop.py",
+        "self.n_calls == self._written_calls:", "self.n_calls <= self._written_calls + 1:",
+        ("tests/agents/test_quick.py",),
+    ),
+    Mutation(
+        "mini-swe-agent is imported with its settings", "agents/runner.py",
+        "    load_minisweagent()  # whoever imports it first", "    # whoever imports it first",
+        ("tests/agents/test_runner.py::test_an_attempt_reads_nobodys_settings_and_prints_nothing",),
+    ),
+    Mutation(
         "an unfinished shell is asked again", "agents/shell.py",
         "if not answer.done:  # it may be", "if False:  # it may be",
         ("tests/agents/test_environment.py::test_output_of_an_earlier_command_is_not_the_next_ones",),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
+import litellm
 import pytest
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 from minisweagent.models.utils import actions_toolcall
@@ -16,7 +18,7 @@ from agents.environment import Container, ContainerConfig
 from agents.loop import PoolAgent
 from agents.model import PoolModel
 from agents.pool import ModelConfig, redact, secrets
-from agents.quick import compile_templates_once, send_messages_as_they_are
+from agents.quick import compile_templates_once, completion_unreported, send_messages_as_they_are
 from agents.retry import RetryConfig
 from agents.watch import Watch
 
@@ -62,6 +64,29 @@ def test_nothing_is_wrapped_twice() -> None:
     assert before == (completions.maybe_transform, actions_toolcall.Template)
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_reply_is_the_same_whether_or_not_anybody_wants_reports(
+    faulty: Any, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(litellm, "success_callback", [lambda *_: told.set()] if wanted else [])
+    request: dict[str, Any] = {
+        "model": "openai/m",
+        "api_base": faulty.url,
+        "api_key": "k",
+        "messages": CONVERSATION[:2],
+    }
+    ours = completion_unreported(**request)
+    assert not wanted or told.wait(10)
+    theirs = litellm.completion(**request)
+    assert ours.model_dump() == theirs.model_dump()
+    prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
+    ours_cost, their_cost = (
+        litellm.completion_cost(reply, model="openai/m", custom_cost_per_token=prices) for reply in (ours, theirs)
+    )
+    assert ours_cost == their_cost > 0
+
+
 def test_a_template_is_compiled_once_and_renders_anew() -> None:
     model = make()
     actions = [{"command": "ls", "tool_call_id": "c"}]
@@ -80,7 +105,7 @@ def test_a_template_is_compiled_once_and_renders_anew() -> None:
     assert actions_toolcall.Template("{{ a }}", undefined=Undefined).render() == ""
 
 
-def test_a_trajectory_is_whole_after_every_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trajectory_is_whole_after_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = PoolAgent(
         make(),
         Container(ContainerConfig(image="none")),
@@ -101,15 +126,22 @@ def test_a_trajectory_is_whole_after_every_message(tmp_path: Path, monkeypatch: 
     assert kept.read_text() == expected()
     for text in said:
         agent.add_messages({"role": "user", "content": text, "extra": {"raw": text}}, {"role": "tool", "content": ""})
+        agent.n_calls += 1
         agent.save(kept)
         assert kept.read_text() == expected()
     assert "sk-late-55555555" in kept.read_text()
     assert "sk-canary" not in kept.read_text()
     monkeypatch.setenv("LATE_API_KEY", "sk-late-55555555")  # hides what has been encoded before
+    agent.n_calls += 1
     agent.save(kept)
     assert kept.read_text() == expected()
     assert "sk-late-55555555" not in kept.read_text()
+    before = kept.read_text()
+    agent.add_messages({"role": "tool", "content": "nothing was paid for this"})
+    agent.save(kept)
+    assert kept.read_text() == before
     agent.messages = []
+    agent.n_calls += 1
     agent.save(kept)
     assert kept.read_text() == expected()
     agent.add_messages({"role": "exit", "content": "", "extra": {"exit_status": "Submitted", "submission": "x"}})

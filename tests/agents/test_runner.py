@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +91,7 @@ def test_a_limit_keeps_the_work_apart_from_submissions(run: Callable[..., Attemp
     with ScriptedServer(playbook_dir) as server:
         steps = run(entry(server.url, "scripted-medium", step_limit=3))
         cost = run(entry(server.url, "scripted-medium", cost_limit=1e-9))
-        wall = run(entry(server.url, "scripted-medium", wall_time_limit_seconds=8, free=True))
+        wall = run(entry(server.url, "scripted-medium", wall_time_limit_seconds=8, step_limit=9999, free=True))
     assert (steps.exit_status, steps.api_calls) == ("LimitsExceeded", 3)
     assert (cost.exit_status, cost.api_calls) == ("LimitsExceeded", 1)
     assert wall.exit_status == "TimeExceeded"
@@ -99,7 +102,7 @@ def test_a_limit_keeps_the_work_apart_from_submissions(run: Callable[..., Attemp
         assert "new.txt" in attempt.unsubmitted_patch
         assert trajectory(attempt)["info"]["exit_status"] == wall.exit_status  # one folder: the last attempt's
     saved = trajectory(wall)["info"]["config"]["agent"]
-    assert (saved["wall_time_limit_seconds"], saved["step_limit"], saved["cost_limit"]) == (8, 250, 3.0)
+    assert (saved["wall_time_limit_seconds"], saved["step_limit"], saved["cost_limit"]) == (8, 9999, 3.0)
 
 
 @pytest.mark.docker
@@ -248,6 +251,31 @@ def test_a_missing_image_is_not_the_models_failure(run: Callable[..., Attempt], 
         run(entry(server.url), CONFIG.model_copy(update={"pull": "never"}), image="polyswe-no-such-image:none")
     assert caught.value.attempt is not None
     assert caught.value.attempt.cost_usd == 0
+
+
+def test_an_attempt_reads_nobodys_settings_and_prints_nothing(tmp_path: Path) -> None:
+    settings = tmp_path / ".config" / "mini-swe-agent"
+    settings.mkdir(parents=True)
+    (settings / ".env").write_text("MSWEA_SETTING=1\n")
+    code = (
+        "import os, pathlib\n"
+        "from agents.attempt import AgentTask\n"
+        "from agents.errors import ContainerError\n"
+        "from agents.pool import ModelConfig\n"
+        "from agents.runner import AgentConfig, run_agent\n"
+        "model = ModelConfig(name='m', model='openai/m', api_base='http://127.0.0.1:9/v1', free=True)\n"
+        "config = AgentConfig(pull='never')\n"
+        "try:\n"
+        "    run_agent(AgentTask('i', 'x', 'no-image:none'), model, config, out_dir=pathlib.Path('out'), labels={})\n"
+        "except ContainerError:\n"
+        "    print(os.environ.get('MSWEA_SETTING'))\n"
+    )
+    mine = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MSWEA", "XDG"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=inherited | mine, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
 
 
 @pytest.mark.docker
