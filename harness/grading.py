@@ -128,7 +128,7 @@ class Grader:
         self._origin: _Origin | None = None
 
     def warm_up(self) -> None:
-        """Begin to import the official harness, which takes seconds, before there is a patch to grade."""
+        """Begin to import the official harness before there is a patch to grade."""
         with self._starting:
             if self._origin is None or not self._origin.alive:
                 self._origin = _Origin(self.scratch)

@@ -2,7 +2,7 @@
 
 Why processes and not threads: `run_instance` writes below the working directory, prints to stdout, and keys its logger
 by instance, so that two models' cells of one instance would write into each other's log within one process. Why forked:
-importing the official harness takes two seconds, more than most gradings.
+what the official harness imports is then there once.
 
 The first process reads sockets from its standard input and forks a worker for each. A worker reads jobs, a JSON line
 each, and answers in kind. Before the tests it asks for leave (`{"tests": "ready"}`) and waits for a line; afterwards it
@@ -29,6 +29,7 @@ from docker.models.containers import Container, ContainerCollection
 from requests import RequestException
 
 from harness.grading_container import GradedContainer, Turn
+from harness.grading_imports import import_official_harness
 
 GONE = 60
 """Seconds a worker that is told to end waits for its containers' removal; what is left then, the run's sweep finds."""
@@ -97,8 +98,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # the harness prints to stdout
     os.chdir(sys.argv[1])  # the harness writes its logs below the working directory
-    import swebench.harness.run_evaluation  # noqa: F401 (what the workers need not import again)
-
+    import_official_harness()  # what the workers need not import again
     gc.collect()
     gc.freeze()  # the workers share these pages as long as nobody writes to them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
