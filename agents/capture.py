@@ -20,6 +20,8 @@ class Captured:
     """None when it was still running at the timeout (and was killed)."""
     answered: bool = True
     """Whether it was begun. If not, the output is what the engine said of that."""
+    unended: bool = False
+    """Whether nobody said how it ended, as what ran it has ended itself: then the engine may have said why."""
 
     @property
     def text(self) -> str:

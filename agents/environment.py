@@ -205,7 +205,9 @@ class Container:
             self._kill_everything()
             told = f"The command was killed after {limit:g} seconds" if overdue else "The command could not run"
             return _failed(done.text, f"{told}. All processes in the container were ended.", "TimeoutExpired")
-        if not done.answered or done.returncode == 137:
+        if done.unended:
+            self._check_running()
+        elif not done.answered or done.returncode == 137:
             self._check_engine(done)
         if done.returncode == 137 and overdue:
             return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")

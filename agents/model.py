@@ -19,7 +19,7 @@ from typing import Any
 from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.errors import ProviderError
-from agents.lanes import use_lanes
+from agents.lanes import leave_lanes, use_lanes
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
 from agents.quick import (
     compile_templates_once,
@@ -69,6 +69,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         every request that has ended before anything is done with its reply. `usage` is counted up."""
         upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
+        if "ssl_verify" in upstream["model_kwargs"]:
+            leave_lanes(litellm)
         self.pool = pool
         self.retry = retry
         self.watch = watch

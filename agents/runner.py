@@ -120,7 +120,7 @@ def run_agent(
     (never the model's failure; `.attempt` tells what was paid).
     """
     _load_meanwhile()
-    started = time.monotonic()
+    started, loading = time.monotonic(), 0.0
     out_dir.mkdir(parents=True, exist_ok=True)
     trajectory = out_dir / "trajectory.json"
     trajectory.unlink(missing_ok=True)  # of an earlier try: it must not pass for this one's
@@ -141,7 +141,7 @@ def run_agent(
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             failed_calls=usage.failed_calls,
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - started - loading,
             trajectory=trajectory,
             unsubmitted_patch=unsubmitted,
             scripted=model.scripted,
@@ -152,9 +152,12 @@ def run_agent(
         with _told(attempt, model):
             stack.enter_context(container)
 
+        waiting = time.monotonic()
         from agents.loop import PoolAgent
         from agents.model import PoolModel
 
+        loading = time.monotonic() - waiting  # once a process, and no time of the attempt's
+        watch.excuse(loading)
         part = _model_part(parts["model"], model)
         llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, usage=usage, **part)
         with _told(attempt, model):

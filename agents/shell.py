@@ -103,6 +103,7 @@ class _Answer:
         self.returncode: int | None = None
         self._begun = False
         self._marked: int | None = None
+        self._unended = False
         self._end = re.compile(re.escape(mark) + rb"(\d{1,3})\0\Z")
         self._ended = re.compile(rb"^ended " + re.escape(mark) + rb" (\d{1,3})\n", re.MULTILINE)
         self._kept = Bounded(size)
@@ -125,7 +126,7 @@ class _Answer:
 
     @property
     def captured(self) -> Captured:
-        return Captured(self._kept.value(), self._kept.complete, self.returncode, answered=self.answered)
+        return Captured(self._kept.value(), self._kept.complete, self.returncode, self.answered, self._unended)
 
     def read(self, deadline: float) -> None:
         """Until the mark, the shell's end, the end of a drained command, or the deadline."""
@@ -187,6 +188,7 @@ class _Answer:
     def _shell_ended(self, deadline: float) -> None:
         """Somebody killed it, or the container is gone, or the engine: its client says which."""
         self._kept.add(self._pending)
+        self._unended = self._marked is None
         try:
             code = self.process.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

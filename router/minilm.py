@@ -251,7 +251,7 @@ _TANH = tuple(map(np.float32, (
     0.7978842684068236, 0.03633414911997825, -3.302670267095299e-05, -5.5273386340260873e-05, 3.974070701946461e-06,
     -1.3378319488082185e-07, 1.813927151785064e-09,
 )))  # fmt: skip
-"""2·Φ(x) - 1 = tanh(x·p(x²)); p, lowest first, by least maximal error of x·Φ(x): 7e-8, below what float32 has."""
+"""2·Φ(x) - 1 = tanh(x·p(x²)); p, lowest first, by least maximal error of x·Φ(x): 7e-8, before float32's rounding."""
 
 
 def _gelu(x: Float32) -> Float32:

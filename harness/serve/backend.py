@@ -59,7 +59,7 @@ class Backend:
     async def complete(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """One whole answer. Raises ProviderError."""
         model = self.pool[name]
-        if not Direct.speaks(model, PASSED_ON):
+        if not Direct.speaks(model, request, PASSED_ON):
             response = await self._call(name, request)
             return dict(response.model_dump(mode="json", exclude_none=True), model=name)
         body = model.model_kwargs | _passed(request) | {"messages": request["messages"]}

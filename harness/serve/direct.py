@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from agents.pool import ModelConfig, api_key
 _PREFIX = "openai/"
 _BRIDGED = "openai/responses/"
 """LiteLLM's way to another of OpenAI's protocols."""
+_REASONING = re.compile(r"openai/(gpt-5|o\d)")
+"""OpenAI's models that take `max_completion_tokens` only; LiteLLM renames the older `max_tokens`."""
 
 
 class AnswerError(Exception):
@@ -39,13 +42,14 @@ class Direct:
         self._session: aiohttp.ClientSession | None = None
 
     @staticmethod
-    def speaks(model: ModelConfig, passed_on: frozenset[str]) -> bool:
+    def speaks(model: ModelConfig, request: Mapping[str, Any], passed_on: frozenset[str]) -> bool:
         """Whether the model's address takes a request as it is, with nothing in it that is meant for LiteLLM."""
         return (
             model.api_base is not None
             and model.model.startswith(_PREFIX)
             and not model.model.startswith(_BRIDGED)
             and set(model.model_kwargs) <= passed_on
+            and not ("max_tokens" in model.model_kwargs | dict(request) and _REASONING.match(model.model))
         )
 
     async def complete(self, model: ModelConfig, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ async def read_json(request: Request, limit: int, patience: float) -> dict[str, 
         if len(body) > limit:
             raise Refusal(413, "too_large", f"the request is larger than {limit / 1e6:g} MB")
     try:
-        found = json.loads(body)
+        found = json.loads(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         found = None
     if b"\\ud" in body.lower():  # perhaps half a surrogate pair, which neither tokenizers nor providers take

@@ -117,6 +117,26 @@ def test_the_shells_two_pipes_need_not_keep_step(image: str, labels: dict[str, s
         assert run(container, "cat times")["output"] == "x\n" * 4
 
 
+VANISHED = """#!/bin/bash
+# docker's client whose engine goes away under the first command
+if [[ $1 == exec && $2 == -i ]]; then
+    IFS= read -r -d '' script; IFS= read -r -d '' count; IFS= read -r -d '' mark
+    echo "begun $mark" >&2; echo part
+    sleep 0.1; echo 'error during connect: EOF' >&2
+fi
+exit 1
+"""
+
+
+def test_an_engine_that_goes_away_under_a_command_is_not_its_result(tmp_path: Path) -> None:
+    client = tmp_path / "vanished"
+    client.write_text(VANISHED)
+    client.chmod(0o755)
+    container = Container(ContainerConfig(image="none", executable=str(client)))
+    with pytest.raises(ContainerError, match="is gone"):
+        run(container, "make")
+
+
 def test_an_images_own_shell_start_and_locale_do_not_meddle(engine: DockerClient, image: str, tmp_path: Path) -> None:
     (tmp_path / "greet.sh").write_text("echo Welcome\n")
     lines = [f"FROM {image}", "COPY greet.sh /greet.sh", "ENV BASH_ENV=/greet.sh LC_ALL=C.UTF-8 count=3 words=w"]

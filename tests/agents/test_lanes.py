@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,7 +25,9 @@ CALLS_AT_ONCE = 30  # httpx keeps twenty connections by itself
 class CountingServer:
     url: str
     connections: list[tuple[str, int]] = field(default_factory=list)
+    closed: list[tuple[str, int]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    cookies: list[str | None] = field(default_factory=list)
     everybody: threading.Barrier | None = None
 
 
@@ -35,12 +39,18 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.owner.connections.append(self.client_address)
 
+    def finish(self) -> None:
+        super().finish()
+        self.owner.closed.append(self.client_address)
+
     def do_GET(self) -> None:
         self.owner.asked.append(self.path)
+        self.owner.cookies.append(self.headers.get("Cookie"))
         if self.owner.everybody is not None:
             self.owner.everybody.wait(30)
         self.send_response(200)
         self.send_header("Content-Length", "4")
+        self.send_header("Set-Cookie", "whose=one-keys; Path=/")
         self.end_headers()
         self.wfile.write(b"ab" if "broken" in self.path else b"abcd")
         self.close_connection = "broken" in self.path or "once" in self.path
@@ -112,6 +122,30 @@ def test_a_reply_that_is_still_read_keeps_its_connection(server: CountingServer,
     assert len(server.connections) == 2
 
 
+def test_connections_that_are_not_needed_any_more_are_closed(
+    server: CountingServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.lanes.IDLE_SECONDS", 0.3)
+    with ExitStack() as at_once:
+        for reply in [at_once.enter_context(client.stream("GET", server.url)) for _ in range(5)]:
+            reply.read()
+    assert (len(server.connections), server.closed) == (5, [])
+    time.sleep(0.5)
+    assert client.get(server.url).text == "abcd"
+    deadline = time.monotonic() + 10
+    while len(server.closed) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(server.connections) - len(server.closed) == 1
+
+
+def test_a_client_that_is_closed_leaves_the_others_their_connections(server: CountingServer) -> None:
+    lanes = Lanes(httpx.HTTPTransport)
+    for _ in range(3):
+        with httpx.Client(transport=lanes) as client:
+            assert client.get(server.url).text == "abcd"
+    assert len(server.connections) == 1
+
+
 CALL = """\
 import sys
 from agents.quiet import load_litellm
@@ -124,6 +158,13 @@ for _ in range(2):
         if session is not None:
             session.post(sys.argv[1], content=b"x").read()
 print(type(litellm.client_session).__name__)
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+from agents.watch import Watch
+entry = ModelConfig(name="m", model="hosted_vllm/m", free=True, model_kwargs={"ssl_verify": False})
+PoolModel(entry, RetryConfig(), Watch())
+assert type(HTTPHandler(ssl_verify=False).client._transport).__name__ == "HTTPTransport"
 """
 
 
@@ -138,7 +179,7 @@ def called(url: str, **environment: str) -> str:
 
 def test_litellms_clients_share_the_lanes(server: CountingServer) -> None:
     assert called(f"{server.url}/v1") == "Client"
-    assert len(server.asked) == 4
+    assert server.cookies == [None] * 4
     assert len(server.connections) == 1
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
 import litellm
 import pytest
 from jinja2 import StrictUndefined, Undefined, UndefinedError
+from litellm._internal_context import is_internal_call
 from minisweagent.models.utils import actions_toolcall
 from openai._utils import maybe_transform
 from openai.resources.chat.completions import completions
@@ -64,27 +64,31 @@ def test_nothing_is_wrapped_twice() -> None:
     assert before == (completions.maybe_transform, actions_toolcall.Template)
 
 
-@pytest.mark.parametrize("wanted", [False, True])
-def test_a_reply_is_the_same_whether_or_not_anybody_wants_reports(
-    faulty: Any, monkeypatch: pytest.MonkeyPatch, wanted: bool
-) -> None:
-    told = threading.Event()
-    monkeypatch.setattr(litellm, "success_callback", [lambda *_: told.set()] if wanted else [])
+def test_a_reply_and_its_cost_are_the_same_without_reports(faulty: Any) -> None:
     request: dict[str, Any] = {
         "model": "openai/m",
         "api_base": faulty.url,
         "api_key": "k",
         "messages": CONVERSATION[:2],
     }
-    ours = completion_unreported(**request)
-    assert not wanted or told.wait(10)
-    theirs = litellm.completion(**request)
+    ours, theirs = completion_unreported(**request), litellm.completion(**request)
     assert ours.model_dump() == theirs.model_dump()
     prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
     ours_cost, their_cost = (
         litellm.completion_cost(reply, model="openai/m", custom_cost_per_token=prices) for reply in (ours, theirs)
     )
     assert ours_cost == their_cost > 0
+
+
+@pytest.mark.parametrize("kind", [None, "callbacks", "success_callback", "service_callback"])
+def test_reports_are_made_for_whoever_asks(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
+    left_out = []
+    monkeypatch.setattr(litellm, "completion", lambda **_: left_out.append(is_internal_call.get()))
+    if kind is not None:
+        monkeypatch.setattr(litellm, kind, [print])
+    completion_unreported()
+    assert left_out == [kind is None]
+    assert not is_internal_call.get()
 
 
 def test_a_template_is_compiled_once_and_renders_anew() -> None:

@@ -252,6 +252,8 @@ def test_half_a_surrogate_pair_harms_nobody(served: Served) -> None:
     for stream in (False, True):
         body = json.dumps(asks("broken \ud83d text", stream=stream))
         assert httpx.post(f"{served.url}/chat/completions", content=body, timeout=60).status_code == 200
+    raw = json.dumps(asks("broken HALF text")).encode().replace(b"HALF", b"\xed\xa0\x80")
+    assert httpx.post(f"{served.url}/chat/completions", content=raw, timeout=60).status_code == 200
 
 
 def test_one_bad_text_fails_alone() -> None:

@@ -116,7 +116,7 @@ def test_failures_are_of_the_kinds_that_litellm_gives(
     found = []
     for settings in ({}, {"drop_params": False}):  # the second is LiteLLM's own, which changes nothing
         entry = model("openai", provider.url, model_kwargs=settings)
-        assert Direct.speaks(entry, PASSED_ON) is (not settings)
+        assert Direct.speaks(entry, {}, PASSED_ON) is (not settings)
         with pytest.raises(ProviderError) as failure:
             ask(entry)
         found.append((failure.value.kind, failure.value.retry_after))
@@ -139,8 +139,12 @@ def test_a_connection_that_breaks_is_a_connections_failure() -> None:
 
 def test_what_is_meant_for_litellm_goes_to_litellm() -> None:
     url = "http://127.0.0.1:9/v1"
-    assert Direct.speaks(model("openai", url, model_kwargs={"temperature": 0}), PASSED_ON)
-    assert not Direct.speaks(model("openai", None), PASSED_ON)
-    assert not Direct.speaks(model("openai", url, model_kwargs={"drop_params": True}), PASSED_ON)
-    assert not Direct.speaks(model("openai/responses", url), PASSED_ON)
-    assert not Direct.speaks(model("anthropic", url), PASSED_ON)
+    assert Direct.speaks(model("openai", url, model_kwargs={"temperature": 0}), {}, PASSED_ON)
+    assert not Direct.speaks(model("openai", None), {}, PASSED_ON)
+    assert not Direct.speaks(model("openai", url, model_kwargs={"drop_params": True}), {}, PASSED_ON)
+    assert not Direct.speaks(model("openai/responses", url), {}, PASSED_ON)
+    assert not Direct.speaks(model("anthropic", url), {}, PASSED_ON)
+    for name, renamed in (("gpt-5.1", True), ("o3-mini", True), ("gpt-4o", False), ("olmo-2", False)):
+        entry = model("openai", url).model_copy(update={"model": f"openai/{name}"})
+        assert Direct.speaks(entry, {"max_tokens": 5}, PASSED_ON) is not renamed
+        assert Direct.speaks(entry, {"max_completion_tokens": 5}, PASSED_ON)
