@@ -100,9 +100,19 @@ MUTATIONS = [
         ("tests/agents/test_environment.py::test_a_shell_that_dies_between_commands_costs_none_of_them",),
     ),
     Mutation(
+        "what the engine says at its end passes for a command's output", "agents/environment.py",
+        "        if done.unended:\n            self._check_running()\n        elif ", "        if ",
+        ("tests/agents/test_environment.py::test_an_engine_that_goes_away_under_a_command_is_not_its_result",),
+    ),
+    Mutation(
+        "one key's cookies go out with another's", "agents/lanes.py",
+        ", cookies=no_cookies)", ")",
+        ("tests/agents/test_lanes.py::test_litellms_clients_share_the_lanes",),
+    ),
+    Mutation(
         "a connection is used again while its reply is read", "agents/lanes.py",
-        "        response.stream = _Returning(response.stream, lambda: idle.append(lane))\n",
-        "        idle.append(lane)\n",
+        "        response.stream = _Returning(response.stream, lambda: idle.append((time.monotonic(), lane)))\n",
+        "        idle.append((time.monotonic(), lane))\n",
         ("tests/agents/test_lanes.py",),
     ),
     Mutation(
