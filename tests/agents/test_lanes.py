@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,6 +31,11 @@ class CountingServer:
     cookies: list[str | None] = field(default_factory=list)
     everybody: threading.Barrier | None = None
 
+    def wait_for_closed(self, number: int) -> None:
+        deadline = time.monotonic() + 10
+        while len(self.closed) < number and time.monotonic() < deadline:
+            time.sleep(0.02)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -41,6 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         super().finish()
+        with suppress(OSError):  # the client may have been first
+            self.connection.shutdown(socket.SHUT_WR)
         self.owner.closed.append(self.client_address)
 
     def do_GET(self) -> None:
@@ -94,12 +102,13 @@ def test_every_call_under_way_has_a_connection_and_the_next_ones_use_it(
 
 @pytest.mark.parametrize("end", ["broken", "once"])
 def test_a_connection_that_has_ended_is_replaced(server: CountingServer, client: httpx.Client, end: str) -> None:
-    for _ in range(2):
+    for ended in (1, 2):
         if end == "broken":
             with pytest.raises(httpx.RemoteProtocolError):
                 client.get(f"{server.url}/{end}")
         else:
             assert client.get(f"{server.url}/{end}").text == "abcd"
+            server.wait_for_closed(ended)
         assert client.get(server.url).text == "abcd"
         assert client.get(server.url).text == "abcd"
     assert len(server.connections) == 3  # the good call before the second end shares that one's
@@ -132,9 +141,7 @@ def test_connections_that_are_not_needed_any_more_are_closed(
     assert (len(server.connections), server.closed) == (5, [])
     time.sleep(0.5)
     assert client.get(server.url).text == "abcd"
-    deadline = time.monotonic() + 10
-    while len(server.closed) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    server.wait_for_closed(4)
     assert len(server.connections) - len(server.closed) == 1
 
 
