@@ -1,6 +1,6 @@
 """What orchestration costs: many agents at once against a server that waits, in containers that do nothing.
 
-    python tests/bench/agents64.py                        # 64 agents, 1 s a call, 15 calls each
+    python tests/bench/agents64.py                        # 64 agents, 1 s a call, 40 calls each, three times
     python tests/bench/agents64.py --agents 16 --calls 5
 
 Each agent is `run_agent` as a run uses it: mini-swe-agent's loop, LiteLLM over real HTTP, a trajectory written after
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,7 @@ def rss_mb() -> float:
 
 
 def main() -> None:
-    chosen = options("agents64", __doc__, agents=64, calls=15, delay=1.0)
+    chosen = options("agents64", __doc__, agents=64, calls=40, delay=1.0, rounds=3)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "bin").mkdir()
@@ -102,20 +103,27 @@ def main() -> None:
         assert server.stdout is not None
         try:
             url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
-            figures = measured(url, chosen.agents, chosen.calls, chosen.delay, root)
+            measured(url, 1, chosen.calls, 0.0, root)  # imports, and what LiteLLM does at its first call
+            before = rss_mb()
+            rounds = [
+                {"round": number} | measured(url, chosen.agents, chosen.calls, chosen.delay, root, before)
+                for number in range(1, chosen.rounds + 1)
+            ]
         finally:
             server.kill()
             server.wait()
-    table([figures])
+    table(rounds)
+    throughput = statistics.median(figures["throughput"] for figures in rounds)
+    print(f"throughput {throughput:.2f} of the ideal (median of {len(rounds)} rounds)")
     keep(
         chosen.out,
         f"{chosen.agents} concurrent agents, {chosen.calls} calls each, {chosen.delay:g} s a call, empty containers",
-        {"goal": "throughput at least 0.9", **figures},
+        {"goal": "throughput at least 0.9", "rounds": rounds},
         ["mini-swe-agent", "litellm", "httpx", "openai"],
     )
 
 
-def measured(url: str, agents: int, calls: int, delay: float, root: Path) -> dict[str, float]:
+def measured(url: str, agents: int, calls: int, delay: float, root: Path, before: float = 0.0) -> dict[str, float]:
     model = ModelConfig(name="waiting", model="openai/waiting", api_base=url, free=True, scripted=True)
     config = AgentConfig(step_limit=calls + 5, cost_limit=0)
 
@@ -123,9 +131,7 @@ def measured(url: str, agents: int, calls: int, delay: float, root: Path) -> dic
         task = AgentTask(f"bench__agent-{number}", "The parser loses a column. " * 40, "no-image")
         return run_agent(task, model, config, out_dir=root / "out" / str(number), labels={}).api_calls
 
-    run(-1)  # imports, and what LiteLLM does at its first call
-    before, cpu = rss_mb(), sum(os.times()[:4])
-    peak = before
+    cpu, peak = sum(os.times()[:4]), rss_mb()
     with ThreadPoolExecutor(agents) as pool:
         started = time.monotonic()
         running = [pool.submit(run, number) for number in range(agents)]

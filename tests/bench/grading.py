@@ -12,6 +12,7 @@ log, whose workers mostly wait, stands beside it. Start-up of the grading proces
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -56,6 +57,7 @@ def twice(instances: Sequence[Instance]) -> tuple[list[Instance], dict[str, str]
 
 def polyswe(rows: Sequence[Instance], patches: Mapping[str, str], workers: int, folder: Path) -> Timing:
     """Grading as a run does it, the start of its worker processes and the removal of all containers included."""
+    os.sync()  # what the other side still has to write is not this one's
     started = time.monotonic()
     with (
         Grader("bench", folder / "scratch", workers=workers, timeout=120) as grader,
@@ -80,6 +82,7 @@ def official(rows: Sequence[Instance], patches: Mapping[str, str], workers: int,
         str(Path(sys.executable).parent / "swebench"), "eval", "data.json", "-p", "preds.json",
         "--run-id", "bench", "-j", str(workers), "-t", "120",
     ]  # fmt: skip
+    os.sync()
     started = time.monotonic()
     subprocess.run(command, cwd=folder, capture_output=True, check=False)
     seconds = time.monotonic() - started
