@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # read by the libraries when they are first imported
 os.environ.setdefault("MSWEA_SILENT_STARTUP", "1")
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# how long an example takes says how busy the machine is
+settings.register_profile("polyswe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("polyswe")
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -162,7 +162,6 @@ def test_a_flag_says_where_and_whether_it_failed(tmp_path: Path) -> None:
     assert scan_file(tmp_path / "absent.json", HINTS) == []
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("git logall-fetc$()`'\"\\|&;<>\n{}# /0123abEOF"), max_size=80))
 def test_any_text_may_be_a_command(text: str) -> None:
     assert set(signs(text, HINTS)) <= set(KINDS)
@@ -180,7 +179,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_here_documents_are_found_line_by_line_as_by_a_pattern(command: str) -> None:
     def left_out(match: re.Match[str]) -> str:
@@ -204,7 +203,7 @@ VALUES = st.sampled_from(["assistant", "tool", "git log --all", "", None, 1])
 DOCUMENTS = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(DOCUMENTS, max_size=3))
 def test_any_document_may_be_a_trajectory(messages: list[Any]) -> None:
     scan(messages, HINTS)

@@ -240,7 +240,7 @@ def test_a_damaged_document_is_named(tmp_path: Path, text: str):
 cells = st.sampled_from([0.0, 1.0, math.nan])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(1, 7), st.integers(1, 3)).flatmap(lambda shape: arrays(np.float64, shape, elements=cells)))
 def test_any_half_finished_matrix_gives_a_document_or_one_clear_line(resolved: np.ndarray):
     outcomes = matrix(resolved)

@@ -57,7 +57,7 @@ def test_missing_cells_cost_precision_not_correctness() -> None:
     assert np.corrcoef(fit.difficulty, difficulty)[0, 1] > 0.9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.integers(1, 8), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_whatever_the_verdicts_parameters_stay_finite(n: int, m: int, rate: float, missing: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

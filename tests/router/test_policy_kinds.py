@@ -162,7 +162,7 @@ def test_random_draws_every_model_alike_and_the_same_for_the_same_text(world) ->
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 4.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_zero_router_spends_its_budget_on_the_hull(seed: int, budget: float) -> None:
     rng = np.random.default_rng(seed)
     cost = np.tile(rng.uniform(0.1, 3.0, size=3), (N, 1))
@@ -206,7 +206,7 @@ def test_knn_counts_its_neighbours() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.01, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_ridge_agrees_with_scikit_learn_and_press_with_leaving_out(seed: int, alpha: float) -> None:
     from sklearn.linear_model import Ridge
 

@@ -63,7 +63,7 @@ def test_without_verdicts_there_is_nothing_to_learn() -> None:
         Verifier().fit(OutcomeMatrix.build(["a"], ["m"], [[np.nan]]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
 def test_auc_is_the_share_of_pairs_in_order(pairs: list[tuple[int, bool]]) -> None:
     right = [score for score, y in pairs if y]
