@@ -45,7 +45,9 @@ def completion_unreported(**arguments: Any) -> Any:
     import litellm
     from litellm._internal_context import is_internal_call
 
-    if litellm.callbacks or litellm.success_callback or litellm.service_callback:
+    # LiteLLM's code for Gemini puts down "cache" without having a cache
+    told = [callback for callback in litellm.success_callback if callback != "cache" or litellm.cache is not None]
+    if litellm.callbacks or told or litellm.service_callback:
         return litellm.completion(**arguments)
     token = is_internal_call.set(True)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def test_a_reply_and_its_cost_are_the_same_without_reports(faulty: Any) -> None:
 def test_reports_are_made_for_whoever_asks(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
     left_out = []
     monkeypatch.setattr(litellm, "completion", lambda **_: left_out.append(is_internal_call.get()))
+    importlib.import_module("litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching")  # as a Gemini call does
+    assert litellm.success_callback == ["cache"]
     if kind is not None:
         monkeypatch.setattr(litellm, kind, [print])
     completion_unreported()
