@@ -1,7 +1,7 @@
 """Break key lines of the run one by one, and see that the tests notice: `make mutate` (or `… tests/mutate.py store`).
 
 Works on a copy of the checkout. A mutation whose tests still pass is a hole in the tests; one whose text is not in the
-code any more is an error of this list.
+code any more, or that leaves no valid code, is an error of this list.
 """
 
 from __future__ import annotations
@@ -28,11 +28,17 @@ class Mutation:
     tests: tuple[str, ...]
     """What pytest is asked to run."""
 
+    def broken(self, text: str) -> str:
+        if text.count(self.old) != 1:
+            raise SystemExit(f"not in the code once: {self.path}: {self.old!r}")
+        return text.replace(self.old, self.new)
+
 
 MUTATIONS = [
     Mutation(
         "a file is not flushed to the disk", "harness/files.py",
-        "            os.fsync(file.fileno())\n        Path(temporary)", "        Path(temporary)",
+        "                os.fsync(file.fileno())\n        Path(temporary)",
+        "                pass\n        Path(temporary)",
         ("tests/harness/test_durable.py",),
     ),
     Mutation(
@@ -168,6 +174,8 @@ def main() -> int:
         shutil.copytree(
             ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "results", ".*_cache", "__pycache__")
         )
+        for mutation in MUTATIONS:
+            compile(mutation.broken((copy / mutation.path).read_text(encoding="utf-8")), mutation.path, "exec")
         tests = sorted({test for mutation in chosen for test in mutation.tests})
         started = time.monotonic()
         if not passes(copy, tests):
@@ -177,10 +185,7 @@ def main() -> int:
         for mutation in chosen:
             path = copy / mutation.path
             text = path.read_text(encoding="utf-8")
-            if text.count(mutation.old) != 1:
-                print(f"not in the code once: {mutation.path}: {mutation.old!r}")
-                return 2
-            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+            path.write_text(mutation.broken(text), encoding="utf-8")
             noticed = not passes(copy, list(mutation.tests))
             path.write_text(text, encoding="utf-8")
             survived += not noticed
