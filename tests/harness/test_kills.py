@@ -77,6 +77,20 @@ def undisturbed(config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""Every process of the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def no_victim_is_left() -> Iterator[None]:
+    """A run that goes on after its test has failed would ask the next test's provider."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+
+
 def rows_of(folder: RunFolder) -> dict[Cell, CellRow]:
     """The store's cells, read without disturbing a run that may be writing to it."""
     with closing(sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True)) as db:
@@ -117,13 +131,16 @@ class Victim:
 
     def __init__(self, config_file: Path, out: Path, log: Path) -> None:
         self.folder = RunFolder(out / "run")
-        self._command = [sys.executable, "-m", "harness", "evaluate", str(config_file), "--out", str(out)]
+        # a shell without job control lets what it puts in the background ignore Ctrl-C, the suite and its children too
+        self._command = ["env", "--default-signal=INT", sys.executable]
+        self._command += ["-m", "harness", "evaluate", str(config_file), "--out", str(out)]
         self._log = log
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+        STARTED.append(self.process)
         return self.process
 
     def rows(self) -> dict[Cell, CellRow]:
