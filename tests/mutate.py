@@ -143,7 +143,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what we killed ourselves counts as the model's work", "harness/cells.py",
-        "            if self.stop.now:  # its last commands", "            if False:  # its last commands",
+        "        if self.stop.now:  # our own doing", "        if False:  # our own doing",
         ("tests/harness/test_stop_now.py",),
     ),
     Mutation(
