@@ -103,7 +103,7 @@ def main() -> None:
         assert server.stdout is not None
         try:
             url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
-            measured(url, 1, chosen.calls, 0.0, root)  # imports, and what LiteLLM does at its first call
+            measured(url, 1, chosen.calls, chosen.delay, root, 0.0)  # imports, and what LiteLLM does at its first call
             before = rss_mb()
             rounds = [
                 {"round": number} | measured(url, chosen.agents, chosen.calls, chosen.delay, root, before)
@@ -123,7 +123,7 @@ def main() -> None:
     )
 
 
-def measured(url: str, agents: int, calls: int, delay: float, root: Path, before: float = 0.0) -> dict[str, float]:
+def measured(url: str, agents: int, calls: int, delay: float, root: Path, before: float) -> dict[str, float]:
     model = ModelConfig(name="waiting", model="openai/waiting", api_base=url, free=True, scripted=True)
     config = AgentConfig(step_limit=calls + 5, cost_limit=0)
 
