@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from agents.signals import agreement
-from harness.cache import TextEmbedder
 from harness.cells import read_patch
-from harness.embeddings import embed_texts
-from harness.instances import Dataset
+from harness.data.embeddings import TextEmbedder, embed_texts
+from harness.data.instances import Dataset
 from harness.matrix import OWN_COLUMNS
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, State

@@ -18,6 +18,7 @@ from agents.review import review
 from agents.runner import AgentConfig
 from agents.signals import extract
 from harness.config import RunConfig
+from harness.data.instances import Instance
 from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
 from harness.engines.base import Shop, Stop
 from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, PolysweError
@@ -25,7 +26,6 @@ from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_ki
 from harness.files import make_folder, sync_files, write_atomic
 from harness.flags import hints_of
 from harness.grading import Grade, Verdict
-from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import KILLED, Cell, State, Store

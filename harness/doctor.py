@@ -76,7 +76,7 @@ def _python() -> Finding:
 
 
 def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator[Finding]:
-    from harness.instances import load_dataset
+    from harness.data.instances import load_dataset
 
     try:
         dataset = load_dataset(config.dataset)

@@ -54,3 +54,8 @@ def sync_files(folder: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)
+
+
+def cache_dir() -> Path:
+    """`$POLYSWE_CACHE`, or `~/.cache/polyswe`; not created here."""
+    return Path(os.environ.get("POLYSWE_CACHE") or Path.home() / ".cache" / "polyswe")

@@ -11,7 +11,7 @@ from agents.leaks import KINDS, Flag, Hints
 from harness.report.schema import FlaggedAttempt
 
 if TYPE_CHECKING:
-    from harness.instances import Instance
+    from harness.data.instances import Instance
     from harness.store import Cell
 
 _IMPORT_NAMES = {

@@ -20,7 +20,7 @@ from harness.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
     from harness.config import Config
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
     from harness.run_folder import RunFolder
 
 ASSUMED_PROMPT_TOKENS = 600_000

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.embeddings import embed_texts
+from harness.data.embeddings import embed_texts
+from harness.data.instances import read_problem_statements
 from harness.errors import InputError
 from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix
 from harness.importers.same_model import may_be_of, run_date
-from harness.replay import read_problem_statements
 
 if TYPE_CHECKING:
     import numpy as np

@@ -187,8 +187,9 @@ def _replay(
     progress: Callable[[str], None],
     null_sizes: Sequence[int] = (),
 ) -> None:
+    from harness.data.instances import read_problem_statements
     from harness.importers import load_outcomes
-    from harness.replay import read_problem_statements, replay
+    from harness.replay import replay
     from harness.report.figures import write_figures
 
     pool: list[str] = list(S3)

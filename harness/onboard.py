@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.compare.clusters import number_of_clusters
-from harness.embeddings import embed_texts
+from harness.data.embeddings import embed_texts
+from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
-from harness.names import match_names
 
 if TYPE_CHECKING:
     from harness.importers.recorded import RecordedRun

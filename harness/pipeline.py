@@ -17,6 +17,7 @@ from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool, prices
 from harness.cells import CellWork
 from harness.config import Config
+from harness.data.instances import Dataset, load_dataset
 from harness.docker_engine import check_disk
 from harness.engines import open_shop
 from harness.engines.base import Stop
@@ -24,7 +25,6 @@ from harness.engines.job import Job
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
 from harness.grading import slug
-from harness.instances import Dataset, load_dataset
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, FailureRow, State, Store
@@ -124,7 +124,7 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
         InputError: the router's policy or its parameters do not exist.
         EnvironmentFault: no embedder; API keys that are not set; too little disk.
     """
-    from harness.embeddings import embed_texts
+    from harness.data.embeddings import embed_texts
 
     check_settings(config)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.compare.clusters import number_of_clusters
-from harness.embeddings import embed_texts
+from harness.data.embeddings import embed_texts
 from harness.errors import InputError
 from harness.importers import load_outcomes, outcome_matrix
 

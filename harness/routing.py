@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.embeddings import embed_texts
+from harness.data.embeddings import embed_texts
+from harness.data.instances import read_problem_statements
 from harness.errors import EnvironmentFault, InputError
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
-from harness.replay import read_problem_statements
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def fit_router(
         seed: of everything.
         embedder: name of a sentence-transformers model.
         cost_weight: λ, resolved instances per USD; None leaves the policy its own.
-        corpus, drop_leaks: see `harness.corpus`.
+        corpus, drop_leaks: see `harness.data.corpus`.
         config: a run's configuration, for the pool's prices.
         repeats: of the cross-fitting behind the figures in the checkpoint; 0 leaves them out.
 
@@ -82,7 +82,7 @@ def fit_router(
     embeddings = embed_texts(texts, encoder, show_bar=True)
     general = None
     if corpus is not None:
-        from harness.corpus import corpus_embeddings
+        from harness.data.corpus import corpus_embeddings
 
         # also what has no outcome yet may be evaluated on later
         every = embed_texts(list(statements.values()), encoder, show_bar=True)

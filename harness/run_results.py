@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config, explain
-from harness.embeddings import embed_texts
+from harness.data.embeddings import embed_texts
+from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.failures import failure_table
 from harness.files import write_atomic
 from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
-from harness.instances import Dataset, load_dataset
 from harness.matrix import outcome_matrix
 from harness.report.described import described
 from harness.report.results import Results, build_results

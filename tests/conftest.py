@@ -22,7 +22,7 @@ settings.load_profile("polyswe")
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -50,7 +50,7 @@ def engine() -> Iterator[DockerClient]:
 def sample(engine: DockerClient) -> Dataset:
     """The embedded sample benchmark, its images built."""
     from harness.config import DatasetConfig
-    from harness.instances import load_dataset
+    from harness.data.instances import load_dataset
     from harness.sample.images import build_images
 
     dataset = load_dataset(DatasetConfig(name="sample"))

@@ -109,8 +109,8 @@ def _own_statements(sides: Sequence[Side]) -> dict[str, str] | None:
 
 
 def _statements(tasks: str) -> dict[str, str] | None:
+    from harness.data.instances import read_problem_statements
     from harness.errors import EnvironmentFault
-    from harness.replay import read_problem_statements
 
     try:
         return read_problem_statements(tasks)

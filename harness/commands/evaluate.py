@@ -84,8 +84,8 @@ def evaluate(
     )  # fmt: skip
     folder = run_folder(settings, path)
     if dry_run:
+        from harness.data.instances import load_dataset
         from harness.forecast import forecast, render
-        from harness.instances import load_dataset
 
         print(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
         return

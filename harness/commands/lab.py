@@ -46,8 +46,8 @@ def calibrate(
 
     embeddings = None
     if tasks is not None:
-        from harness.embeddings import embed_texts
-        from harness.replay import read_problem_statements
+        from harness.data.embeddings import embed_texts
+        from harness.data.instances import read_problem_statements
 
         embeddings = embed_texts(list(read_problem_statements(tasks).values()), show_bar=True)
     settings = Settings(

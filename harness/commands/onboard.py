@@ -37,6 +37,7 @@ def onboard(
         --tasks tasks.jsonl
     """
     quiet_libraries()
+    from harness.data.instances import read_problem_statements
     from harness.onboard import (
         conclude,
         configured_name,
@@ -47,7 +48,6 @@ def onboard(
         render_profile,
         write_profile,
     )
-    from harness.replay import read_problem_statements
 
     if not plan_only and (config is None) == (from_ is None):
         raise InputError(

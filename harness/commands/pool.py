@@ -32,9 +32,9 @@ def pool(
         --at 2025-12 --at 2026-02
     """
     quiet_libraries()
+    from harness.data.instances import read_problem_statements
     from harness.files import write_atomic
     from harness.pool_history import pool_history, render_history
-    from harness.replay import read_problem_statements
 
     found = pool_history(
         outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed

@@ -79,7 +79,7 @@ def route(
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
     """
     quiet_libraries()
-    from harness.names import match_names
+    from harness.data.model_names import match_names
     from harness.routing import load_router, render_route, texts_to_route
 
     texts = text or ([] if file or instance else [sys.stdin.read()])

@@ -20,8 +20,8 @@ from harness.compare.clusters import (
 from harness.compare.noise import Noise
 from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
 from harness.compare.sides import Side
+from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.names import match_names
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
@@ -211,7 +211,7 @@ def _routed(
     known = np.flatnonzero(~np.isnan(a.resolved).any(axis=1) & ~np.isnan(b.resolved).any(axis=1))
     if len(known) < 10:
         return None, f"only {len(known)} instances have every verdict on both sides"
-    from harness.embeddings import embed_texts
+    from harness.data.embeddings import embed_texts
     from router.crossfit import crossfit, folds
     from router.policies.cluster import ClusterPolicy
 
@@ -241,7 +241,7 @@ def _clusters(
     instances: Sequence[str], statements: Mapping[str, str] | None, seed: int,
 ) -> tuple[list[FailingCluster], list[RoutingChange], int, str]:  # fmt: skip
     """Newly failing clusters, changes of the routing, the number of clusters, and why there are no changes to tell."""
-    from harness.embeddings import embed_texts
+    from harness.data.embeddings import embed_texts
 
     k = number_of_clusters(len(instances))
     if k == 0 or statements is None or any(i not in statements for i in instances):

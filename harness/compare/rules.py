@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.compare.pairs import Compared, change
+from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.names import match_names
 from harness.report.stats import paired_bootstrap
 from harness.report.verdict import SIGNIFICANT
 

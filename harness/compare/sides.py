@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.names import match_names
 
 if TYPE_CHECKING:
     from harness.importers.recorded import RecordedRun
@@ -119,7 +119,7 @@ def _live(
     if len(accepted) < len(by_instance):
         from harness.acting import act
         from harness.config import DatasetConfig
-        from harness.instances import load_dataset
+        from harness.data.instances import load_dataset
         from harness.routing import load_router
 
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from agents.budget import Budget, Call
     from agents.pool import ModelConfig
     from agents.runner import AgentConfig
+    from harness.data.instances import Instance
     from harness.grading import Grade
-    from harness.instances import Instance
 
 
 class Work(Protocol):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from agents.pool import ModelConfig
 from harness.config import Config
+from harness.data.instances import Dataset
 from harness.engines.base import Stop
-from harness.instances import Dataset
 from harness.run_folder import RunFolder
 from harness.store import Store
 

@@ -24,12 +24,12 @@ from agents.errors import AgentError
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.config import RunConfig
+from harness.data.instances import Instance
 from harness.docker_engine import check_disk
 from harness.engines.job import Job
 from harness.errors import ConfigError, EnvironmentFault, NodeLostError
 from harness.files import write_atomic
 from harness.grading import KEPT_FILES, Grade, Verdict
-from harness.instances import Instance
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -23,13 +23,13 @@ from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
 from harness.cells import NO_SPACE, STARVED_GB
+from harness.data.instances import Instance
 from harness.docker_engine import check_disk, connect, disk_free_gb, sweep
 from harness.engines.here import docker_root
 from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
 from harness.failures import disk_is_full
 from harness.grading import Grade, Grader
 from harness.images import Images, Patience
-from harness.instances import Instance
 
 if TYPE_CHECKING:
     from docker import DockerClient

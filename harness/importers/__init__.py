@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.importers.duplicates import flag_copies, merge_listings, same_verdicts
 from harness.importers.evaluation import is_evaluation_report, read_evaluation_report
@@ -17,7 +18,6 @@ from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedR
 from harness.importers.same_model import run_date
 from harness.importers.source import is_url, read_source
 from harness.importers.table import read_csv, write_outcomes_csv
-from harness.names import match_names
 
 if TYPE_CHECKING:
     from router.arrays import FloatArray
@@ -86,7 +86,7 @@ def outcome_matrix(
 
     Args:
         runs: as `load_outcomes` gives them; those that know none of `instances` are not considered.
-        pool: parts of names, see `harness.names.match_names`; None takes every sound run that knows all instances.
+        pool: parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows all instances.
         instances: instance ids in the order wanted; those no model of the pool knows are left out (with a note).
         allow_faulty: use runs whose outcomes contradict what was published for them.
 

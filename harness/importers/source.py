@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
-from harness.cache import cache_dir
 from harness.errors import EnvironmentFault, InputError
-from harness.files import write_atomic
+from harness.files import cache_dir, write_atomic
 
 FRESH_SECONDS = 24 * 3600
 """A downloaded file is used this long before it is asked for again; boards change about once a week."""

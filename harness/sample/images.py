@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from harness.data.instances import Instance
 from harness.errors import ImageUnavailableError
-from harness.instances import Instance
 from harness.sample import TASK_REPO
 from harness.sample.base_image import BASE_IMAGE, RECIPE, ensure_base
 

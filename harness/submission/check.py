@@ -104,7 +104,7 @@ class Datasets:
         return self._rows[split]
 
     def _load(self, split: str) -> dict[str, Row] | None:
-        from harness.instances import load_rows
+        from harness.data.instances import load_rows
 
         name = self.given or SPLITS.get(split)
         if name is None:

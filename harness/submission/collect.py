@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from agents.pool import ModelConfig
 from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config, explain
+from harness.data.instances import Dataset, Instance, load_dataset
+from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.grading import Verdict
-from harness.instances import Dataset, Instance, load_dataset
-from harness.names import match_names
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, State, Store
 from harness.submission.findings import RefusedError, some

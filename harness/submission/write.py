@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
+from harness.data.instances import ALIASES
 from harness.errors import InputError
-from harness.instances import ALIASES
 from harness.submission.about import TODO, About
 from harness.submission.collect import TRAJECTORY, Attempted, Collected
 from harness.submission.evidence import TEST_OUTPUT

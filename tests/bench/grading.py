@@ -28,9 +28,9 @@ from pathlib import Path
 from measure import keep, options, table
 
 from harness.config import DatasetConfig
+from harness.data.instances import Instance, load_dataset
 from harness.docker_engine import connect, server_version
 from harness.grading import Grader
-from harness.instances import Instance, load_dataset
 from harness.sample.images import build_images
 
 WRONG = (

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from measure import keep, options, skip, table
 
-from harness.cache import cache_dir
 from harness.config import DatasetConfig
-from harness.instances import load_dataset
+from harness.data.instances import load_dataset
+from harness.files import cache_dir
 from router import Router
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix

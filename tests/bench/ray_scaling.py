@@ -29,13 +29,13 @@ from agents.budget import Budget, Call
 from agents.runner import AgentConfig
 from harness.cells import CellWork
 from harness.config import RayConfig, RunConfig, find_config, load_config
+from harness.data.instances import Instance
 from harness.engines.base import Stop
 from harness.engines.local import run_cells
 from harness.engines.ray import Fleet
 from harness.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
 from harness.engines.ray_nodes import Nodes
 from harness.grading import Grade, Verdict
-from harness.instances import Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, State, Store

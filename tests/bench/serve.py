@@ -34,7 +34,7 @@ from measure import keep, options, table
 
 from agents.scripted.server import ScriptedServer
 from harness.config import DatasetConfig
-from harness.instances import load_dataset
+from harness.data.instances import load_dataset
 from harness.sample import PLAYBOOK
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix

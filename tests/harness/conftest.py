@@ -23,8 +23,8 @@ import pytest
 from agents.attempt import Attempt
 from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
+from harness.data.instances import Instance, load_dataset
 from harness.grading import Grade, Verdict
-from harness.instances import Instance, load_dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import plan
 from harness.run_folder import RunFolder

@@ -12,11 +12,11 @@ from agents.attempt import Attempt
 from agents.signals import extract
 from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
+from harness.data.instances import Dataset, load_dataset
 from harness.engines.base import Stop
 from harness.errors import ConfigError
 from harness.files import write_atomic
 from harness.forecast import forecast
-from harness.instances import Dataset, load_dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate, plan
 from harness.run_folder import RunFolder

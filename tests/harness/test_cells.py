@@ -18,9 +18,9 @@ from agents.runner import AgentConfig
 from agents.scripted.server import ScriptedServer
 from harness.cells import PATCH_FILE, CellWork
 from harness.config import find_config, load_config
+from harness.data.instances import Dataset, Instance
 from harness.engines.base import Grades, RunAgent, Stop
 from harness.grading import Grade, Verdict
-from harness.instances import Dataset, Instance
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK

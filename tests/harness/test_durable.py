@@ -19,7 +19,7 @@ from harness.run_folder import RunFolder
 from harness.store import Cell, Store
 
 if TYPE_CHECKING:
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.data.instances import Dataset, Instance
 from harness.docker_engine import RUN_LABEL
 from harness.grading import Grade, Grader, Verdict, read_verdict, slug
-from harness.instances import Dataset, Instance
 
 if TYPE_CHECKING:
     from docker import DockerClient

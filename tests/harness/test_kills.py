@@ -26,10 +26,10 @@ import yaml
 
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
+from harness.data.instances import Dataset
 from harness.docker_engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_OK
-from harness.instances import Dataset
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.corpus import CorpusText, find_leaks, load_corpus, refuse_leaks
+from harness.data.corpus import CorpusText, find_leaks, load_corpus, refuse_leaks
 from harness.errors import InputError
 from harness.lab_labels import study_labels
 from harness.lab_pools import study_pools

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from harness.data.instances import load_rows, read_problem_statements
 from harness.errors import InputError
 from harness.importers import write_outcomes_csv
-from harness.instances import load_rows
 from harness.matrix import outcome_matrix
 from harness.onboard import (
     Plan,
@@ -26,14 +26,13 @@ from harness.onboard import (
     spread_anchors,
     write_profile,
 )
-from harness.replay import read_problem_statements
 from harness.run_folder import RunFolder
 from harness.store import Store
 from router.few_labels import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 
 if TYPE_CHECKING:
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 MakeRun = Callable[..., RunFolder]
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]

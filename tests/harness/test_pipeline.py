@@ -20,11 +20,11 @@ import yaml
 
 from harness.compare.sides import load_side
 from harness.config import find_config, load_config
+from harness.data.instances import Dataset
 from harness.docker_engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading import Verdict
-from harness.instances import Dataset
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.instances import load_rows, read_problem_statements
 from harness.errors import InputError
-from harness.instances import load_rows
 from harness.pool_history import pool_history, render_history
-from harness.replay import read_problem_statements
 
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]
 

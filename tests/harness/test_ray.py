@@ -20,7 +20,7 @@ from harness.store import Cell, CellRow, State, Store
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra 'ray' is not installed")
 pytestmark = pytest.mark.docker

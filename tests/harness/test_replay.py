@@ -12,10 +12,11 @@ import pandas
 import pytest
 from numpy.typing import NDArray
 
-from harness.cache import embed
+from harness.data.embeddings import embed
+from harness.data.instances import read_problem_statements
 from harness.errors import InputError
 from harness.importers import load_outcomes
-from harness.replay import read_problem_statements, replay
+from harness.replay import replay
 from harness.report.results import read_results
 from harness.report.tables import render_terminal
 

@@ -50,7 +50,7 @@ def test_a_run_id_that_is_no_plain_name_is_refused(run_id: str) -> None:
 
 def test_patience_with_providers_is_no_other_setting_but_a_limit_is() -> None:
     """A run may go on with more patience; it may not mix outcomes obtained under other limits."""
-    from harness.instances import load_dataset
+    from harness.data.instances import load_dataset
 
     config = load_config(find_config("sample"))
     dataset = load_dataset(config.dataset)

@@ -21,7 +21,7 @@ from harness.signals import _kill_children
 from harness.store import State, Store
 
 if TYPE_CHECKING:
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 
 class Interrupting(ScriptedServer):

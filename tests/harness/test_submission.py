@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from harness.config import find_config, load_config
+from harness.data.instances import load_rows
 from harness.engines.base import Stop
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading import Verdict
-from harness.instances import load_rows
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
@@ -30,7 +30,7 @@ from harness.submission.secrets import secrets_in
 from harness.submission.submit import Submission, submit
 
 if TYPE_CHECKING:
-    from harness.instances import Dataset
+    from harness.data.instances import Dataset
 
 LARGE = "scripted-large"
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]

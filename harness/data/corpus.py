@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.instances import load_rows
 from harness.errors import InputError
-from harness.instances import load_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ def corpus_embeddings(
     show_bar: bool = False,
 ) -> tuple[NDArray[np.floating[Any]], list[str]]:
     """(c, d) embeddings of a corpus without leaks, and notes on what was dropped. Raises InputError for leaks."""
-    from harness.embeddings import embed_texts
+    from harness.data.embeddings import embed_texts
 
     texts = load_corpus(source)
     found = embed_texts([text.text for text in texts], embedder, cache=cache, show_bar=show_bar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,3 +205,55 @@ def _selected(instances: list[Instance], config: DatasetConfig) -> list[Instance
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(list(value) if not isinstance(value, dict) else value)
+
+
+def repository_of(instance: str) -> str:
+    """The repository in SWE-bench's ids: "django__django" of "django__django-11099".
+
+    Ids of another kind are one repository together, which leaves nothing to leave out.
+    """
+    return instance.rpartition("-")[0] if "__" in instance else ""
+
+
+def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:
+    """Issue text by instance id, in the dataset's order. No other column is read: hints and tests are never inputs.
+
+    Args:
+        tasks: see `harness.data.instances.load_rows`.
+        split: of a dataset on the hub.
+
+    Raises:
+        InputError: no such file, damaged rows, duplicate ids, or instances without an issue text.
+        EnvironmentFault: the hub cannot be reached.
+    """
+    return problem_statements(load_rows(str(tasks), split), tasks)
+
+
+def problem_statements(rows: Sequence[Mapping[str, Any]], tasks: str | Path) -> dict[str, str]:
+    """Issue text by instance id of a dataset's rows; `tasks` is its name in messages.
+
+    Raises:
+        InputError: see `read_problem_statements`.
+    """
+    if not rows:
+        raise InputError(f"tasks {tasks}: no instances in it; give the file of the dataset the outcomes are of")
+    missing = [f"row {number}" for number, row in enumerate(rows, 1) if not _is_text(row.get("instance_id"))]
+    if missing:
+        raise InputError(f"tasks {tasks}: no instance_id in {_some(missing)}; expected SWE-bench's columns")
+    ids = [row["instance_id"] for row in rows]
+    repeated = [instance for instance, times in Counter(ids).items() if times > 1]
+    if repeated:
+        raise InputError(f"tasks {tasks}: {_some(repeated)} more than once; keep one row per instance")
+    silent_ones = [row["instance_id"] for row in rows if not _is_text(row.get("problem_statement"))]
+    if silent_ones:
+        raise InputError(f"tasks {tasks}: no problem_statement for {_some(silent_ones)}; a router has nothing to read")
+    return {row["instance_id"]: row["problem_statement"] for row in rows}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

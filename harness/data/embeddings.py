@@ -1,19 +1,45 @@
-"""Work worth keeping between runs: embeddings of texts, downloaded files. Losing it costs time, nothing else."""
+"""Embeddings of issue texts, cached on disk, with a missing embedder as one clear line."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.files import write_atomic
+from harness.errors import EnvironmentFault
+from harness.files import cache_dir, write_atomic
+from router.embedding import DEFAULT_EMBEDDER
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def embed_texts(
+    texts: Sequence[str],
+    embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
+    *,
+    cache: Path | None = None,
+    show_bar: bool = False,
+) -> NDArray[np.float32]:
+    """(n, d) unit vectors of n texts, from the cache where they are known.
+
+    Raises:
+        EnvironmentFault: the embedder's weights are neither installed nor downloadable.
+    """
+    from router.embedding import Embedder, EmbedderUnavailableError
+
+    model = Embedder(embedder) if isinstance(embedder, str) else embedder
+    try:
+        return embed(model, texts, root=cache, progress=show_bar)
+    except EmbedderUnavailableError as error:
+        raise EnvironmentFault(str(error)) from error
 
 
 class TextEmbedder(Protocol):
@@ -25,11 +51,6 @@ class TextEmbedder(Protocol):
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """(n, d) unit vectors of n texts."""
-
-
-def cache_dir() -> Path:
-    """`$POLYSWE_CACHE`, or `~/.cache/polyswe`; not created here."""
-    return Path(os.environ.get("POLYSWE_CACHE") or Path.home() / ".cache" / "polyswe")
 
 
 def embed(

@@ -12,8 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from harness.config import DatasetConfig
+from harness.data.instances import load_dataset
 from harness.errors import EnvironmentFault, InputError
-from harness.instances import load_dataset
 
 ROW = {
     "instance_id": "a__a-1",

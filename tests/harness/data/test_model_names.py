@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.names import match_names
 
 BOARD = (
     "Claude 4.5 Opus medium (20251101)",

@@ -1,0 +1,1 @@
+"""What a run reads: instances, texts to learn clusters from, their embeddings, and models' names."""
