@@ -19,7 +19,7 @@ from agents.runner import AgentConfig
 from agents.signals import extract
 from harness.config import RunConfig
 from harness.data.instances import Instance
-from harness.docker_engine import CELL_LABEL, RUN_LABEL, check_disk, disk_free_gb
+from harness.docker.engine import CELL_LABEL, NO_SPACE, RUN_LABEL, STARVED_GB, check_disk, disk_free_gb
 from harness.engines.base import Shop, Stop
 from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, PolysweError
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
@@ -36,9 +36,6 @@ REFUSALS = frozenset({"quota", "installation"})
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
-NO_SPACE = "No space left on device"
-STARVED_GB = 0.1
-"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
 OUTAGES = 5
 """How often the engine may go down under one cell."""
 UNSUBMITTED_FILE = "unsubmitted.diff"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agents.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
-from harness.docker_engine import LEAST_DISK_GB
+from harness.docker.engine import LEAST_DISK_GB
 from harness.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import Config, find_config, load_config
-from harness.docker_engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
+from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
 from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
 from harness.run_folder import VERSIONED
 

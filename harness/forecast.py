@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.pool import ModelConfig, prices
+from harness.docker.images import GB_PER_IMAGE
+from harness.docker.registry import layer_sizes
 from harness.errors import EngineUnavailableError, InputError
-from harness.images import GB_PER_IMAGE
-from harness.registry import layer_sizes
 from harness.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def disk_needed(images: Collection[str], *, local: bool = False) -> tuple[float,
 
 
 def _here() -> set[str]:
-    from harness.docker_engine import connect
+    from harness.docker.engine import connect
 
     client = connect(timeout=10)
     tags = {tag for image in client.images.list() for tag in image.tags}

@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_result, wait_exponential
 
 from agents.limits import ContainerLimits
 from harness.data.instances import Instance
-from harness.docker_engine import CELL_LABEL, RUN_LABEL
+from harness.docker.engine import CELL_LABEL, RUN_LABEL
 
 KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
 """Files of the official log folder that are kept in the cell's folder."""

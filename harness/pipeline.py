@@ -18,7 +18,7 @@ from agents.pool import ModelConfig, check_pool, prices
 from harness.cells import CellWork
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
-from harness.docker_engine import check_disk
+from harness.docker.engine import check_disk
 from harness.engines import open_shop
 from harness.engines.base import Stop
 from harness.engines.job import Job

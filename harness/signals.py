@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from harness.docker_engine import connect, sweep
+from harness.docker.engine import connect, sweep
 from harness.engines.base import Stop
 from harness.errors import EXIT_INTERRUPTED
 

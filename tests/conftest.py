@@ -39,7 +39,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[DockerClient]:
     """A client of the local Docker Engine; `make test` sees to it that there is one."""
-    from harness.docker_engine import connect
+    from harness.docker.engine import connect
 
     client = connect()
     yield client

@@ -137,7 +137,7 @@ MUTATIONS = [
         ("tests/agents/test_environment.py::test_output_of_an_earlier_command_is_not_the_next_ones",),
     ),
     Mutation(
-        "containers are swept under another label", "harness/docker_engine.py",
+        "containers are swept under another label", "harness/docker/engine.py",
         'filters={"label": f"{RUN_LABEL}={run}"}', 'filters={"label": f"{RUN_LABEL}=other-{run}"}',
         ("tests/harness/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),
     ),
@@ -153,12 +153,12 @@ MUTATIONS = [
          "test_an_engine_whose_disk_is_full_is_told_from_a_missing_container",),
     ),
     Mutation(
-        "an image that a cell still needs is removed", "harness/images.py",
+        "an image that a cell still needs is removed", "harness/docker/images.py",
         "if self._needed[image] <= 0 and image in self._sizes:", "if image in self._sizes:",
         ("tests/harness/test_images.py::test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first",),
     ),
     Mutation(
-        "errors of an image's transfer are passed over", "harness/images.py",
+        "errors of an image's transfer are passed over", "harness/docker/images.py",
         'if "error" in event:', 'if "no such key" in event:',
         ("tests/harness/test_images.py::test_a_broken_transfer_is_not_taken_for_an_image",),
     ),

@@ -65,7 +65,7 @@ class RunAgent(Protocol):
 
 
 class ImageKeeper(Protocol):
-    """`harness.images.Images`, or the nodes' own."""
+    """`harness.docker.images.Images`, or the nodes' own."""
 
     def ensure(self, image: str) -> None: ...
     def release(self, image: str) -> None: ...

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from agents.budget import Budget
 from agents.runner import run_agent
-from harness.docker_engine import check_disk, connect, sweep
+from harness.docker.engine import check_disk, connect, sweep
+from harness.docker.images import Images, Patience
 from harness.engines.base import RunAgent
 from harness.engines.job import Job
 from harness.grading import Grader
-from harness.images import Images, Patience
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -25,7 +25,7 @@ from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.config import RunConfig
 from harness.data.instances import Instance
-from harness.docker_engine import check_disk
+from harness.docker.engine import check_disk
 from harness.engines.job import Job
 from harness.errors import ConfigError, EnvironmentFault, NodeLostError
 from harness.files import write_atomic

@@ -22,14 +22,13 @@ from agents.errors import PoolError
 from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
-from harness.cells import NO_SPACE, STARVED_GB
 from harness.data.instances import Instance
-from harness.docker_engine import check_disk, connect, disk_free_gb, sweep
+from harness.docker.engine import NO_SPACE, STARVED_GB, check_disk, connect, disk_free_gb, sweep
+from harness.docker.images import Images, Patience
 from harness.engines.here import docker_root
 from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
 from harness.failures import disk_is_full
 from harness.grading import Grade, Grader
-from harness.images import Images, Patience
 
 if TYPE_CHECKING:
     from docker import DockerClient

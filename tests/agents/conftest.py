@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from agents.quiet import prepare
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.sample.base_image import BASE_IMAGE, ensure_base
 
 if TYPE_CHECKING:

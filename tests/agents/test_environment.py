@@ -21,7 +21,7 @@ from agents.environment import Container, ContainerConfig
 from agents.errors import ContainerError
 from agents.limits import ContainerLimits
 from agents.watch import Watch
-from harness.docker_engine import RUN_LABEL, sweep
+from harness.docker.engine import RUN_LABEL, sweep
 
 if TYPE_CHECKING:
     from docker import DockerClient

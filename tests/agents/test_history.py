@@ -13,7 +13,7 @@ import pytest
 from agents import environment
 from agents.environment import Container, ContainerConfig
 from agents.errors import ContainerError
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.sample.base_image import BASE_IMAGE
 
 pytestmark = pytest.mark.docker

@@ -24,7 +24,7 @@ from measure import keep, options, skip, table
 from agents.scripted.server import ScriptedServer
 from harness.config import DatasetConfig
 from harness.data.instances import Dataset, load_dataset
-from harness.docker_engine import connect, server_version
+from harness.docker.engine import connect, server_version
 from harness.sample import PLAYBOOK
 from harness.sample.images import build_images
 

@@ -11,11 +11,11 @@ from agents.attempt import Attempt
 from harness.cli import app
 from harness.config import Config, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
+from harness.docker.registry import split_name
 from harness.errors import ConfigError, InputError
 from harness.forecast import forecast, render
 from harness.grading import Grade, Verdict
 from harness.pipeline import plan
-from harness.registry import split_name
 from harness.run_folder import RunFolder
 from harness.store import Cell, Store
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.data.instances import Dataset, Instance
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.grading import Grade, Grader, Verdict, read_verdict, slug
 
 if TYPE_CHECKING:

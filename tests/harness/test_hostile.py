@@ -17,7 +17,7 @@ import yaml
 from agents.scripted.server import ScriptedServer
 from harness.config import load_config
 from harness.data.instances import Dataset
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.grading import Verdict
 from harness.pipeline import evaluate

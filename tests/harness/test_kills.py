@@ -27,7 +27,7 @@ import yaml
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_OK
 from harness.pipeline import evaluate

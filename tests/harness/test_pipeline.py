@@ -21,7 +21,7 @@ import yaml
 from harness.compare.sides import load_side
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset
-from harness.docker_engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading import Verdict

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.docker.images import Images, Patience, _kind
 from harness.errors import ImageUnavailableError
 from harness.forecast import disk_needed
-from harness.images import Images, Patience, _kind
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
-from harness.docker_engine import MEND, wait_for_engine
+from harness.docker.engine import MEND, wait_for_engine
 from harness.errors import EngineUnavailableError, ImageUnavailableError
 
 if TYPE_CHECKING:

@@ -90,3 +90,10 @@ def check_disk(path: Path, least: float = LEAST_DISK_GB) -> None:
 def server_version(client: DockerClient) -> str:
     info: dict[str, Any] = client.version()
     return str(info.get("Version", "?"))
+
+
+NO_SPACE = "No space left on device"
+
+
+STARVED_GB = 0.1
+"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""

@@ -1,0 +1,1 @@
+"""The Docker Engine and the images on it."""
