@@ -25,7 +25,7 @@ from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, Polys
 from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
 from harness.flags import hints_of
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import KILLED, Cell, State, Store

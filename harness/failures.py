@@ -15,7 +15,7 @@ from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
 from agents.retry import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.store import KILLED, CellRow, FailureRow, State
 
 if TYPE_CHECKING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -59,3 +61,11 @@ def sync_files(folder: Path) -> None:
 def cache_dir() -> Path:
     """`$POLYSWE_CACHE`, or `~/.cache/polyswe`; not created here."""
     return Path(os.environ.get("POLYSWE_CACHE") or Path.home() / ".cache" / "polyswe")
+
+
+def slug(name: str) -> str:
+    """A name as a file, folder or container name: readable, and distinct for distinct names."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
+    if readable == name:
+        return name
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.store import CellRow, State
 from router.outcomes import OutcomeMatrix
 

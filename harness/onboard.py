@@ -318,7 +318,7 @@ def live_labels(
         InputError: the configuration has no such model or not these instances, or none of them has a verdict.
     """
     from harness.config import RouterConfig, find_config, load_config
-    from harness.grading import slug
+    from harness.files import slug
     from harness.overrides import apply_overrides
     from harness.pipeline import evaluate
     from harness.run_folder import RunFolder

@@ -24,7 +24,7 @@ from harness.engines.base import Stop
 from harness.engines.job import Job
 from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
-from harness.grading import slug
+from harness.files import slug
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, FailureRow, State, Store

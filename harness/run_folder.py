@@ -18,8 +18,7 @@ import yaml
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import InputError, RunLockedError
-from harness.files import write_atomic
-from harness.grading import slug
+from harness.files import slug, write_atomic
 from harness.store import Cell
 
 VERSIONED = ("polyswe", "swebench", "mini-swe-agent", "litellm", "sentence-transformers", "docker")

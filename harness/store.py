@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 
 if TYPE_CHECKING:
     from agents.attempt import Attempt

@@ -65,13 +65,13 @@ MUTATIONS = [
         ("tests/harness/test_store.py",),
     ),
     Mutation(
-        "a patch that does not apply is ours", "harness/grading.py",
+        "a patch that does not apply is ours", "harness/grading/grader.py",
         "Grade(Verdict.INFRASTRUCTURE, trouble[0]) if trouble else Grade(Verdict.PATCH_FAILED)",
         'Grade(Verdict.INFRASTRUCTURE, trouble[0] if trouble else "")',
         ("tests/harness/test_grading.py::test_reasons_for_a_missing_report",),
     ),
     Mutation(
-        "infrastructure counts as a verdict", "harness/grading.py",
+        "infrastructure counts as a verdict", "harness/grading/grader.py",
         "return self is not Verdict.INFRASTRUCTURE", "return True",
         ("tests/harness/test_store.py",),
     ),

@@ -109,7 +109,7 @@ def _live(
     config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
 ) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
     """Whose attempt was accepted, which of several the router says, and what the routed system brought so."""
-    from harness.grading import Verdict
+    from harness.grading.verdict import Verdict
     from harness.store import State
 
     by_instance: dict[str, list[CellRow]] = {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agents.pool import ModelConfig
     from agents.runner import AgentConfig
     from harness.data.instances import Instance
-    from harness.grading import Grade
+    from harness.grading.verdict import Grade
 
 
 class Work(Protocol):
@@ -73,7 +73,7 @@ class ImageKeeper(Protocol):
 
 
 class Grades(Protocol):
-    """`harness.grading.Grader`, or one that has a node do it."""
+    """`harness.grading.grader.Grader`, or one that has a node do it."""
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade: ...
 

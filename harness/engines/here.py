@@ -15,7 +15,7 @@ from harness.docker.engine import check_disk, connect, sweep
 from harness.docker.images import Images, Patience
 from harness.engines.base import RunAgent
 from harness.engines.job import Job
-from harness.grading import Grader
+from harness.grading.grader import Grader
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -29,7 +29,8 @@ from harness.docker.engine import check_disk
 from harness.engines.job import Job
 from harness.errors import ConfigError, EnvironmentFault, NodeLostError
 from harness.files import write_atomic
-from harness.grading import KEPT_FILES, Grade, Verdict
+from harness.grading.grader import KEPT_FILES
+from harness.grading.verdict import Grade, Verdict
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -132,7 +133,7 @@ class Fleet:
         raise lost
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
-        """As `harness.grading.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
+        """As `harness.grading.grader.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
         run = self.run

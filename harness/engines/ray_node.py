@@ -28,7 +28,8 @@ from harness.docker.images import Images, Patience
 from harness.engines.here import docker_root
 from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
 from harness.failures import disk_is_full
-from harness.grading import Grade, Grader
+from harness.grading.grader import Grader
+from harness.grading.verdict import Grade
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -16,7 +16,7 @@ from harness.config import Config, explain
 from harness.data.instances import Dataset, Instance, load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.run_folder import RunFolder
 from harness.store import Cell, CellRow, State, Store
 from harness.submission.findings import RefusedError, some

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from measure import keep, options, table
 
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.store import Cell, State, Store
 
 

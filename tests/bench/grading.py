@@ -30,7 +30,7 @@ from measure import keep, options, table
 from harness.config import DatasetConfig
 from harness.data.instances import Instance, load_dataset
 from harness.docker.engine import connect, server_version
-from harness.grading import Grader
+from harness.grading.grader import Grader
 from harness.sample.images import build_images
 
 WRONG = (

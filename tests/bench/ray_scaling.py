@@ -35,7 +35,7 @@ from harness.engines.local import run_cells
 from harness.engines.ray import Fleet
 from harness.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
 from harness.engines.ray_nodes import Nodes
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.store import Cell, State, Store

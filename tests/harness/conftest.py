@@ -24,7 +24,7 @@ from agents.attempt import Attempt
 from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
 from harness.data.instances import Instance, load_dataset
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import plan
 from harness.run_folder import RunFolder

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from agents.attempt import Attempt
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
 from harness.matrix import outcome_matrix
 from harness.report.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle

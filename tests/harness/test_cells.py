@@ -20,7 +20,7 @@ from harness.cells import PATCH_FILE, CellWork
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
 from harness.engines.base import Grades, RunAgent, Stop
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.progress import Progress
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK

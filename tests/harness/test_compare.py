@@ -21,7 +21,7 @@ from harness.compare.rules import broken, check_rule
 from harness.compare.sides import Side, load_side
 from harness.data.instances import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.matrix import outcome_matrix
 from harness.run_folder import RunFolder

@@ -28,7 +28,7 @@ from harness.data.instances import Dataset, Instance
 from harness.engines.base import Stop
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK
 from harness.failures import KINDS, Whose, attempt_kind, grading_kind
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK

@@ -14,7 +14,7 @@ from harness.data.instances import Dataset, load_dataset
 from harness.docker.registry import split_name
 from harness.errors import ConfigError, InputError
 from harness.forecast import forecast, render
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.pipeline import plan
 from harness.run_folder import RunFolder
 from harness.store import Cell, Store

@@ -19,7 +19,7 @@ from harness.config import load_config
 from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK

@@ -24,7 +24,7 @@ from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder

@@ -13,7 +13,7 @@ from agents.attempt import Attempt
 from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
-from harness.grading import Grade, Verdict
+from harness.grading.verdict import Grade, Verdict
 from harness.matrix import outcome_matrix
 from harness.store import Cell, State, Store
 

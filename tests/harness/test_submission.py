@@ -18,7 +18,7 @@ from harness.config import find_config, load_config
 from harness.data.instances import load_rows
 from harness.engines.base import Stop
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
-from harness.grading import Verdict
+from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
 from harness.run_folder import RunFolder
@@ -334,7 +334,7 @@ def test_keys_inside_of_archives_are_found(tmp_path: Path) -> None:
 def test_a_verdict_altered_in_the_store_is_refused_and_nothing_is_left(make_run: MakeRun) -> None:
     run = make_run()
     with Store(run.store_path) as store:
-        from harness.grading import Grade
+        from harness.grading.verdict import Grade
 
         store.graded(Cell(IDS[4], LARGE), Grade(Verdict.RESOLVED))
     with pytest.raises(RefusedError, match=f"its log does not: {IDS[4]}"):

@@ -229,7 +229,7 @@ def _has_page(cells: Cells, fact: CellFacts) -> int:
 
 def _folders(cells: Cells, up: str, instances: list[str]) -> dict[str, Any]:
     """Where the cells' pages lie, relative to the report; names only where they differ from the instance's."""
-    from harness.grading import slug
+    from harness.files import slug
 
     return {
         "root": f"{up}instances/",

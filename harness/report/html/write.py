@@ -9,8 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from harness.errors import InputError
-from harness.files import write_atomic
-from harness.grading import slug
+from harness.files import slug, write_atomic
 from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
 from harness.report.html.page import render_page

@@ -7,7 +7,7 @@ import sys
 
 CODE = """\
 import sys
-from harness.grading_imports import import_official_harness
+from harness.grading.imports import import_official_harness
 import_official_harness()
 from swebench.harness.run_evaluation import run_instance
 from swebench.harness.utils import load_swebench_dataset, make_test_spec

@@ -18,7 +18,9 @@ import pytest
 
 from harness.data.instances import Dataset, Instance
 from harness.docker.engine import RUN_LABEL
-from harness.grading import Grade, Grader, Verdict, read_verdict, slug
+from harness.files import slug
+from harness.grading.grader import Grader
+from harness.grading.verdict import Grade, Verdict, read_verdict
 
 if TYPE_CHECKING:
     from docker import DockerClient

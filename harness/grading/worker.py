@@ -28,8 +28,8 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container, ContainerCollection
 from requests import RequestException
 
-from harness.grading_container import GradedContainer, Turn
-from harness.grading_imports import import_official_harness
+from harness.grading.container import GradedContainer, Turn
+from harness.grading.imports import import_official_harness
 
 GONE = 60
 """Seconds a worker that is told to end waits for its containers' removal; what is left then, the run's sweep finds."""

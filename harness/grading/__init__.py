@@ -1,0 +1,1 @@
+"""Official grading: worker processes around swebench's own harness."""
