@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from agents.signals import agreement
-from harness.cells import read_patch
 from harness.data.embeddings import TextEmbedder, embed_texts
 from harness.data.instances import Dataset
-from harness.matrix import OWN_COLUMNS
-from harness.run_folder import RunFolder
-from harness.store import Cell, CellRow, State
+from harness.store.matrix import OWN_COLUMNS
+from harness.store.run_folder import RunFolder, read_patch
+from harness.store.store import Cell, CellRow, State
 
 if TYPE_CHECKING:
     from router.arrays import FloatArray

@@ -27,10 +27,9 @@ from harness.files import make_folder, sync_files, write_atomic
 from harness.flags import hints_of
 from harness.grading.verdict import Grade, Verdict
 from harness.progress import Progress
-from harness.run_folder import RunFolder
-from harness.store import KILLED, Cell, State, Store
+from harness.store.run_folder import PATCH_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
+from harness.store.store import KILLED, Cell, State, Store
 
-PATCH_FILE = "patch.diff"
 REFUSALS = frozenset({"quota", "installation"})
 """Kinds of provider failure that every further call of the model would meet."""
 UNLESS_ANSWERED = frozenset({"auth", "not-found"})
@@ -38,8 +37,6 @@ UNLESS_ANSWERED = frozenset({"auth", "not-found"})
 DISK_FULL = "the disk is full"
 OUTAGES = 5
 """How often the engine may go down under one cell."""
-UNSUBMITTED_FILE = "unsubmitted.diff"
-"""Work an agent left in its container without submitting it: kept to look at, never graded."""
 
 
 @dataclass(frozen=True)
@@ -276,8 +273,3 @@ class CellWork:
         with suppress(OSError):  # a full disk must not hide the error that it caused
             write_atomic(log, redact("".join(traceback.format_exception(error)), hidden))
         return redact(f"{type(error).__name__}: {error} (traceback: {log})", hidden)
-
-
-def read_patch(folder: RunFolder, cell: Cell) -> str:
-    """The patch of a finished attempt, byte for byte (line ends matter to `git apply`)."""
-    return (folder.cell_dir(cell) / PATCH_FILE).read_bytes().decode("utf-8")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.config import Config, find_config, load_config
 from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
 from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
-from harness.run_folder import VERSIONED
+from harness.store.run_folder import VERSIONED
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -16,7 +16,7 @@ from agents.errors import ContainerError, PoolError, ProviderError
 from agents.retry import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading.verdict import Grade, Verdict
-from harness.store import KILLED, CellRow, FailureRow, State
+from harness.store.store import KILLED, CellRow, FailureRow, State
 
 if TYPE_CHECKING:
     from harness.report.schema import Failure

@@ -12,7 +12,7 @@ from harness.report.schema import FlaggedAttempt
 
 if TYPE_CHECKING:
     from harness.data.instances import Instance
-    from harness.store import Cell
+    from harness.store.store import Cell
 
 _IMPORT_NAMES = {
     "scikit-learn": ("sklearn",),

@@ -16,12 +16,12 @@ from agents.pool import ModelConfig, prices
 from harness.docker.images import GB_PER_IMAGE
 from harness.docker.registry import layer_sizes
 from harness.errors import EngineUnavailableError, InputError
-from harness.store import Cell, CellRow, State, Store
+from harness.store.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
     from harness.config import Config
     from harness.data.instances import Dataset
-    from harness.run_folder import RunFolder
+    from harness.store.run_folder import RunFolder
 
 ASSUMED_PROMPT_TOKENS = 600_000
 ASSUMED_CACHED_SHARE = 0.85

@@ -321,9 +321,9 @@ def live_labels(
     from harness.files import slug
     from harness.overrides import apply_overrides
     from harness.pipeline import evaluate
-    from harness.run_folder import RunFolder
     from harness.signals import stop_on_signals
-    from harness.store import State
+    from harness.store.run_folder import RunFolder
+    from harness.store.store import State
 
     config = load_config(find_config(config_name))
     (name,) = match_names([plan.model], [entry.name for entry in config.pool])

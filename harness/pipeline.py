@@ -26,8 +26,8 @@ from harness.engines.local import run_cells
 from harness.errors import ConfigError, EnvironmentFault
 from harness.files import slug
 from harness.progress import Progress
-from harness.run_folder import RunFolder
-from harness.store import Cell, CellRow, FailureRow, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
     from harness.report.results import Results

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
-from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config, explain
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset, load_dataset
@@ -20,15 +19,15 @@ from harness.failures import failure_table
 from harness.files import write_atomic
 from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
-from harness.matrix import outcome_matrix
 from harness.report.described import described
 from harness.report.results import Results, build_results
 from harness.report.rows import bounded, make_row
 from harness.report.schema import Complementarity, Failure
 from harness.report.tables import write_results
 from harness.report.verdict import SCRIPTED
-from harness.run_folder import RunFolder
-from harness.store import CellRow, FailureRow, State, Store
+from harness.store.matrix import outcome_matrix
+from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
+from harness.store.store import CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix

@@ -54,12 +54,12 @@ MUTATIONS = [
         ("tests/harness/test_durable.py",),
     ),
     Mutation(
-        "a killed attempt's cost is forgotten", "harness/store.py",
+        "a killed attempt's cost is forgotten", "harness/store/store.py",
         "        lost = max(0.0, paid - known) if calls else on_record", "        lost = on_record",
         ("tests/harness/test_store.py",),
     ),
     Mutation(
-        "a failed grading drops the paid-for patch", "harness/store.py",
+        "a failed grading drops the paid-for patch", "harness/store/store.py",
         '"UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE',
         '"UPDATE cells SET state = \'failed\', failure = ?, detail = ?, updated_at = ? WHERE',
         ("tests/harness/test_store.py",),

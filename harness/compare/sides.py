@@ -14,8 +14,8 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.importers.recorded import RecordedRun
-    from harness.run_folder import RunFolder
-    from harness.store import CellRow
+    from harness.store.run_folder import RunFolder
+    from harness.store.store import CellRow
     from router.outcomes import OutcomeMatrix
 
 PICK = "::"
@@ -53,7 +53,7 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
     Raises:
         InputError: nothing there, unknown names, or no verdict in it.
     """
-    from harness.run_folder import RunFolder
+    from harness.store.run_folder import RunFolder
 
     place, _, picked = source.partition(PICK)
     wanted = [picked] if picked else list(pool)
@@ -74,9 +74,9 @@ _REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset"
 
 
 def _run(path: Path, wanted: Sequence[str]) -> Side:
-    from harness.matrix import outcome_matrix
-    from harness.run_folder import RunFolder
-    from harness.store import State, Store
+    from harness.store.matrix import outcome_matrix
+    from harness.store.run_folder import RunFolder
+    from harness.store.store import State, Store
 
     folder = RunFolder(path)
     frozen = folder.frozen()
@@ -110,7 +110,7 @@ def _live(
 ) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
     """Whose attempt was accepted, which of several the router says, and what the routed system brought so."""
     from harness.grading.verdict import Verdict
-    from harness.store import State
+    from harness.store.store import State
 
     by_instance: dict[str, list[CellRow]] = {}
     for row in rows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.store import Cell
+from harness.store.store import Cell
 
 if TYPE_CHECKING:
     from agents.attempt import AgentTask, Attempt

@@ -9,8 +9,8 @@ from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.engines.base import Stop
-from harness.run_folder import RunFolder
-from harness.store import Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from harness.engines.base import Stop, Work
-from harness.store import Cell
+from harness.store.store import Cell
 
 
 def run_cells(

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from agents.pool import ModelConfig
-from harness.cells import PATCH_FILE, read_patch
 from harness.config import Config, explain
 from harness.data.instances import Dataset, Instance, load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.grading.verdict import Verdict
-from harness.run_folder import RunFolder
-from harness.store import Cell, CellRow, State, Store
+from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
+from harness.store.store import Cell, CellRow, State, Store
 from harness.submission.findings import RefusedError, some
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ import numpy as np
 from measure import keep, options, table
 
 from harness.grading.verdict import Verdict
-from harness.store import Cell, State, Store
+from harness.store.store import Cell, State, Store
 
 
 def cells_of(instances: int, models: int) -> dict[Cell, str]:
@@ -74,9 +74,9 @@ def resume(path: Path, instances: int, models: int) -> dict[str, Any]:
 def report(path: Path, instances: int, models: int, policy: str) -> dict[str, Any]:
     started = time.monotonic()
     from harness.importers import write_outcomes_csv
-    from harness.matrix import outcome_matrix
     from harness.report.results import build_results
     from harness.report.tables import write_results
+    from harness.store.matrix import outcome_matrix
 
     with Store(path) as store:
         rows = store.rows()

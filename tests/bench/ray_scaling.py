@@ -37,8 +37,8 @@ from harness.engines.ray_node import AttemptJob, Event, Finished, Graded, Gradin
 from harness.engines.ray_nodes import Nodes
 from harness.grading.verdict import Grade, Verdict
 from harness.progress import Progress
-from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, State, Store
 
 INSTANCES, MODELS = 500, 12
 CALLS = 5

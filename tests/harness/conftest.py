@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.attempt import Attempt
-from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
 from harness.data.instances import Instance, load_dataset
 from harness.grading.verdict import Grade, Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import plan
-from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store.run_folder import PATCH_FILE, RunFolder
+from harness.store.store import Cell, State, Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -8,11 +8,11 @@ from pathlib import Path
 from agents.attempt import Attempt
 from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
-from harness.matrix import outcome_matrix
 from harness.report.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle
 from harness.report.tables import write_results
-from harness.run_folder import RunFolder
-from harness.store import Cell, Store
+from harness.store.matrix import outcome_matrix
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, Store
 
 ATTACK = """</script></style></pre></textarea><script>document.title='PWNED'</script><img src=x onerror="document.title='PWNED'"><svg onload="document.title='PWNED'">'"<!--"""  # noqa: E501
 MODELS = ("meek", f"evil {ATTACK}")

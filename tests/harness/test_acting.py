@@ -10,7 +10,6 @@ import pytest
 
 from agents.attempt import Attempt
 from agents.signals import extract
-from harness.cells import PATCH_FILE
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, load_dataset
 from harness.engines.base import Stop
@@ -19,8 +18,8 @@ from harness.files import write_atomic
 from harness.forecast import forecast
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate, plan
-from harness.run_folder import RunFolder
-from harness.store import Cell, State, Store
+from harness.store.run_folder import PATCH_FILE, RunFolder
+from harness.store.store import Cell, State, Store
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy

@@ -23,9 +23,9 @@ from harness.data.instances import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
-from harness.matrix import outcome_matrix
-from harness.run_folder import RunFolder
-from harness.store import Store
+from harness.store.matrix import outcome_matrix
+from harness.store.run_folder import RunFolder
+from harness.store.store import Store
 from router.outcomes import OutcomeMatrix
 
 MakeRun = Callable[..., RunFolder]

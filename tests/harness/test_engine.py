@@ -8,7 +8,7 @@ import pytest
 
 from harness.engines.base import Stop
 from harness.engines.local import run_cells
-from harness.store import Cell
+from harness.store.store import Cell
 
 CELLS = [Cell(f"i-{n}", "m") for n in range(6)]
 PATIENCE = 30

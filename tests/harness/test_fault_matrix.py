@@ -30,9 +30,9 @@ from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK
 from harness.failures import KINDS, Whose, attempt_kind, grading_kind
 from harness.grading.verdict import Grade, Verdict
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
-from harness.store import Cell, CellRow, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -16,8 +16,8 @@ from harness.errors import ConfigError, InputError
 from harness.forecast import forecast, render
 from harness.grading.verdict import Grade, Verdict
 from harness.pipeline import plan
-from harness.run_folder import RunFolder
-from harness.store import Cell, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, Store
 
 
 @pytest.fixture(scope="module")

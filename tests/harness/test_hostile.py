@@ -21,9 +21,9 @@ from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.grading.verdict import Verdict
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
-from harness.store import State
+from harness.store.run_folder import RunFolder
+from harness.store.store import State
 
 if TYPE_CHECKING:
     from docker import DockerClient

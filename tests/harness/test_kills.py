@@ -31,9 +31,9 @@ from harness.docker.engine import RUN_LABEL
 from harness.engines.base import Stop
 from harness.errors import EXIT_OK
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
-from harness.store import COLUMNS, KILLED, Cell, CellRow, State, Store, _cell_row
+from harness.store.run_folder import RunFolder
+from harness.store.store import COLUMNS, KILLED, Cell, CellRow, State, Store, _cell_row
 
 if TYPE_CHECKING:
     from docker import DockerClient

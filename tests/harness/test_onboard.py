@@ -13,7 +13,6 @@ import pytest
 from harness.data.instances import load_rows, read_problem_statements
 from harness.errors import InputError
 from harness.importers import write_outcomes_csv
-from harness.matrix import outcome_matrix
 from harness.onboard import (
     Plan,
     conclude,
@@ -26,8 +25,9 @@ from harness.onboard import (
     spread_anchors,
     write_profile,
 )
-from harness.run_folder import RunFolder
-from harness.store import Store
+from harness.store.matrix import outcome_matrix
+from harness.store.run_folder import RunFolder
+from harness.store.store import Store
 from router.few_labels import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 

@@ -27,10 +27,10 @@ from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_O
 from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
 from harness.run_results import results_again
 from harness.sample import PLAYBOOK
-from harness.store import CellRow, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import CellRow, State, Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -14,8 +14,8 @@ import pytest
 from harness.config import RunConfig, find_config, load_config
 from harness.engines.ray_budget import Till
 from harness.errors import EXIT_ENVIRONMENT
-from harness.run_folder import RunFolder
-from harness.store import Cell, CellRow, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, CellRow, State, Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -28,8 +28,8 @@ from harness.report.html.text import clipped, plain
 from harness.report.schema import ClusterProfile, Results
 from harness.report.tables import write_results
 from harness.report.words import with_words
-from harness.run_folder import RunFolder
-from harness.store import Cell
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell
 from router.outcomes import OutcomeMatrix
 
 

@@ -14,8 +14,8 @@ from browser import Browser, find_browser
 from hostile_run import MODELS, write_hostile_run
 
 from harness.report.html import write_report
-from harness.run_folder import RunFolder
-from harness.store import Cell
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell
 
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 

@@ -15,10 +15,10 @@ from harness.config import find_config, load_config
 from harness.engines.base import Stop
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
 from harness.sample import PLAYBOOK
 from harness.signals import _kill_children
-from harness.store import State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import State, Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset

@@ -21,8 +21,8 @@ from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
-from harness.store import Cell, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, Store
 from harness.submission.check import Checked, Datasets, check_package, find_packages
 from harness.submission.findings import RefusedError
 from harness.submission.public import _instance_of
@@ -401,8 +401,8 @@ def test_a_routed_package_has_one_name_every_model_in_its_tags_and_a_router_that
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     from harness.importers import write_outcomes_csv
-    from harness.matrix import outcome_matrix
     from harness.routing import fit_router
+    from harness.store.matrix import outcome_matrix
 
     training, run = IDS[:8], make_run("rest", only=IDS[8:])
     known = make_run("known", only=training)

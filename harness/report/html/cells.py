@@ -9,8 +9,8 @@ from pathlib import Path
 from agents.leaks import Flag
 from harness.importers.source import read_source
 from harness.importers.table import read_csv
-from harness.run_folder import RunFolder
-from harness.store import CellRow, State, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import CellRow, State, Store
 
 NO_VERDICT = "no verdict"
 

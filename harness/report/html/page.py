@@ -16,7 +16,7 @@ from harness.report.html.plane import cost_quality
 from harness.report.html.text import count, money, percent, plain, signed
 from harness.report.schema import ClusterProfile, Group, Pair, Results
 from harness.report.verdict import best_single, routing_rows
-from harness.store import Cell
+from harness.store.store import Cell
 
 MOST_CELLS = 250_000
 """More than these are not listed in the page, instances that models disagree on first (about 40 bytes a cell)."""

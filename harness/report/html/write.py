@@ -14,7 +14,7 @@ from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
 from harness.report.html.page import render_page
 from harness.report.schema import Results, read_results
-from harness.store import Cell
+from harness.store.store import Cell
 
 REPORT = "results.html"
 

@@ -11,8 +11,8 @@ from harness.config import find_config, load_config
 from harness.errors import ConfigError, RunLockedError
 from harness.overrides import apply_overrides
 from harness.pipeline import plan, run_folder
-from harness.run_folder import RunFolder
-from harness.store import Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Store
 
 
 def test_a_folder_at_work_cannot_be_put_aside(tmp_path: Path) -> None:

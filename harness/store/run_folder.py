@@ -19,7 +19,7 @@ from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import InputError, RunLockedError
 from harness.files import slug, write_atomic
-from harness.store import Cell
+from harness.store.store import Cell
 
 VERSIONED = ("polyswe", "swebench", "mini-swe-agent", "litellm", "sentence-transformers", "docker")
 """Packages whose versions a run records."""
@@ -122,3 +122,15 @@ class RunFolder:
         if not isinstance(content, dict) or "config" not in content:
             raise InputError(f"{path} is not a run's frozen configuration")
         return content
+
+
+PATCH_FILE = "patch.diff"
+
+
+UNSUBMITTED_FILE = "unsubmitted.diff"
+"""Work an agent left in its container without submitting it: kept to look at, never graded."""
+
+
+def read_patch(folder: RunFolder, cell: Cell) -> str:
+    """The patch of a finished attempt, byte for byte (line ends matter to `git apply`)."""
+    return (folder.cell_dir(cell) / PATCH_FILE).read_bytes().decode("utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grading.verdict import Verdict
-from harness.store import CellRow, State
+from harness.store.store import CellRow, State
 from router.outcomes import OutcomeMatrix
 
 OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})

@@ -14,8 +14,8 @@ from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading.verdict import Grade, Verdict
-from harness.matrix import outcome_matrix
-from harness.store import Cell, State, Store
+from harness.store.matrix import outcome_matrix
+from harness.store.store import Cell, State, Store
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
 

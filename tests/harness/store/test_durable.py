@@ -15,8 +15,8 @@ from harness.engines.base import Stop
 from harness.files import make_folder, write_atomic
 from harness.overrides import apply_overrides
 from harness.pipeline import evaluate
-from harness.run_folder import RunFolder
-from harness.store import Cell, Store
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset
