@@ -19,7 +19,7 @@ from harness.grading.verdict import Grade, Verdict
 from harness.store.store import KILLED, CellRow, FailureRow, State
 
 if TYPE_CHECKING:
-    from harness.report.schema import Failure
+    from harness.evaluation.schema import Failure
 
 
 class Whose(StrEnum):
@@ -185,7 +185,7 @@ def ending(row: CellRow) -> str | None:
 
 def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list[Failure]:
     """Kind × model, the model's own kinds first: how cells ended, and what struck before a later try."""
-    from harness.report.schema import Failure
+    from harness.evaluation.schema import Failure
 
     endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
     ended = Counter((kind, cell.model) for cell, kind in endings.items())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agents.leaks import KINDS, Flag, Hints
-from harness.report.schema import FlaggedAttempt
+from harness.evaluation.schema import FlaggedAttempt
 
 if TYPE_CHECKING:
     from harness.data.instances import Instance

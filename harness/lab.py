@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import InputError
+from harness.evaluation.results import PERMUTATIONS
+from harness.evaluation.stats import detectable_gain, wilson_interval
+from harness.evaluation.verdict import SIGNIFICANT
 from harness.files import write_atomic
 from harness.lab_resume import Record, run_trials
-from harness.report.results import PERMUTATIONS
-from harness.report.stats import detectable_gain, wilson_interval
-from harness.report.verdict import SIGNIFICANT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import InputError
+from harness.evaluation.stats import wilson_interval
 from harness.files import write_atomic
-from harness.report.stats import wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

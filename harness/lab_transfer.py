@@ -165,7 +165,7 @@ def _row(
     cost_with: NDArray[np.float64],
     seed: int,
 ) -> TransferRow:
-    from harness.report.stats import paired_bootstrap
+    from harness.evaluation.stats import paired_bootstrap
 
     known = ~np.isnan(without) & ~np.isnan(gained)
     found = paired_bootstrap(gained[known], without[known], seed=seed)

@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.data.embeddings import TextEmbedder, embed_texts
 from harness.data.instances import load_rows, problem_statements, repository_of
+from harness.evaluation.annotate import described
+from harness.evaluation.results import Progress, build_results, silent
+from harness.evaluation.schema import Results
 from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
-from harness.report.described import described
-from harness.report.results import Progress, build_results, silent
-from harness.report.schema import Results
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER
 
@@ -55,7 +55,7 @@ def replay(
         embedder: name of a sentence-transformers model, or an embedder.
         allow_faulty: use runs that contradict their published rate.
         cache: root of the cache for downloads and embeddings.
-        progress: told each stage, see `harness.report.results.build_results`.
+        progress: told each stage, see `harness.evaluation.results.build_results`.
         show_bar: draw a progress bar while texts are embedded.
         auxiliary: sources of runs that may inform difficulty and never enter the pool; later ones than the pool's
             last run are left out.

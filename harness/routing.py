@@ -163,7 +163,7 @@ def _held_out(
     import numpy as np
     from sklearn.base import clone
 
-    from harness.report.rows import make_row
+    from harness.evaluation.rows import make_row
     from router.crossfit import crossfit, folds
     from router.outcomes import single
 

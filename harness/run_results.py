@@ -15,16 +15,16 @@ from harness.config import Config, explain
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
+from harness.evaluation.annotate import described
+from harness.evaluation.results import Results, build_results
+from harness.evaluation.rows import bounded, make_row
+from harness.evaluation.schema import Complementarity, Failure
+from harness.evaluation.verdict import SCRIPTED
 from harness.failures import failure_table
 from harness.files import write_atomic
 from harness.flags import flag_notes, flagged_attempts
 from harness.importers import write_outcomes_csv
-from harness.report.described import described
-from harness.report.results import Results, build_results
-from harness.report.rows import bounded, make_row
-from harness.report.schema import Complementarity, Failure
 from harness.report.tables import write_results
-from harness.report.verdict import SCRIPTED
 from harness.store.matrix import outcome_matrix
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import CellRow, FailureRow, State, Store

@@ -67,8 +67,8 @@ def replay(
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
     """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
+    from harness.evaluation.results import read_results
     from harness.report.figures import write_figures
-    from harness.report.results import read_results
 
     folder = run if run.is_dir() else run.parent
     for path in write_figures(read_results(run), folder / "figures"):

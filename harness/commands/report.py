@@ -11,7 +11,7 @@ import typer
 from harness.commands.common import quiet_libraries, say
 
 if TYPE_CHECKING:
-    from harness.report.schema import Results
+    from harness.evaluation.schema import Results
 
 
 def report(
@@ -32,7 +32,7 @@ def report(
         polyswe report results/replay-latest
     """
     quiet_libraries()
-    from harness.report.schema import read_results
+    from harness.evaluation.schema import read_results
 
     folder = run if run.is_dir() else run.parent
     if (folder / "outcomes.sqlite").is_file() and not as_written:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.stats import holm, mcnemar_exact
-from harness.report.verdict import SIGNIFICANT
+from harness.evaluation.stats import holm, mcnemar_exact
+from harness.evaluation.verdict import SIGNIFICANT
 
 if TYPE_CHECKING:
     from router.arrays import Features, FloatArray, IntArray

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.stats import Z95
+from harness.evaluation.stats import Z95
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.compare.noise import ExpectedFlips, Noise, sign_flip_p
-from harness.report.stats import holm, mcnemar_exact, paired_bootstrap
-from harness.report.verdict import SIGNIFICANT
+from harness.evaluation.stats import holm, mcnemar_exact, paired_bootstrap
+from harness.evaluation.verdict import SIGNIFICANT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from harness.compare.pairs import Compared, change
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.report.stats import paired_bootstrap
-from harness.report.verdict import SIGNIFICANT
+from harness.evaluation.stats import paired_bootstrap
+from harness.evaluation.verdict import SIGNIFICANT
 
 if TYPE_CHECKING:
     from harness.compare.compare import Comparison

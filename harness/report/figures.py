@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EnvironmentFault
+from harness.evaluation.schema import ClusterProfile, Results, Row
 from harness.report.html.text import shortened
 from harness.report.plain_figures import as_it_is, draw_pairs, draw_rates, draw_shares
-from harness.report.schema import ClusterProfile, Results, Row
 from harness.report.signal_figures import draw_reliability, draw_what_it_takes
 
 if TYPE_CHECKING:

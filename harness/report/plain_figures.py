@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.evaluation.schema import Results, Row
 from harness.report.html.text import plain, shortened
-from harness.report.schema import Results, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report.schema import Results
+from harness.evaluation.schema import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def draw_reliability(results: Results, figure: Figure, axes: Axes) -> Figure | None:
     """Observed share over predicted probability of held-out attempts, with Wilson's intervals."""
-    from harness.report.stats import wilson_interval
+    from harness.evaluation.stats import wilson_interval
 
     quality = results.verifier
     if quality is None:

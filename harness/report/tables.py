@@ -8,9 +8,9 @@ import re
 import textwrap
 from pathlib import Path
 
+from harness.evaluation.schema import Results, Row, VsBestSingle
+from harness.evaluation.verdict import best_single
 from harness.files import write_atomic
-from harness.report.schema import Results, Row, VsBestSingle
-from harness.report.verdict import best_single
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")

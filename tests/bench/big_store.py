@@ -73,8 +73,8 @@ def resume(path: Path, instances: int, models: int) -> dict[str, Any]:
 
 def report(path: Path, instances: int, models: int, policy: str) -> dict[str, Any]:
     started = time.monotonic()
+    from harness.evaluation.results import build_results
     from harness.importers import write_outcomes_csv
-    from harness.report.results import build_results
     from harness.report.tables import write_results
     from harness.store.matrix import outcome_matrix
 

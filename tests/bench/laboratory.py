@@ -20,7 +20,7 @@ from time import perf_counter
 import numpy as np
 from shared_difficulty import read
 
-from harness.report.results import PERMUTATIONS, build_results
+from harness.evaluation.results import PERMUTATIONS, build_results
 from router.auxiliary import without_repeats
 from router.policies import POLICIES
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from agents.attempt import Attempt
+from harness.evaluation.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle
 from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
-from harness.report.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle
 from harness.report.tables import write_results
 from harness.store.matrix import outcome_matrix
 from harness.store.run_folder import RunFolder

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.report.results import build_results
-from harness.report.schema import Results
+from harness.evaluation.results import build_results
+from harness.evaluation.schema import Results
 from router.outcomes import OutcomeMatrix
 
 pytest.importorskip("matplotlib")

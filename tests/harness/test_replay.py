@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from harness.data.embeddings import embed
 from harness.data.instances import read_problem_statements
 from harness.errors import InputError
+from harness.evaluation.results import read_results
 from harness.importers import load_outcomes
 from harness.replay import replay
-from harness.report.results import read_results
 from harness.report.tables import render_terminal
 
 

@@ -18,16 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hostile_run import ATTACK, INSTANCES, MODELS, hostile_results, write_hostile_run
 
 from harness.errors import InputError
+from harness.evaluation.annotate import described
+from harness.evaluation.breakdown import break_down
+from harness.evaluation.cluster_words import with_words
+from harness.evaluation.schema import ClusterProfile, Results
 from harness.importers.table import write_outcomes_csv
-from harness.report.breakdown import break_down
-from harness.report.described import described
 from harness.report.html import write_report
 from harness.report.html.assets import data_block
 from harness.report.html.page import MANY_CELLS
 from harness.report.html.text import clipped, plain
-from harness.report.schema import ClusterProfile, Results
 from harness.report.tables import write_results
-from harness.report.words import with_words
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell
 from router.outcomes import OutcomeMatrix

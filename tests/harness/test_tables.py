@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.report.schema import Complementarity, Null, Pair, RandomClusters, Results, Row, VsBestSingle
+from harness.evaluation.schema import Complementarity, Null, Pair, RandomClusters, Results, Row, VsBestSingle
 from harness.report.tables import WIDTH, render_csv, render_markdown, render_terminal, write_results
 
 NAMES = ("Claude 4.5 Opus medium (20251101)", "Gemini | 3")

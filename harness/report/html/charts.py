@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from harness.evaluation.schema import Results, Row
+from harness.evaluation.verdict import best_single
 from harness.report.html import svg
 from harness.report.html.text import count, percent, signed
-from harness.report.schema import Results, Row
-from harness.report.verdict import best_single
 
 COLOURS = 12
 """Colours of the style sheet (`.k0` … `.k11`); what comes after them is grey."""

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from harness.evaluation.schema import Results, Row, VerifierQuality
+from harness.evaluation.stats import wilson_interval
 from harness.report.html import svg
 from harness.report.html.text import count, percent
-from harness.report.schema import Results, Row, VerifierQuality
-from harness.report.stats import wilson_interval
 
 PLOT_HEIGHT = 260
 Point = tuple[float, float]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.evaluation.schema import ClusterProfile, Group, Pair, Results
+from harness.evaluation.verdict import best_single, routing_rows
 from harness.report.html import charts
 from harness.report.html.assets import data_block, environment, heat, shell
 from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
@@ -14,8 +16,6 @@ from harness.report.html.method import how_numbers_are_made
 from harness.report.html.optional import bounds_of, verifier, what_it_takes
 from harness.report.html.plane import cost_quality
 from harness.report.html.text import count, money, percent, plain, signed
-from harness.report.schema import ClusterProfile, Group, Pair, Results
-from harness.report.verdict import best_single, routing_rows
 from harness.store.store import Cell
 
 MOST_CELLS = 250_000

@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup
 
+from harness.evaluation.schema import Results, Row
+from harness.evaluation.verdict import best_single
 from harness.report.html import svg
 from harness.report.html.charts import COLOURS, chip
 from harness.report.html.text import count, money, percent, shortened
-from harness.report.schema import Results, Row
-from harness.report.verdict import best_single
 from router.curves import hull, pareto
 
 HEIGHT = 430

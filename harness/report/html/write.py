@@ -9,11 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from harness.errors import InputError
+from harness.evaluation.schema import Results, read_results
 from harness.files import slug, write_atomic
 from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
 from harness.report.html.page import render_page
-from harness.report.schema import Results, read_results
 from harness.store.store import Cell
 
 REPORT = "results.html"

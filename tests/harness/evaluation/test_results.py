@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness.errors import InputError
-from harness.report.results import build_results, enough_permutations, read_results
-from harness.report.schema import Results, Row, VsBestSingle
+from harness.evaluation.results import build_results, enough_permutations, read_results
+from harness.evaluation.schema import Results, Row, VsBestSingle
+from harness.evaluation.verdict import best_single, corrected, routing_rows, verdict
 from harness.report.tables import render_markdown
-from harness.report.verdict import best_single, corrected, routing_rows, verdict
 from router.outcomes import OutcomeMatrix
 
 QUICK: dict[str, Any] = {

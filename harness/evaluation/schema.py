@@ -160,7 +160,7 @@ class ClusterProfile(Part):
     size: int
     rates: dict[str, float]
     words: list[str] = []
-    """Words that set its issue texts apart from the other clusters' (see `harness.report.words`)."""
+    """Words that set its issue texts apart from the other clusters' (see `harness.evaluation.cluster_words`)."""
     instances: list[str] = []
     """Ids of its instances."""
 

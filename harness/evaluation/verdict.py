@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.report.schema import Row
-from harness.report.stats import holm
+from harness.evaluation.schema import Row
+from harness.evaluation.stats import holm
 
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a wreck could be told apart."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import TradeOff
+from harness.evaluation.schema import TradeOff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

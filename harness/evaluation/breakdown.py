@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import Group
+from harness.evaluation.schema import Group
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix

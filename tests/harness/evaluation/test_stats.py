@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from harness.report.stats import detectable_gain, holm, mcnemar_exact, paired_bootstrap, wilson_interval
+from harness.evaluation.stats import detectable_gain, holm, mcnemar_exact, paired_bootstrap, wilson_interval
 
 
 def test_wilson_of_the_published_leader():

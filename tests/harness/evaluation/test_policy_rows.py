@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.report.policy_rows import Laboratory
+from harness.evaluation.policy_rows import Laboratory
 from router.outcomes import OutcomeMatrix
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import InputError
-from harness.report.rows import curve_figures, curve_points, make_row
-from harness.report.schema import ClusterProfile, RandomClusters, Row
-from harness.report.trade_off import trade_off
-from harness.report.verdict import BASELINES
+from harness.evaluation.rows import curve_figures, curve_points, make_row
+from harness.evaluation.schema import ClusterProfile, RandomClusters, Row
+from harness.evaluation.trade_off import trade_off
+from harness.evaluation.verdict import BASELINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

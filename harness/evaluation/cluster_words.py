@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from harness.report.schema import ClusterProfile
+from harness.evaluation.schema import ClusterProfile
 
 WORDS = 6
 TEXT_LENGTH = 4000

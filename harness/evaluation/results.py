@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.errors import InputError
-from harness.importers.repeats import RepeatedModel
-from harness.report.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
-from harness.report.rows import bounded, make_row, mcnemar
-from harness.report.schema import (
+from harness.evaluation.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
+from harness.evaluation.rows import bounded, make_row, mcnemar
+from harness.evaluation.schema import (
     ClusterProfile,
     Complementarity,
     Failure,
@@ -25,10 +24,11 @@ from harness.report.schema import (
     SizesNull,
     read_results,
 )
-from harness.report.signals import notes as signal_notes
-from harness.report.signals import reachable, verifier_quality
-from harness.report.stats import mostly_visible
-from harness.report.verdict import BASELINES, corrected, routing_rows, verdict
+from harness.evaluation.stats import mostly_visible
+from harness.evaluation.verdict import BASELINES, corrected, routing_rows, verdict
+from harness.evaluation.verifier import notes as signal_notes
+from harness.evaluation.verifier import reachable, verifier_quality
+from harness.importers.repeats import RepeatedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

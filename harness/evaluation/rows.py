@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
-from harness.report.stats import mcnemar_exact, paired_bootstrap, wilson_interval
+from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
+from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, wilson_interval
 
 if TYPE_CHECKING:
     from router.crossfit import CrossFit

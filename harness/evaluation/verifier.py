@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.schema import Reachable, ReliabilityBin, VerifierQuality
+from harness.evaluation.schema import Reachable, ReliabilityBin, VerifierQuality
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix

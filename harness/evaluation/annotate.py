@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.report.breakdown import break_down
-from harness.report.schema import Results
-from harness.report.words import with_words
+from harness.evaluation.breakdown import break_down
+from harness.evaluation.cluster_words import with_words
+from harness.evaluation.schema import Results
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix

@@ -1,0 +1,1 @@
+"""Everything that makes numbers of outcomes; harness/report shows them."""
