@@ -19,7 +19,8 @@ from harness.store.store import Cell, CellRow, State
 
 if TYPE_CHECKING:
     from router.arrays import FloatArray
-    from router.decision import Decision, FinishedAttempt
+    from router.attempt import FinishedAttempt
+    from router.decision import Decision
     from router.router import Router
 
 FINISHED = (State.AGENT_DONE, State.GRADED)
@@ -92,7 +93,7 @@ def cells_asked_for(acted: Mapping[str, Acted]) -> list[Cell]:
 
 
 def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[FinishedAttempt]:
-    from router.decision import FinishedAttempt
+    from router.attempt import FinishedAttempt
 
     patches = [None if folder is None else read_patch(folder, row.cell) for row in rows]
     known = [patch or "" for patch in patches]

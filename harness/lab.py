@@ -157,7 +157,7 @@ def calibrate(
     Raises:
         InputError: an unknown policy or parameter, too few embeddings, or an effect too large to plant.
     """
-    from router.simulation import random_embeddings
+    from router.lab.simulation import random_embeddings
 
     if embeddings is None:
         embeddings = random_embeddings(settings.instances, np.random.default_rng(settings.seed))
@@ -192,11 +192,11 @@ class _Judge:
     def __call__(self, task: tuple[float, int]) -> Record:
         from threadpoolctl import threadpool_limits
 
-        from router.crossfit import crossfit, folds
-        from router.nulls import permutation_null
+        from router.lab.crossfit import crossfit, folds
+        from router.lab.nulls import permutation_null
+        from router.lab.simulation import simulate_pool
         from router.outcomes import single
         from router.policies import make_policy
-        from router.simulation import simulate_pool
 
         points, k = task
         settings = self.settings

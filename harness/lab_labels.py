@@ -1,7 +1,7 @@
 """A new model with few labels: how wrong is its estimated rate, and what does the router lose by it?
 
 Every run of a group takes its turn as the newcomer: the other recorded runs, but those of its model and later ones,
-are the reference, n of its verdicts are known, the rest is estimated (`router.few_labels`). The router then decides a
+are the reference, n of its verdicts are known, the rest is estimated (`router.lab.anchors`). The router then decides a
 pool of the newcomer and the reference runs nearest to it in rate, fitted with the newcomer's column known on those n
 instances only; regret is what it resolves less than the same router that knows the whole column, both held out.
 """
@@ -151,7 +151,7 @@ class _LabelJudge:
     def __call__(self, newcomer: int) -> Record:
         from threadpoolctl import threadpool_limits
 
-        from router.few_labels import ReferenceRuns
+        from router.lab.anchors import ReferenceRuns
 
         outcomes = self.outcomes
         truth = outcomes.resolved[:, newcomer]
@@ -191,7 +191,7 @@ class _LabelJudge:
 
     def _held_out(self, newcomer: int, labels: NDArray[np.float64]) -> float:
         """Instances resolved by the router that knows `labels` (n,) of the newcomer."""
-        from router.crossfit import crossfit, folds
+        from router.lab.crossfit import crossfit, folds
         from router.outcomes import replay_choices
         from router.policies import make_policy
 

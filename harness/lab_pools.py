@@ -174,7 +174,7 @@ class _PoolJudge:
     def __call__(self, members: tuple[int, ...]) -> Record:
         from threadpoolctl import threadpool_limits
 
-        from router.crossfit import crossfit, folds
+        from router.lab.crossfit import crossfit, folds
         from router.policies import make_policy
 
         pool = self.outcomes.pool([self.outcomes.models[member] for member in members])

@@ -24,7 +24,7 @@ from harness.files import write_atomic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from router.verifier import Judged
+    from router.lab.verifier import Judged
 
 EFFORT = ("api_calls", "prompt_tokens", "completion_tokens", "runtime_sec", "n_bash_calls", "n_messages")
 PATCH = ("patch_files", "patch_hunks", "patch_added", "patch_removed")
@@ -111,8 +111,8 @@ def study_signals(
         InputError: a table is missing or lacks a column.
     """
     from router.clustering import one_thread
-    from router.crossfit import folds as split
-    from router.verifier import crossfit_verifier, judge
+    from router.lab.crossfit import folds as split
+    from router.lab.verifier import crossfit_verifier, judge
 
     attempts = _table(data / "instances.csv", ("resolved", *EFFORT, *PATCH))
     style = _table(data / "conv_per_instance.csv", ())

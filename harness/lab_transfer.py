@@ -87,7 +87,7 @@ def study_transfer(
     Models are matched by name; one that `other` lacks is unknown there. Instances of the evaluation in `other` are
     refused. `out` is a folder for transfer.json and transfer.md. Raises InputError.
     """
-    from router.crossfit import folds as make_folds
+    from router.lab.crossfit import folds as make_folds
 
     if both := sorted(set(outcomes.instances) & set(other.instances)):
         raise InputError(f"transfer: {len(both)} instances are the evaluation's own, e.g. {', '.join(both[:5])}")
@@ -138,7 +138,7 @@ def _brought(
     from threadpoolctl import threadpool_limits
 
     from router.arrays import mean_known
-    from router.crossfit import decide
+    from router.decision import decide
     from router.policies import make_policy
 
     brought = np.full((2, len(splits), n), np.nan)

@@ -1,7 +1,7 @@
 """A new model with few runs: on which instances to try it, what that says of the others, where the router would use it.
 
 The instances are spread over the clusters in proportion to their size, and within a cluster the most informative come
-first (Fisher information under the reference runs' item-response model, see `router.few_labels`). The rate is not that
+first (Fisher information under the reference runs' item-response model, see `router.lab.anchors`). The rate is not that
 of the labelled instances, which are harder to predict than most, but the estimate for all of them.
 
 Over the 39 recorded runs of mini-SWE-agent on SWE-bench Verified, each in turn the newcomer to the others, the estimate
@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare.clusters import number_of_clusters
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
+from router.clustering import number_of_clusters
+from router.lab.anchors import spread_anchors
 
 if TYPE_CHECKING:
     from harness.importers.recorded import RecordedRun
     from router.arrays import FloatArray, IntArray
-    from router.few_labels import ReferenceRuns
+    from router.lab.anchors import ReferenceRuns
     from router.outcomes import OutcomeMatrix
 
 Z95 = 1.96
@@ -123,7 +124,7 @@ def plan_onboarding(
         InputError: no usable reference runs, or a budget that does not fit.
     """
     from router.clustering import CentroidClusters
-    from router.few_labels import ReferenceRuns
+    from router.lab.anchors import ReferenceRuns
 
     runs = [run for run in load_outcomes(reference).runs if run.name.casefold() != model.casefold()]
     if not runs:
@@ -140,45 +141,6 @@ def plan_onboarding(
     labels = CentroidClusters(k, seed).fit(X).assign(X)
     fitted = ReferenceRuns(matrix.resolved)
     return Plan(model, matrix, fitted, labels, spread_anchors(fitted, labels, budget))
-
-
-def spread_anchors(runs: ReferenceRuns, labels: IntArray, n: int) -> IntArray:
-    """(n,) rows, the most informative first, in numbers proportional to the clusters' sizes (largest remainders)."""
-    items = runs.items
-    steps = np.linspace(-1.5, 1.5, 7)
-    weight = np.exp(-0.5 * steps**2)
-    # how much verdicts of able models differ on each instance
-    p = items.probability(runs.expected + max(runs.spread, 0.1) * steps)
-    variance = (p * (1 - p)) @ (weight / weight.sum())
-    information = items.slope**2 * variance
-    order = np.argsort(items.difficulty / np.maximum(items.slope, 0.05), kind="stable")
-    clusters, sizes = np.unique(labels, return_counts=True)
-    exact = n * sizes / sizes.sum()
-    quota = np.floor(exact).astype(int)
-    for at in np.argsort(quota - exact, kind="stable")[: n - quota.sum()]:
-        quota[at] += 1
-    chosen: list[int] = []
-    for cluster, places in zip(clusters, quota.tolist(), strict=True):
-        members = order[labels[order] == cluster]
-        chosen += _spread_over_difficulty(members, np.sqrt(variance[members]), information[members], places)
-    rows = np.array(chosen, dtype=np.int64)
-    return rows[np.argsort(-information[rows], kind="stable")]
-
-
-def _spread_over_difficulty(members: IntArray, spread: FloatArray, information: FloatArray, places: int) -> list[int]:
-    """The most informative of each of `places` strata of equal outcome spread; `members` from easy to hard."""
-    if not places:
-        return []
-    reached = np.cumsum(spread)
-    stratum = np.minimum((reached / reached[-1] * places - 1e-9).astype(int), places - 1)
-    best: dict[int, int] = {}
-    for at, k in enumerate(stratum.tolist()):
-        if k not in best or information[at] > information[best[k]]:
-            best[k] = at
-    # a member may fill more than its stratum; the most informative others take the empty places
-    taken = list(best.values())
-    others = [at for at in np.argsort(-information, kind="stable").tolist() if at not in set(taken)]
-    return [int(members[at]) for at in [*taken, *others[: places - len(taken)]]]
 
 
 def conclude(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare.clusters import number_of_clusters
 from harness.data.embeddings import embed_texts
 from harness.errors import InputError
 from harness.importers import load_outcomes, outcome_matrix
+from router.clustering import number_of_clusters
 
 if TYPE_CHECKING:
     from router.arrays import Features
@@ -101,7 +101,7 @@ def pool_history(
     Raises:
         InputError: no dated run that covers the instances, or a month that is none.
     """
-    from router.crossfit import fit_features, folds
+    from router.lab.crossfit import fit_features, folds
     from router.policies import UnknownPolicyError, make_policy
 
     if wrong := [month for month in months if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month)]:
@@ -192,7 +192,7 @@ class _Laboratory:
 def _step(
     laboratory: _Laboratory, month: str, here: Sequence[str], new: Sequence[str], arrival: Mapping[str, str]
 ) -> PoolAt:
-    from router.crossfit import crossfit
+    from router.lab.crossfit import crossfit
     from router.policies import make_policy
 
     pool = laboratory.outcomes.pool(here)

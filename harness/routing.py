@@ -164,7 +164,7 @@ def _held_out(
     from sklearn.base import clone
 
     from harness.evaluation.rows import make_row
-    from router.crossfit import crossfit, folds
+    from router.lab.crossfit import crossfit, folds
     from router.outcomes import single
 
     whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))

@@ -17,6 +17,9 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features
 
 if TYPE_CHECKING:
+    from router.arrays import Features, FloatArray, IntArray
+
+if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 # a corpus is the same in every fold, and a null test meets the folds of the evaluation before it
@@ -184,3 +187,17 @@ def _sample(X: FloatArray, of: CentroidClusters) -> FloatArray:
 def _means(X: FloatArray, labels: IntArray) -> FloatArray:
     """(k, d) mean of each group's rows; negative labels belong to no group."""
     return np.stack([X[labels == label].mean(axis=0) for label in np.unique(labels[labels >= 0])])
+
+
+LEAST_INSTANCES = 20
+
+
+PER_CLUSTER = 25
+
+
+MOST_CLUSTERS = 20
+
+
+def number_of_clusters(n: int) -> int:
+    """About 25 instances each; none for fewer than 20 instances."""
+    return 0 if n < LEAST_INSTANCES else max(2, min(MOST_CLUSTERS, n // PER_CLUSTER))

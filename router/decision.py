@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
 
 from router.arrays import FloatArray, IntArray
+from router.attempt import FinishedAttempt
+from router.outcomes import OutcomeMatrix
 from router.policies.base import Policy
 from router.signals import LIVE_ONLY
 
@@ -31,20 +33,6 @@ class Accept:
 
 
 Decision = Run | Accept
-
-
-@dataclass(frozen=True)
-class FinishedAttempt:
-    """What may be known of an attempt before it is graded. None means unknown (recorded outcomes keep no patches)."""
-
-    model: str
-    cost_usd: float | None = None
-    exit_status: str | None = None
-    patch: str | None = None
-    calls: float | None = None
-    seconds: float | None = None
-    signals: Mapping[str, float] = field(default_factory=dict)
-    """whatever else is known of it, by name; see `router.signals`"""
 
 
 class SequentialPolicy(Policy, Protocol):
@@ -163,3 +151,21 @@ def act_out_all(
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def decide(
+    policy: Policy, X: FloatArray, outcomes: OutcomeMatrix, test: IntArray, cost_weights: Sequence[float | None]
+) -> tuple[IntArray, FloatArray]:
+    """A fitted policy's decisions on the rows `test` for every λ (None: the policy's own).
+
+    Returns the model handed in (λ, t) and what the decisions bring (3, λ, t): verdict, USD and seconds.
+    """
+    if is_sequential(policy):
+        return act_out_all(policy, X, outcomes, test, cost_weights)
+    if is_clairvoyant(policy):
+        choices = policy.choose_recorded(outcomes.take(test), cost_weights)
+    elif len(cost_weights) == 1:
+        choices = policy.predict(X[test], cost_weights[0])[None, :]
+    else:
+        choices = policy.sweep(X[test], cost_weights)
+    return choices, np.stack([table[test, choices] for table in (outcomes.resolved, outcomes.cost, outcomes.seconds)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray, as_features
+from router.attempt import FinishedAttempt
 from router.checkpoint import (
     CheckpointError,
     Header,
@@ -19,7 +20,7 @@ from router.checkpoint import (
     restore_policy,
     write_checkpoint,
 )
-from router.decision import Decision, FinishedAttempt, next_step
+from router.decision import Decision, next_step
 from router.embedding import Embedder, TextEmbedder
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
 from router.policies.base import TIE, Policy, choose

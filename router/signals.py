@@ -15,7 +15,7 @@ import numpy as np
 from router.arrays import FloatArray, mean_known
 
 if TYPE_CHECKING:
-    from router.decision import FinishedAttempt
+    from router.attempt import FinishedAttempt
     from router.outcomes import OutcomeMatrix
 
 AMOUNTS = ("cost", "calls", "seconds")

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from router.arrays import Features, FloatArray, IntArray
     from router.outcomes import OutcomeMatrix
 
-LEAST_INSTANCES = 20
-PER_CLUSTER = 25
-MOST_CLUSTERS = 20
-
 
 @dataclass(frozen=True)
 class FailingCluster:
@@ -48,11 +44,6 @@ class RoutingChange:
     new_model: str
     why: str
     examples: tuple[str, ...]
-
-
-def number_of_clusters(n: int) -> int:
-    """About 25 instances each; none for fewer than 20 instances."""
-    return 0 if n < LEAST_INSTANCES else max(2, min(MOST_CLUSTERS, n // PER_CLUSTER))
 
 
 def failing_clusters(

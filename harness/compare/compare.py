@@ -14,7 +14,6 @@ from harness.compare.clusters import (
     acted_changes,
     cluster_labels,
     failing_clusters,
-    number_of_clusters,
     routing_changes,
 )
 from harness.compare.noise import Noise
@@ -22,6 +21,7 @@ from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with
 from harness.compare.sides import Side
 from harness.data.model_names import match_names
 from harness.errors import InputError
+from router.clustering import number_of_clusters
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
@@ -212,7 +212,7 @@ def _routed(
     if len(known) < 10:
         return None, f"only {len(known)} instances have every verdict on both sides"
     from harness.data.embeddings import embed_texts
-    from router.crossfit import crossfit, folds
+    from router.lab.crossfit import crossfit, folds
     from router.policies.cluster import ClusterPolicy
 
     names = [instances[i] for i in known.tolist()]

@@ -144,9 +144,9 @@ class Laboratory:
         return policy, (f"{name}: {smallest} clusters, not {has['n_clusters']}: a training fold has no more rows",)
 
     def _held_out(self, policy: Policy, name: str) -> Row:
-        from router.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds
         from router.decision import is_clairvoyant
-        from router.nulls import permutation_null
+        from router.lab.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds
+        from router.lab.nulls import permutation_null
         from router.outcomes import single
 
         outcomes = self.outcomes
@@ -184,8 +184,8 @@ class Laboratory:
         )
 
     def _on_unseen_repositories(self, policy: Policy, name: str, repositories: Sequence[str]) -> Row:
-        from router.crossfit import crossfit, group_folds
         from router.decision import is_clairvoyant
+        from router.lab.crossfit import crossfit, group_folds
         from router.outcomes import single
 
         self.progress(f"{name}: leaving each of {len(set(repositories))} repositories out")
@@ -203,8 +203,8 @@ class Laboratory:
         )
 
     def _in_sample(self, policy: Policy, name: str, null: RandomClusters) -> Row:
-        from router.crossfit import in_sample
         from router.decision import is_clairvoyant
+        from router.lab.crossfit import in_sample
         from router.outcomes import single
 
         self.progress(f"{name}: in-sample, and random clusters")
@@ -225,7 +225,7 @@ class Laboratory:
         from sklearn.base import clone
 
         from router.decision import is_clairvoyant
-        from router.nulls import random_cluster_null
+        from router.lab.nulls import random_cluster_null
 
         if is_clairvoyant(policy):
             return None, ()

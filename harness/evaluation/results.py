@@ -193,7 +193,7 @@ def _singles(
 
 
 def _bounds(complete: OutcomeMatrix, evaluation: Literal["recorded", "live"], seed: int) -> list[Row]:
-    from router.oracle import oracle, random_expectation
+    from router.lab.oracle import oracle, random_expectation
     from router.outcomes import single
 
     leader = single(complete, complete.best_single())
@@ -250,8 +250,8 @@ def _repeatable(
     complete: OutcomeMatrix, repeated: Sequence[RepeatedModel], seed: int
 ) -> tuple[RepeatableOracle, list[str]]:
     """Over all repeated models, and a note of each one's own answer, which may differ."""
+    from router.lab.repeatable import BOOTSTRAPS, repeatable_oracle
     from router.outcomes import OutcomeError
-    from router.repeatable import BOOTSTRAPS, repeatable_oracle
 
     try:
         found = repeatable_oracle(complete, [model.runs for model in repeated], bootstraps=BOOTSTRAPS, seed=seed)
@@ -283,7 +283,7 @@ def _repeatable(
 
 
 def _null_of_sizes(complete: OutcomeMatrix, sizes: Sequence[int], seed: int) -> SizesNull | None:
-    from router.nulls import random_cluster_null
+    from router.lab.nulls import random_cluster_null
 
     if not sizes:
         return None
@@ -297,7 +297,7 @@ def _null_of_sizes(complete: OutcomeMatrix, sizes: Sequence[int], seed: int) -> 
 def _complementarity(
     outcomes: OutcomeMatrix, complete: OutcomeMatrix, repeatable: RepeatableOracle | None
 ) -> Complementarity:
-    from router.oracle import pairs
+    from router.lab.oracle import pairs
 
     solved = (complete if len(complete) else outcomes).resolved == 1
     return Complementarity(

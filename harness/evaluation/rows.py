@@ -13,7 +13,7 @@ from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomCluste
 from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, wilson_interval
 
 if TYPE_CHECKING:
-    from router.crossfit import CrossFit
+    from router.lab.crossfit import CrossFit
     from router.outcomes import OutcomeMatrix, Replay
 
 
@@ -82,12 +82,12 @@ def mcnemar(a: Replay, b: Replay) -> float:
 
 
 def curve_figures(fit: CrossFit, outcomes: OutcomeMatrix) -> CurveFigures:
-    """Area, QNC and AIQ (see `router.curves`), on the scale of the single models' mean costs.
+    """Area, QNC and AIQ (see `router.lab.curves`), on the scale of the single models' mean costs.
 
     All None when a cost is unknown or nothing costs anything; QNC is None when the curve never reaches the best single
     model's rate.
     """
-    from router.curves import aiq, area, qnc
+    from router.lab.curves import aiq, area, qnc
 
     means = outcomes.mean_cost()
     if fit.curve is None or np.isnan(outcomes.cost).any() or means.max() <= 0:

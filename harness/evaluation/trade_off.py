@@ -11,7 +11,7 @@ from harness.evaluation.schema import TradeOff
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from router.crossfit import CrossFit
+    from router.lab.crossfit import CrossFit
     from router.outcomes import OutcomeMatrix
 
 RESAMPLES = 400
@@ -59,8 +59,8 @@ def trade_off(fit: CrossFit, outcomes: OutcomeMatrix, *, seed: int = 0, resample
 def _figures(
     cost: NDArray[np.float64], resolved: NDArray[np.float64], swept: int, best: int
 ) -> tuple[float, float, float]:
-    """Hull gain as a share, parity, and the same for 99 %: see `router.curves`, but for a best single that is given."""
-    from router.curves import aiq, hull, qnc
+    """Hull gain as a share, parity, and the same for 99 %: see `router.lab.curves`, but for a best single that is given."""
+    from router.lab.curves import aiq, hull, qnc
 
     prices, rates = cost[swept:], resolved[swept:]
     low, high, goal = float(prices.min()), float(prices[best]), float(rates[best])

@@ -18,9 +18,9 @@ REPEATS = 2
 def verifier_quality(outcomes: OutcomeMatrix, folds: int, repeats: int, seed: int) -> VerifierQuality | None:
     """A verifier on the recorded signals, held out; None where no signal is recorded or verdicts are all alike."""
     from router.clustering import one_thread
-    from router.crossfit import folds as split
+    from router.lab.crossfit import folds as split
+    from router.lab.verifier import crossfit_verifier, judge
     from router.signals import any_varies, signal_names
-    from router.verifier import crossfit_verifier, judge
 
     names = signal_names(outcomes)
     if not any_varies(outcomes, names) or len(np.unique(outcomes.resolved)) < 2:
@@ -46,7 +46,7 @@ def verifier_quality(outcomes: OutcomeMatrix, folds: int, repeats: int, seed: in
 
 def reachable(outcomes: OutcomeMatrix, seed: int) -> list[Reachable]:
     """What cascades would reach with simulated verifiers; empty for one model, unknown costs, or free models."""
-    from router.what_it_takes import what_it_takes
+    from router.lab.verifier_needed import what_it_takes
 
     if len(outcomes.models) < 2 or np.isnan(outcomes.cost).any() or outcomes.mean_cost().max() <= 0:
         return []

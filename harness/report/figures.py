@@ -87,7 +87,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _cost_quality(results: Results) -> Figure | None:
     """Single models, their hull, each policy's held-out sweep over λ, and the oracle; cost on a logarithmic axis."""
-    from router.curves import hull, pareto
+    from router.lab.curves import hull, pareto
 
     priced = [row for row in results.rows if row.cost_per_instance is not None and row.cost_per_instance > 0]
     singles = [row for row in priced if row.kind == "single"]

@@ -25,7 +25,8 @@ from router.policies.fixed import BestFixedPolicy
 from router.policies.partition import check_rows
 
 if TYPE_CHECKING:
-    from router.decision import Decision, FinishedAttempt
+    from router.attempt import FinishedAttempt
+    from router.decision import Decision
 
 PERMUTATIONS = 199
 LEAST_ROWS = 40
@@ -143,7 +144,7 @@ class AutoPolicy(OneShotPolicy):
         self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None, fallback: Policy
     ) -> tuple[list[_Trial], FloatArray]:
         """Every candidate on rows held out, at every weight of cost; and what each cell (n, m) is worth."""
-        from router.crossfit import decide
+        from router.decision import decide
 
         if len(outcomes.models) < 2 or not self._parts or np.isinf(self.cost_weight):
             return [], np.zeros(outcomes.resolved.shape)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
-from router.decision import Accept, Decision, FinishedAttempt, Run
+from router.attempt import FinishedAttempt
+from router.decision import Accept, Decision, Run
 from router.irt import sigmoid
 from router.logistic import fit_logistic, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix

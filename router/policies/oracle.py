@@ -21,7 +21,7 @@ class RecordedOnlyError(ValueError):
 class OraclePolicy(OneShotPolicy):
     """argmax over models of y(i, h) − λ·c(i, h) on the recorded cell itself: the cheapest run that resolved.
 
-    Most of it is luck when models are run again, see `router.oracle`. The laboratory hands the recorded rows to
+    Most of it is luck when models are run again, see `router.lab.oracle`. The laboratory hands the recorded rows to
     `choose_recorded`; everything that would decide from a text raises RecordedOnlyError, and so does saving it.
     """
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray
-from router.curves import hull
+from router.lab.curves import hull
 from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, fill_costs
 from router.policies.draws import draws, salt_of

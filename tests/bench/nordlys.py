@@ -140,7 +140,7 @@ def same_in_bfloat16(texts: list[str], vectors: np.ndarray[Any, Any], outcomes: 
 
 def on_folds(python: Path, vectors: np.ndarray[Any, Any], outcomes: OutcomeMatrix, folder: Path) -> dict[str, Any]:
     """Both learn and decide on the same folds of recorded outcomes."""
-    from router.crossfit import crossfit, folds
+    from router.lab.crossfit import crossfit, folds
 
     splits = folds(len(vectors), 10, 2, 0)
     assignment = np.zeros((len(splits), len(vectors)), dtype=np.int64)

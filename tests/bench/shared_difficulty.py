@@ -17,9 +17,10 @@ import numpy as np
 from harness.importers import load_outcomes, outcome_matrix
 from router.auxiliary import without_repeats
 from router.clustering import one_thread
-from router.crossfit import DEFAULT_COST_WEIGHTS, decide, fit_features, folds
-from router.curves import aiq, best_point, cost_ratio_at, hull, hull_gain, qnc
-from router.few_labels import ReferenceRuns
+from router.decision import decide
+from router.lab.anchors import ReferenceRuns
+from router.lab.crossfit import DEFAULT_COST_WEIGHTS, fit_features, folds
+from router.lab.curves import aiq, best_point, cost_ratio_at, hull, hull_gain, qnc
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare.clusters import FailingCluster, number_of_clusters, routing_changes
+from harness.compare.clusters import FailingCluster, routing_changes
 from harness.compare.compare import Comparison, compare_sides
 from harness.compare.noise import BUILT_IN, noise_from
 from harness.compare.pairs import Outcomes, compare_pair, judged
@@ -26,6 +26,7 @@ from harness.importers import write_outcomes_csv
 from harness.store.matrix import outcome_matrix
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
+from router.clustering import number_of_clusters
 from router.outcomes import OutcomeMatrix
 
 MakeRun = Callable[..., RunFolder]

@@ -22,13 +22,12 @@ from harness.onboard import (
     recorded_labels,
     recorded_name,
     render_profile,
-    spread_anchors,
     write_profile,
 )
 from harness.store.matrix import outcome_matrix
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
-from router.few_labels import ReferenceRuns
+from router.lab.anchors import ReferenceRuns, spread_anchors
 from router.outcomes import OutcomeMatrix
 
 if TYPE_CHECKING:

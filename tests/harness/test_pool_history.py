@@ -71,7 +71,7 @@ def test_months_and_records_that_do_not_fit_are_told(record: str, tmp_path: Path
 
 
 def test_the_seed_reaches_the_clusters(record: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import router.crossfit as crossfit
+    import router.lab.crossfit as crossfit
 
     seeds = []
     fit = crossfit.fit_features

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from router import OutcomeMatrix, Router
-from router.crossfit import crossfit, folds
+from router.lab.crossfit import crossfit, folds
 from router.memory import remember, representative_words
 from router.policies import PolicyParameterError, make_policy
 from router.policies.auto import _Trial

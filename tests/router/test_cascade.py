@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.crossfit import crossfit, folds, in_sample
-from router.decision import Accept, FinishedAttempt, Run, act_out
-from router.nulls import permutation_null
+from router.attempt import FinishedAttempt
+from router.decision import Accept, Run, act_out
+from router.lab.crossfit import crossfit, folds, in_sample
+from router.lab.nulls import permutation_null
 from router.outcomes import OutcomeMatrix
 from router.policies import PolicyParameterError, make_policy
 from router.policies.cascade import CascadePolicy

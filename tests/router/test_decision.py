@@ -3,8 +3,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from router.crossfit import crossfit, folds
-from router.decision import Accept, Decision, DecisionError, FinishedAttempt, Run, act_out, next_step
+from router.attempt import FinishedAttempt
+from router.decision import Accept, Decision, DecisionError, Run, act_out, next_step
+from router.lab.crossfit import crossfit, folds
 from router.policies import make_policy
 from router.policies.fixed import BestFixedPolicy
 

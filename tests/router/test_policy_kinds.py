@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.crossfit import crossfit, folds
 from router.decision import next_step
-from router.oracle import oracle
+from router.lab.crossfit import crossfit, folds
+from router.lab.oracle import oracle
 from router.outcomes import OutcomeError, OutcomeMatrix, single
 from router.policies import POLICIES, RECORDED_ONLY, PolicyNotFittedError, make_policy
 from router.policies.knn import neighbors

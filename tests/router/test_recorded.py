@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from router.crossfit import crossfit, folds, in_sample
 from router.embedding import Embedder
-from router.nulls import random_cluster_null
-from router.oracle import oracle
+from router.lab.crossfit import crossfit, folds, in_sample
+from router.lab.nulls import random_cluster_null
+from router.lab.oracle import oracle
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from router import OutcomeMatrix, Router
-from router.decision import Accept, FinishedAttempt, Run
+from router.attempt import FinishedAttempt
+from router.decision import Accept, Run
 from router.policies import POLICIES, RECORDED_ONLY, PolicyNotFittedError, make_policy
 
 TEXTS = ["the parser fails on tabs", "socket timeout is ignored"] * 6

@@ -3,8 +3,8 @@ import pytest
 from sklearn.base import clone
 
 from router.checkpoint import read_checkpoint
-from router.crossfit import crossfit, folds
 from router.irt import sigmoid
+from router.lab.crossfit import crossfit, folds
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import PolicyNotFittedError, make_policy
 from router.ridge import TextRidge

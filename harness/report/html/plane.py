@@ -14,7 +14,7 @@ from harness.evaluation.verdict import best_single
 from harness.report.html import svg
 from harness.report.html.charts import COLOURS, chip
 from harness.report.html.text import count, money, percent, shortened
-from router.curves import hull, pareto
+from router.lab.curves import hull, pareto
 
 HEIGHT = 430
 WIDTH = 900

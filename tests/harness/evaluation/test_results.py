@@ -72,7 +72,7 @@ def test_a_pool_of_specialists_is_worth_routing():
 
 
 def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
-    from router.curves import cost_ratio_at, hull_gain
+    from router.lab.curves import cost_ratio_at, hull_gain
 
     results = build_results(specialists(), two_kinds(80), **QUICK)
     row = by(results, "cluster", "cross-fitted")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from router.auxiliary import without_repeats
-from router.few_labels import ReferenceRuns, choose_anchors
 from router.irt import sigmoid
+from router.lab.anchors import ReferenceRuns, choose_anchors
 from router.outcomes import OutcomeMatrix
 
 

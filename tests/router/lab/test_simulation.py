@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.repeatable import tetrachoric
-from router.simulation import BEST_RATE, LAG, random_embeddings, routable, simulate_pool
+from router.lab.repeatable import tetrachoric
+from router.lab.simulation import BEST_RATE, LAG, random_embeddings, routable, simulate_pool
 
 
 def test_a_planted_effect_is_exactly_as_large_as_stated():

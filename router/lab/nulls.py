@@ -9,7 +9,8 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, as_features
 from router.clustering import one_thread
-from router.crossfit import Folds, check_auxiliary, check_folds, decide, fit_features
+from router.decision import decide
+from router.lab.crossfit import Folds, check_auxiliary, check_folds, fit_features
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies.base import Policy
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.oracle import oracle, pairs, random_expectation
+from router.lab.oracle import oracle, pairs, random_expectation
 from router.outcomes import OutcomeError, OutcomeMatrix
 
 verdicts = arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.sampled_from([0.0, 1.0]))

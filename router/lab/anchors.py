@@ -15,11 +15,16 @@ and 92–100 % of the recorded runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from router.arrays import FloatArray, IntArray
 from router.irt import ItemResponse, fit_irt, sigmoid
+
+if TYPE_CHECKING:
+    from router.arrays import FloatArray, IntArray
+    from router.lab.anchors import ReferenceRuns
 
 NEWCOMER_SD = 1.0
 """prior standard deviation, in logits, of a new model's ability around that of the able reference runs"""
@@ -122,3 +127,42 @@ class ReferenceRuns:
 def choose_anchors(resolved: FloatArray, n: int) -> IntArray:
     """(n,) rows of the reference runs' outcomes (rows, m) on which a new model is best labelled."""
     return ReferenceRuns(resolved).choose_anchors(n)
+
+
+def spread_anchors(runs: ReferenceRuns, labels: IntArray, n: int) -> IntArray:
+    """(n,) rows, the most informative first, in numbers proportional to the clusters' sizes (largest remainders)."""
+    items = runs.items
+    steps = np.linspace(-1.5, 1.5, 7)
+    weight = np.exp(-0.5 * steps**2)
+    # how much verdicts of able models differ on each instance
+    p = items.probability(runs.expected + max(runs.spread, 0.1) * steps)
+    variance = (p * (1 - p)) @ (weight / weight.sum())
+    information = items.slope**2 * variance
+    order = np.argsort(items.difficulty / np.maximum(items.slope, 0.05), kind="stable")
+    clusters, sizes = np.unique(labels, return_counts=True)
+    exact = n * sizes / sizes.sum()
+    quota = np.floor(exact).astype(int)
+    for at in np.argsort(quota - exact, kind="stable")[: n - quota.sum()]:
+        quota[at] += 1
+    chosen: list[int] = []
+    for cluster, places in zip(clusters, quota.tolist(), strict=True):
+        members = order[labels[order] == cluster]
+        chosen += _spread_over_difficulty(members, np.sqrt(variance[members]), information[members], places)
+    rows = np.array(chosen, dtype=np.int64)
+    return rows[np.argsort(-information[rows], kind="stable")]
+
+
+def _spread_over_difficulty(members: IntArray, spread: FloatArray, information: FloatArray, places: int) -> list[int]:
+    """The most informative of each of `places` strata of equal outcome spread; `members` from easy to hard."""
+    if not places:
+        return []
+    reached = np.cumsum(spread)
+    stratum = np.minimum((reached / reached[-1] * places - 1e-9).astype(int), places - 1)
+    best: dict[int, int] = {}
+    for at, k in enumerate(stratum.tolist()):
+        if k not in best or information[at] > information[best[k]]:
+            best[k] = at
+    # a member may fill more than its stratum; the most informative others take the empty places
+    taken = list(best.values())
+    others = [at for at in np.argsort(-information, kind="stable").tolist() if at not in set(taken)]
+    return [int(members[at]) for at in [*taken, *others[: places - len(taken)]]]

@@ -9,8 +9,8 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.clustering import one_thread
-from router.curves import Curve
-from router.decision import act_out_all, is_clairvoyant, is_sequential
+from router.decision import decide
+from router.lab.curves import Curve
 from router.outcomes import OutcomeMatrix, Replay
 from router.policies.base import Policy
 
@@ -120,24 +120,6 @@ def fit_features(policy: Policy, X: FloatArray, splits: Folds, corpus: Features 
     from sklearn.base import clone
 
     return [[clone(policy).fit_features(X[train], corpus) for train, _ in parts] for parts in splits]
-
-
-def decide(
-    policy: Policy, X: FloatArray, outcomes: OutcomeMatrix, test: IntArray, cost_weights: Sequence[float | None]
-) -> tuple[IntArray, FloatArray]:
-    """A fitted policy's decisions on the rows `test` for every λ (None: the policy's own).
-
-    Returns the model handed in (λ, t) and what the decisions bring (3, λ, t): verdict, USD and seconds.
-    """
-    if is_sequential(policy):
-        return act_out_all(policy, X, outcomes, test, cost_weights)
-    if is_clairvoyant(policy):
-        choices = policy.choose_recorded(outcomes.take(test), cost_weights)
-    elif len(cost_weights) == 1:
-        choices = policy.predict(X[test], cost_weights[0])[None, :]
-    else:
-        choices = policy.sweep(X[test], cost_weights)
-    return choices, np.stack([table[test, choices] for table in (outcomes.resolved, outcomes.cost, outcomes.seconds)])
 
 
 def _replay(

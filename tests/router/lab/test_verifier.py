@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.crossfit import folds
+from router.lab.crossfit import folds
+from router.lab.verifier import Verifier, auc, crossfit_verifier, judge, within_auc, within_aucs
+from router.lab.verifier_needed import _escalated, what_it_takes
 from router.logistic import fit_logistic, fit_with_intercepts, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.signals import SignalHistory, any_varies, attempt_signals, features, signal_names, signal_table
-from router.verifier import Verifier, auc, crossfit_verifier, judge, within_auc, within_aucs
-from router.what_it_takes import _escalated, what_it_takes
 
 
 def recorded(n: int = 300, telling: float = 1.0) -> OutcomeMatrix:
@@ -39,7 +39,7 @@ def test_signals_that_tell_nothing_leave_the_rate() -> None:
 
 
 def test_an_attempt_is_seen_as_its_recorded_cell_is() -> None:
-    from router.decision import FinishedAttempt
+    from router.attempt import FinishedAttempt
 
     outcomes = recorded(20)
     history = SignalHistory.fit(outcomes)

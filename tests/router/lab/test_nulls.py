@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.crossfit import folds
-from router.nulls import curveball, permutation_null, random_cluster_null
+from router.lab.crossfit import folds
+from router.lab.nulls import curveball, permutation_null, random_cluster_null
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import make_policy
 

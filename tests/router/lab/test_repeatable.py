@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
+from router.lab.repeatable import both_above, repeatable_oracle, tetrachoric
 from router.outcomes import OutcomeError, OutcomeMatrix
-from router.repeatable import both_above, repeatable_oracle, tetrachoric
 
 
 def matrix(resolved: np.ndarray, prefix: str = "m") -> OutcomeMatrix:

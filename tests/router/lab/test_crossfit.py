@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.arrays import Features
-from router.crossfit import DEFAULT_COST_WEIGHTS, check_folds, crossfit, folds, group_folds, in_sample
+from router.lab.crossfit import DEFAULT_COST_WEIGHTS, check_folds, crossfit, folds, group_folds, in_sample
 from router.outcomes import OutcomeMatrix, single
 from router.policies import make_policy
 from router.policies.fixed import BestFixedPolicy

@@ -1,0 +1,1 @@
+"""The laboratory around the router: cross-fitting, null tests, curves, oracles, simulations."""
