@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agents.environment import Container
+from agents.container.environment import Container
+from agents.deadline import OutOfTimeError
 from agents.errors import DiskLimitError, ProviderError
 from agents.model import PoolModel
 from agents.pool import redact, secrets
-from agents.quiet import load_minisweagent
-from agents.watch import OutOfTimeError
+from agents.third_party import load_minisweagent
 
 load_minisweagent()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from agents.attempt import Usage
 from agents.budget import Budget, Call
+from agents.deadline import OutOfTimeError, Watch
 from agents.errors import ProviderError
 from agents.lanes import leave_lanes, use_lanes
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
@@ -28,9 +29,8 @@ from agents.quick import (
     report_on_others_only,
     send_messages_as_they_are,
 )
-from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
-from agents.watch import OutOfTimeError, Watch
+from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 
 litellm = load_litellm()
 load_minisweagent()

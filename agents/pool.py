@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agents.errors import MissingKeyError, PoolError, PriceUnknownError
-from agents.quiet import is_loopback, load_litellm
+from agents.third_party import is_loopback, load_litellm
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

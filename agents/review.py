@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from agents.attempt import Attempt
 from agents.budget import Budget, Call
+from agents.deadline import Watch
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.watch import Watch
 
 MARKER = "Review of a proposed patch."
 """How every request for a review begins; the scripted server tells them by it."""

@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
-from agents.environment import Container, ContainerConfig
+from agents.container.environment import Container, ContainerConfig
+from agents.container.limits import ContainerLimits
+from agents.deadline import Watch
 from agents.errors import AgentError, AgentFaultError
-from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
-from agents.quiet import load_minisweagent
 from agents.retry import RetryConfig
 from agents.signals import run_neighbour_tests
-from agents.watch import Watch
+from agents.third_party import load_minisweagent
 
 if TYPE_CHECKING:
     from agents.loop import PoolAgent

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from agents.limits import ContainerLimits
+from agents.container.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.docker.engine import LEAST_DISK_GB

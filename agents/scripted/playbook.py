@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from agents.environment import SUBMIT_MARKER
+from agents.container.environment import SUBMIT_MARKER
 from agents.errors import PlaybookError
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from agents.environment import SUBMIT_MARKER
+from agents.container.environment import SUBMIT_MARKER
 from agents.review import MARKER as REVIEW_MARKER
 from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
 from agents.scripted.stream import pieces

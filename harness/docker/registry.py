@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agents.quiet import is_loopback
+from agents.third_party import is_loopback
 
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
+from agents.container.limits import ContainerLimits
 from agents.errors import PoolError
-from agents.limits import ContainerLimits
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance

@@ -23,7 +23,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
-from agents.limits import ContainerLimits
+from agents.container.limits import ContainerLimits
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, RUN_LABEL
 from harness.files import slug

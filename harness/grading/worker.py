@@ -44,7 +44,7 @@ class GradingClient(DockerClient):
 
     labels: Mapping[str, str] = {}
     limits: Mapping[str, Any] = {}
-    """Arguments of `containers.create` (`agents.limits.ContainerLimits.arguments`)."""
+    """Arguments of `containers.create` (`agents.container.limits.ContainerLimits.arguments`)."""
     turn: Turn
     eval_script: str = ""
     made: list[Container]

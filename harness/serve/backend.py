@@ -10,8 +10,8 @@ from aiohttp import ClientError
 
 from agents.errors import ProviderError
 from agents.pool import ModelConfig, api_key, redact, secrets
-from agents.quiet import bypass_proxy_for_loopback, is_loopback, load_litellm
 from agents.retry import classify, provider_error, retry_after
+from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm
 from harness.serve.direct import Direct
 
 PASSED_ON = frozenset(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool
-from agents.quiet import is_loopback
+from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentFault, InputError
 from harness.routing import load_router

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agents.quiet import prepare
+from agents.third_party import prepare
 from harness.docker.engine import RUN_LABEL
 from harness.sample.base_image import BASE_IMAGE, ensure_base
 

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agents.budget import Budget, BudgetSpentError, Call
+from agents.deadline import Watch
 from agents.errors import ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.watch import Watch
 
 
 def test_no_call_starts_once_the_limit_is_spent() -> None:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from minisweagent.exceptions import FormatError
 
+from agents.deadline import OutOfTimeError, Watch
 from agents.errors import MissingKeyError, ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import KINDS, RetryConfig
-from agents.watch import OutOfTimeError, Watch
 
 CANARY = "sk-canary-0123456789"
 ASK = [{"role": "user", "content": "hello"}]
@@ -444,7 +444,7 @@ from agents.errors import ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.watch import Watch
+from agents.deadline import Watch
 entry = ModelConfig(name="m", model="openai/m", api_base=sys.argv[1], api_key_env="POLYSWE_TEST_KEY", free=True)
 model = PoolModel(entry, RetryConfig(max_attempts=1), Watch())
 for _ in range(2):

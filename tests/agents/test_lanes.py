@@ -155,7 +155,7 @@ def test_a_client_that_is_closed_leaves_the_others_their_connections(server: Cou
 
 CALL = """\
 import sys
-from agents.quiet import load_litellm
+from agents.third_party import load_litellm
 import agents.model
 litellm = load_litellm()
 from litellm.llms.custom_httpx.http_handler import HTTPHandler
@@ -168,7 +168,7 @@ print(type(litellm.client_session).__name__)
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.watch import Watch
+from agents.deadline import Watch
 entry = ModelConfig(name="m", model="hosted_vllm/m", free=True, model_kwargs={"ssl_verify": False})
 PoolModel(entry, RetryConfig(), Watch())
 assert type(HTTPHandler(ssl_verify=False).client._transport).__name__ == "HTTPTransport"

@@ -15,13 +15,13 @@ from minisweagent.models.utils import actions_toolcall
 from openai._utils import maybe_transform
 from openai.resources.chat.completions import completions
 
-from agents.environment import Container, ContainerConfig
+from agents.container.environment import Container, ContainerConfig
+from agents.deadline import Watch
 from agents.loop import PoolAgent
 from agents.model import PoolModel
 from agents.pool import ModelConfig, redact, secrets
 from agents.quick import compile_templates_once, completion_unreported, send_messages_as_they_are
 from agents.retry import RetryConfig
-from agents.watch import Watch
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
 CONVERSATION: list[dict[str, Any]] = [

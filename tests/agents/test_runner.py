@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from agents.attempt import AgentTask, Attempt, paid_in
-from agents.environment import Container, ContainerConfig
+from agents.container.environment import Container, ContainerConfig
 from agents.errors import AgentFaultError, ContainerError, ProviderError
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig

@@ -25,7 +25,7 @@ from pathlib import Path
 from measure import keep, options, table
 
 from agents.attempt import AgentTask
-from agents.environment import SUBMIT_MARKER
+from agents.container.environment import SUBMIT_MARKER
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig, run_agent
 

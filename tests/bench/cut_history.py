@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from agents.environment import Container, ContainerConfig
-from agents.quiet import prepare
+from agents.container.environment import Container, ContainerConfig
+from agents.third_party import prepare
 from harness.sample.base_image import BASE_IMAGE
 
 MAKE = r"""

@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 import pytest
 
-from agents.quiet import load_litellm, load_minisweagent
+from agents.third_party import load_litellm, load_minisweagent
 from harness.config import DatasetConfig, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, EnvironmentFault, InputError

@@ -15,15 +15,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.capture import Captured, run_captured
-from agents.disk import DISK_WATCH
+from agents.container.capture import Captured, run_captured
+from agents.container.disk import DISK_WATCH
+from agents.container.history import CUT, LINKED_WORKTREE, NO_COMMIT
+from agents.container.limits import ContainerLimits
+from agents.container.shell import UNSWEPT, Shell
+from agents.container.shell_scripts import FIRST, KILL
+from agents.deadline import Watch
 from agents.errors import ContainerError, DiskLimitError
-from agents.history import CUT, LINKED_WORKTREE, NO_COMMIT
-from agents.limits import ContainerLimits
-from agents.processes import FIRST, KILL
-from agents.quiet import load_minisweagent
-from agents.shell import UNSWEPT, Shell
-from agents.watch import Watch
+from agents.third_party import load_minisweagent
 
 logger = logging.getLogger("polyswe.agents")
 

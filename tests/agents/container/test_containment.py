@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents.disk import DiskWatch
-from agents.environment import Container, ContainerConfig
+from agents.container.disk import DiskWatch
+from agents.container.environment import Container, ContainerConfig
+from agents.container.limits import GB, ContainerLimits
+from agents.container.shell_scripts import LISTEN
 from agents.errors import ContainerError, DiskLimitError
-from agents.limits import GB, ContainerLimits
-from agents.processes import LISTEN
 
 pytestmark = pytest.mark.docker
 

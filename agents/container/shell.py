@@ -16,8 +16,8 @@ import uuid
 from collections.abc import Sequence
 from typing import IO, cast
 
-from agents.capture import Bounded, Captured
-from agents.processes import LISTEN, SHELL
+from agents.container.capture import Bounded, Captured
+from agents.container.shell_scripts import LISTEN, SHELL
 
 DRAIN_SECONDS = 2.0
 """How long a command's output is read after the command has ended, should a process in the background hold it open: as

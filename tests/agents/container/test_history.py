@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents import environment
-from agents.environment import Container, ContainerConfig
+from agents.container.environment import Container, ContainerConfig
 from agents.errors import ContainerError
 from harness.docker.engine import RUN_LABEL
 from harness.sample.base_image import BASE_IMAGE

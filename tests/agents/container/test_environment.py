@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from minisweagent.exceptions import Submitted
 
-from agents.capture import Bounded, run_captured
-from agents.environment import Container, ContainerConfig
+from agents.container.capture import Bounded, run_captured
+from agents.container.environment import Container, ContainerConfig
+from agents.container.limits import ContainerLimits
+from agents.deadline import Watch
 from agents.errors import ContainerError
-from agents.limits import ContainerLimits
-from agents.watch import Watch
 from harness.docker.engine import RUN_LABEL, sweep
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def test_the_wall_clock_shortens_commands(image: str, labels: dict[str, str]) ->
 
 INTERRUPTED = """
 import json, signal, sys
-from agents.environment import Container, ContainerConfig
+from agents.container.environment import Container, ContainerConfig
 signal.signal(signal.SIGINT, lambda *_: None)  # the harness lets running agents finish
 container = Container(ContainerConfig(image=sys.argv[1]), name=sys.argv[2])
 command = "echo begin; touch /tmp/running; until [ -e /tmp/go ]; do sleep 0.1; done; echo end"

@@ -6,10 +6,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agents.capture import run_captured
+from agents.container.capture import run_captured
 
 if TYPE_CHECKING:
-    from agents.environment import Container
+    from agents.container.environment import Container
 
 LOOK_EVERY_SECONDS = 5.0
 

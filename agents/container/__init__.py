@@ -1,0 +1,1 @@
+"""The instance's container: commands, captured output, limits, hidden history."""
