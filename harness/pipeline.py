@@ -190,7 +190,7 @@ def _routed_models(
 ) -> dict[str, tuple[str, ...]]:
     """The models the checkpoint has asked for on each instance so far."""
     from harness.acting import act, outside
-    from harness.routing import load_router
+    from harness.fitting import load_router
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     router = load_router(config.router.checkpoint)

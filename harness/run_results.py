@@ -109,7 +109,7 @@ def _routed(
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
     from harness.acting import act, outside
-    from harness.routing import load_router
+    from harness.fitting import load_router
     from router.outcomes import Replay
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
@@ -173,7 +173,7 @@ def _routed(
 
 def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]]:
     """For the verdict and for the notes: whether the router decided instances whose outcomes it was fitted on."""
-    from harness.routing import fitted_on
+    from harness.fitting import fitted_on
 
     both = fitted_on(router, instances)
     if both is None:

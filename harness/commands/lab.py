@@ -41,8 +41,8 @@ def calibrate(
         polyswe lab calibrate --clusters 3 --gain 1 --gain 3 --gain 5
     """
     quiet_libraries()
-    from harness.lab import GAINS, Settings
-    from harness.lab import calibrate as run
+    from harness.lab.calibration import GAINS, Settings
+    from harness.lab.calibration import calibrate as run
 
     embeddings = None
     if tasks is not None:
@@ -82,8 +82,8 @@ def pools(
         polyswe lab pools --data leaderboards.json --tasks swebench_verified.jsonl --pools 100
     """
     quiet_libraries()
-    from harness.lab_data import recorded
-    from harness.lab_pools import LABELS, study_pools
+    from harness.lab.pools import LABELS, study_pools
+    from harness.lab.recorded import recorded
 
     found = recorded([data], tasks, agent=agent)
     study = study_pools(
@@ -116,8 +116,8 @@ def labels(
         polyswe lab labels --data leaderboards.json --tasks swebench_verified.jsonl --agent "mini-swe-agent 2"
     """
     quiet_libraries()
-    from harness.lab_data import recorded
-    from harness.lab_labels import COUNTS, study_labels
+    from harness.lab.labels import COUNTS, study_labels
+    from harness.lab.recorded import recorded
 
     found = recorded([data], tasks, agent=agent, reference=reference or ())
     study = study_labels(
@@ -130,7 +130,7 @@ def labels(
 
 @lab.command()
 def tables(
-    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab_tables.py.")],
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab/tables.py.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
     part: Annotated[
         list[str] | None,
@@ -162,7 +162,7 @@ def tables(
     """
     quiet_libraries()
     from harness.commands.replay import sizes_of
-    from harness.lab_tables import PARTS, write_tables
+    from harness.lab.tables import PARTS, write_tables
 
     told = write_tables(
         data, out, parts=part or PARTS, policies=policy, pools=pools, repeats=repeats, workers=workers, fresh=fresh,
@@ -197,8 +197,8 @@ def transfer(
         polyswe lab transfer leaderboards.json --tasks verified.jsonl --other-tasks multilingual.jsonl --pool "opus"
     """
     quiet_libraries()
-    from harness.lab_data import joint
-    from harness.lab_transfer import study_transfer
+    from harness.lab.recorded import joint
+    from harness.lab.transfer import study_transfer
 
     here, there = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
     study = study_transfer(
@@ -224,7 +224,7 @@ def signals(
         polyswe lab signals --data signals/
     """
     quiet_libraries()
-    from harness.lab_signals import study_signals
+    from harness.lab.signals import study_signals
 
     print(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())
     say(f"results: {out}/signals.md, signals.json")

@@ -38,7 +38,7 @@ def onboard(
     """
     quiet_libraries()
     from harness.data.instances import read_problem_statements
-    from harness.onboard import (
+    from harness.pool.onboard import (
         conclude,
         configured_name,
         live_labels,

@@ -34,7 +34,7 @@ def pool(
     quiet_libraries()
     from harness.data.instances import read_problem_statements
     from harness.files import write_atomic
-    from harness.pool_history import pool_history, render_history
+    from harness.pool.history import pool_history, render_history
 
     found = pool_history(
         outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed

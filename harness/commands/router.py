@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands.common import quiet_libraries
+from harness.data.instances import read_problem_statements
 from harness.errors import InputError
+from harness.fitting import _usd, render_figures
+
+if TYPE_CHECKING:
+    from router.checkpoint import Header
+    from router.router import Route
 
 
 def fit(
@@ -47,7 +55,7 @@ def fit(
         polyswe fit results/sample/outcomes.csv --tasks sample --out router.safetensors --clusters 5
     """
     quiet_libraries()
-    from harness.routing import fit_router
+    from harness.fitting import fit_router
 
     told = fit_router(
         outcomes, tasks, out, pool=pool, policy=policy, clusters=clusters, seed=seed, embedder=embedder,
@@ -80,7 +88,7 @@ def route(
     """
     quiet_libraries()
     from harness.data.model_names import match_names
-    from harness.routing import load_router, render_route, texts_to_route
+    from harness.fitting import load_router
 
     texts = text or ([] if file or instance else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
@@ -106,7 +114,81 @@ def explain(
         polyswe explain router.safetensors
     """
     quiet_libraries()
-    from harness.routing import explain_json, read_header, render_explanation
+    from harness.fitting import read_header
 
     header = read_header(checkpoint)
     print(explain_json(header) if json else render_explanation(header))
+
+
+def texts_to_route(
+    arguments: Sequence[str], file: Path | None, instances: Sequence[str], tasks: str | None
+) -> list[tuple[str, str]]:
+    """(label, problem statement) of everything that was asked for, in that order. Raises InputError."""
+    asked = [("", text) for text in arguments]
+    if file is not None:
+        try:
+            asked.append((str(file), file.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read as text ({error})") from error
+    if instances:
+        if tasks is None:
+            raise InputError("--instance needs --tasks: the file or dataset with its problem statement")
+        statements = read_problem_statements(tasks)
+        if unknown := [name for name in instances if name not in statements]:
+            raise InputError(f"tasks {tasks}: no instance {unknown[0]!r} among {len(statements)}")
+        asked += [(name, statements[name]) for name in instances]
+    if not all(text.strip() for _, text in asked):
+        raise InputError("nothing to route: a problem statement is empty")
+    return asked
+
+
+def render_route(route: Route, label: str = "") -> str:
+    """A decision with its alternatives, best first, and the reason."""
+    lines = [f"{label + ': ' if label else ''}{route.model}    {route.reason}"]
+    for rank, estimate in enumerate(route.scores, 1):
+        cost = "cost unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:.3f}"
+        lines.append(f"  {rank}. {estimate.model}: P(resolved) {estimate.score:.2f}, {cost}")
+    if route.words:
+        lines.append(f"  among training instances about: {', '.join(route.words)}")
+    if route.neighbours:
+        near = ", ".join(f"{one.instance} ({one.similarity:.2f})" for one in route.neighbours)
+        lines.append(f"  nearest: {near}")
+    return "\n".join(lines)
+
+
+def explain_json(header: Header) -> str:
+    """Everything a checkpoint says of itself; `heatmap` is the clusters × models matrix of rates and counts."""
+    models = [model.name for model in header.models]
+    document = header.model_dump(mode="json", exclude={"instances"}) | {
+        "training_instances": len(header.instances),
+        "heatmap": {
+            "clusters": [note.cluster for note in header.clusters],
+            "models": models,
+            "rates": [[note.rates[model] for model in models] for note in header.clusters],
+            "counts": [[note.counts[model] for model in models] for note in header.clusters],
+        },
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def render_explanation(header: Header) -> str:
+    """The same for a terminal."""
+    lines = [
+        f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",
+        *(f"  {model.name}: {_usd(model.mean_cost_usd)} an instance" for model in header.models),
+        render_figures(header.figures),
+    ]
+    if not header.clusters:
+        return "\n".join([*lines, "It remembers no training instances: fit it again to see its clusters."])
+    use = "it decides by" if header.own_clusters else "to look at, it does not decide by them"
+    lines.append(f"{len(header.clusters)} clusters of {len(header.instances)} training instances ({use}):")
+    for note in header.clusters:
+        known = {model: rate for model, rate in note.rates.items() if rate is not None}
+        best = max(known, key=lambda model: known[model], default=None)
+        told = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
+        lines.append(f"  {note.cluster}: {note.size} instances, {told} (in-sample)")
+        if note.words:
+            lines.append(f"     words: {', '.join(note.words)}")
+        if note.instances:
+            lines.append(f"     e.g. {', '.join(note.instances)}")
+    return "\n".join(lines)

@@ -120,7 +120,7 @@ def _live(
         from harness.acting import act
         from harness.config import DatasetConfig
         from harness.data.instances import load_dataset
-        from harness.routing import load_router
+        from harness.fitting import load_router
 
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [entry["name"] for entry in config["pool"]]

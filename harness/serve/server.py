@@ -13,7 +13,7 @@ from agents.pool import ModelConfig, check_pool
 from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentFault, InputError
-from harness.routing import load_router
+from harness.fitting import load_router
 from harness.serve.config import ServeConfig
 
 

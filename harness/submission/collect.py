@@ -204,7 +204,7 @@ def _routed(
             ],
         )
     from harness.acting import act, outside
-    from harness.routing import load_router
+    from harness.fitting import load_router
 
     router = load_router(path)
     reasons = unfit(router, ids, path)
@@ -244,7 +244,7 @@ def _routed(
 
 def unfit(router: Router, instances: Sequence[str], path: Path) -> list[str]:
     """Why a router must not decide these instances in a submission; nothing when it was fitted on others."""
-    from harness.routing import fitted_on
+    from harness.fitting import fitted_on
 
     both = fitted_on(router, instances)
     if both is None:

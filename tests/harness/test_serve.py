@@ -24,7 +24,7 @@ from agents.third_party import load_litellm, load_minisweagent
 from harness.config import DatasetConfig, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, EnvironmentFault, InputError
-from harness.routing import load_router
+from harness.fitting import load_router
 from harness.serve.config import ServeConfig
 from harness.serve.conversation import Conversations, Pinned, conversation_key, first_user_text, problem_in
 from harness.serve.deciding import Deciding

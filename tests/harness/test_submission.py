@@ -400,8 +400,8 @@ def test_an_empty_run_and_no_run_are_told_apart(make_run: MakeRun, tmp_path: Pat
 def test_a_routed_package_has_one_name_every_model_in_its_tags_and_a_router_that_knew_nothing(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
+    from harness.fitting import fit_router
     from harness.importers import write_outcomes_csv
-    from harness.routing import fit_router
     from harness.store.matrix import outcome_matrix
 
     training, run = IDS[:8], make_run("rest", only=IDS[8:])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.lab import Settings, calibrate
+from harness.lab.calibration import Settings, calibrate
 
 SMALL = Settings(params={"n_clusters": 2}, pools=12, gains=(12.0,), instances=200, folds=4, permutations=39)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import InputError
-from harness.lab_parts import code_version
+from harness.lab.stamps import code_version
 
 Task = TypeVar("Task")
 Record = dict[str, object]

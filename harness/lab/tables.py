@@ -2,7 +2,7 @@
 
 The data folder holds `outcomes/leaderboards-2025-12-10.json`, `outcomes/leaderboards-2026-02-26.json`,
 `outcomes/experiments`, `outcomes/repeats_*.csv`, `tasks/swebench_verified.jsonl` and `swebench_multilingual.jsonl`.
-Each part has its folder and a stamp in it (`harness.lab_parts`): a part is kept while settings, data and code are those
+Each part has its folder and a stamp in it (`harness.lab.stamps`): a part is kept while settings, data and code are those
 it was made with, so that a stopped run goes on; else, and with `fresh`, it is made again.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import EnvironmentFault, InputError
 from harness.files import write_atomic
-from harness.lab_parts import differences, forget, keep, stamp
+from harness.lab.stamps import differences, forget, keep, stamp
 
 OLD, NEW = "outcomes/leaderboards-2025-12-10.json", "outcomes/leaderboards-2026-02-26.json"
 TASKS, EXPERIMENTS = "tasks/swebench_verified.jsonl", "outcomes/experiments"
@@ -87,7 +87,7 @@ def write_tables(
     asked = [name for part in parts for name in GROUPS.get(part, (part,))]
     for name in (OLD, NEW, TASKS, *([OTHER_TASKS] if "transfer" in asked else [])):
         if not (data / name).is_file():
-            raise InputError(f"{data / name}: no such file; the data folder is described in harness/lab_tables.py")
+            raise InputError(f"{data / name}: no such file; the data folder is described in harness/lab/tables.py")
     makers = _makers(data, out, policies, pools, repeats, workers, null_sizes, calibration_pools, progress)
     stale = []
     for part, (settings, files, make) in makers.items():
@@ -211,8 +211,8 @@ def _replay(
 
 
 def _pools(data: Path, out: Path, agent: str | None, pools: int, workers: int) -> None:
-    from harness.lab_data import recorded
-    from harness.lab_pools import study_pools
+    from harness.lab.pools import study_pools
+    from harness.lab.recorded import recorded
 
     found = recorded([str(data / NEW)], str(data / TASKS), agent=agent)
     study_pools(
@@ -222,8 +222,8 @@ def _pools(data: Path, out: Path, agent: str | None, pools: int, workers: int) -
 
 
 def _labels(data: Path, out: Path, workers: int) -> None:
-    from harness.lab_data import recorded
-    from harness.lab_labels import study_labels
+    from harness.lab.labels import study_labels
+    from harness.lab.recorded import recorded
 
     reference = [str(data / EXPERIMENTS)] if (data / EXPERIMENTS).is_dir() else []
     found = recorded([str(data / NEW)], str(data / TASKS), agent=SECOND_VERSION, reference=reference)
@@ -237,8 +237,8 @@ def _transfer(data: Path, out: Path) -> None:
     """m12 with what is recorded of the same models on the other benchmark."""
     from harness.importers import load_outcomes
     from harness.importers.same_model import model_words
-    from harness.lab_data import joint
-    from harness.lab_transfer import study_transfer
+    from harness.lab.recorded import joint
+    from harness.lab.transfer import study_transfer
 
     runs = [run for run in load_outcomes([data / NEW]).runs if run.fault is None]
     pool = [run.name for run in runs if SECOND_VERSION in (run.agent or "") and run.board == "bash-only"]
@@ -257,7 +257,7 @@ def _transfer(data: Path, out: Path) -> None:
 
 
 def _calibrate(folder: Path, policy: str, params: dict[str, Any], pools: int, workers: int) -> None:
-    from harness.lab import Settings, calibrate
+    from harness.lab.calibration import Settings, calibrate
 
     calibrate(Settings(policy, params, pools=pools), workers=workers, out=folder / "calibration.json", show_bar=True)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import harness.lab_tables as tables
+import harness.lab.tables as tables
 from harness.errors import InputError
-from harness.lab_parts import STAMP, _bare, data_version, differences, keep, stamp
-from harness.lab_tables import NEW, OLD, OTHER_TASKS, TASKS, render_summary, write_tables
+from harness.lab.stamps import STAMP, _bare, data_version, differences, keep, stamp
+from harness.lab.tables import NEW, OLD, OTHER_TASKS, TASKS, render_summary, write_tables
 
 
 @pytest.fixture

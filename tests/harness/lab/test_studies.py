@@ -10,11 +10,11 @@ import pytest
 
 from harness.data.corpus import CorpusText, find_leaks, load_corpus, refuse_leaks
 from harness.errors import InputError
-from harness.lab_labels import study_labels
-from harness.lab_pools import study_pools
-from harness.lab_resume import run_trials
-from harness.lab_tables import render_summary
-from harness.lab_transfer import study_transfer
+from harness.lab.labels import study_labels
+from harness.lab.pools import study_pools
+from harness.lab.tables import render_summary
+from harness.lab.transfer import study_transfer
+from harness.lab.trials import run_trials
 from router.outcomes import OutcomeMatrix
 
 N = 60

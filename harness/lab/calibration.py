@@ -27,7 +27,7 @@ from harness.evaluation.results import PERMUTATIONS
 from harness.evaluation.stats import detectable_gain, wilson_interval
 from harness.evaluation.verdict import SIGNIFICANT
 from harness.files import write_atomic
-from harness.lab_resume import Record, run_trials
+from harness.lab.trials import Record, run_trials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

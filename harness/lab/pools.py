@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files import write_atomic
-from harness.lab_resume import Record, run_trials
+from harness.lab.trials import Record, run_trials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

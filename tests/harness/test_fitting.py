@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.routing import fit_router, read_header, render_figures
+from harness.fitting import fit_router, read_header, render_figures
 from harness.run_results import _in_sample
 from router.router import Router
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files import write_atomic
-from harness.lab_resume import Record, run_trials
+from harness.lab.trials import Record, run_trials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +101,7 @@ def study_labels(
 ) -> LabelStudy:
     """Each model of `outcomes` (complete) in turn as the newcomer, the others and `reference` known.
 
-    `known_before` (m, m + r), see `harness.lab_data.RecordedStudy`, says which of them are; None: all.
+    `known_before` (m, m + r), see `harness.lab.recorded.RecordedStudy`, says which of them are; None: all.
     `out` is a folder for labels.json and labels.md. Raises InputError.
     """
     if len(outcomes.models) < 3 or not outcomes.complete():

@@ -13,7 +13,7 @@ import pytest
 from harness.data.instances import load_rows, read_problem_statements
 from harness.errors import InputError
 from harness.importers import write_outcomes_csv
-from harness.onboard import (
+from harness.pool.onboard import (
     Plan,
     conclude,
     configured_name,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.lab_data import joint, recorded
-from harness.lab_signals import EFFORT, PATCH, study_signals
+from harness.lab.recorded import joint, recorded
+from harness.lab.signals import EFFORT, PATCH, study_signals
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:

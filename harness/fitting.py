@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from router.checkpoint import Header, RoutedModel
     from router.outcomes import OutcomeMatrix
     from router.policies.base import Policy
-    from router.router import Route, Router
+    from router.router import Router
 
 DEFAULT_POLICY = "auto"
 FOLDS = 10
@@ -246,42 +245,6 @@ def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
     return sorted(set(trained) & set(instances)) if isinstance(trained, list) else None
 
 
-def texts_to_route(
-    arguments: Sequence[str], file: Path | None, instances: Sequence[str], tasks: str | None
-) -> list[tuple[str, str]]:
-    """(label, problem statement) of everything that was asked for, in that order. Raises InputError."""
-    asked = [("", text) for text in arguments]
-    if file is not None:
-        try:
-            asked.append((str(file), file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read as text ({error})") from error
-    if instances:
-        if tasks is None:
-            raise InputError("--instance needs --tasks: the file or dataset with its problem statement")
-        statements = read_problem_statements(tasks)
-        if unknown := [name for name in instances if name not in statements]:
-            raise InputError(f"tasks {tasks}: no instance {unknown[0]!r} among {len(statements)}")
-        asked += [(name, statements[name]) for name in instances]
-    if not all(text.strip() for _, text in asked):
-        raise InputError("nothing to route: a problem statement is empty")
-    return asked
-
-
-def render_route(route: Route, label: str = "") -> str:
-    """A decision with its alternatives, best first, and the reason."""
-    lines = [f"{label + ': ' if label else ''}{route.model}    {route.reason}"]
-    for rank, estimate in enumerate(route.scores, 1):
-        cost = "cost unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:.3f}"
-        lines.append(f"  {rank}. {estimate.model}: P(resolved) {estimate.score:.2f}, {cost}")
-    if route.words:
-        lines.append(f"  among training instances about: {', '.join(route.words)}")
-    if route.neighbours:
-        near = ", ".join(f"{one.instance} ({one.similarity:.2f})" for one in route.neighbours)
-        lines.append(f"  nearest: {near}")
-    return "\n".join(lines)
-
-
 def read_header(path: Path) -> Header:
     """A checkpoint's header, without its embedder. Raises InputError."""
     from router.checkpoint import CheckpointError, read_checkpoint
@@ -290,44 +253,6 @@ def read_header(path: Path) -> Header:
         return read_checkpoint(path)[0]
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
-
-
-def explain_json(header: Header) -> str:
-    """Everything a checkpoint says of itself; `heatmap` is the clusters × models matrix of rates and counts."""
-    models = [model.name for model in header.models]
-    document = header.model_dump(mode="json", exclude={"instances"}) | {
-        "training_instances": len(header.instances),
-        "heatmap": {
-            "clusters": [note.cluster for note in header.clusters],
-            "models": models,
-            "rates": [[note.rates[model] for model in models] for note in header.clusters],
-            "counts": [[note.counts[model] for model in models] for note in header.clusters],
-        },
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def render_explanation(header: Header) -> str:
-    """The same for a terminal."""
-    lines = [
-        f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",
-        *(f"  {model.name}: {_usd(model.mean_cost_usd)} an instance" for model in header.models),
-        render_figures(header.figures),
-    ]
-    if not header.clusters:
-        return "\n".join([*lines, "It remembers no training instances: fit it again to see its clusters."])
-    use = "it decides by" if header.own_clusters else "to look at, it does not decide by them"
-    lines.append(f"{len(header.clusters)} clusters of {len(header.instances)} training instances ({use}):")
-    for note in header.clusters:
-        known = {model: rate for model, rate in note.rates.items() if rate is not None}
-        best = max(known, key=lambda model: known[model], default=None)
-        told = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
-        lines.append(f"  {note.cluster}: {note.size} instances, {told} (in-sample)")
-        if note.words:
-            lines.append(f"     words: {', '.join(note.words)}")
-        if note.instances:
-            lines.append(f"     e.g. {', '.join(note.instances)}")
-    return "\n".join(lines)
 
 
 def _usd(cost: float | None) -> str:

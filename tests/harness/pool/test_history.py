@@ -8,7 +8,7 @@ import pytest
 
 from harness.data.instances import load_rows, read_problem_statements
 from harness.errors import InputError
-from harness.pool_history import pool_history, render_history
+from harness.pool.history import pool_history, render_history
 
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]
 

@@ -1,0 +1,1 @@
+"""Studies on recorded outcomes: calibration, pools, labels, signals, transfer, and their tables."""
