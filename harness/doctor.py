@@ -99,7 +99,7 @@ def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator
             "the first run builds the rest, one to two minutes",
         )
     else:
-        from harness.forecast import disk_needed
+        from harness.run.forecast import disk_needed
 
         need, missing, basis = disk_needed(wanted)
         limit = config.run.images_gb

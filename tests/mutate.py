@@ -42,14 +42,14 @@ MUTATIONS = [
         ("tests/harness/test_durable.py",),
     ),
     Mutation(
-        "the store says 'agent done' before the patch is written", "harness/cells.py",
+        "the store says 'agent done' before the patch is written", "harness/run/cells.py",
         "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
         "            self.store.agent_done(cell, attempt)\n"
         "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
         ("tests/harness/test_durable.py",),
     ),
     Mutation(
-        "verdicts are not flushed before the store says 'graded'", "harness/cells.py",
+        "verdicts are not flushed before the store says 'graded'", "harness/run/cells.py",
         "                sync_files(self.folder.cell_dir(cell))", "                pass",
         ("tests/harness/test_durable.py",),
     ),
@@ -142,12 +142,12 @@ MUTATIONS = [
         ("tests/harness/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),
     ),
     Mutation(
-        "what we killed ourselves counts as the model's work", "harness/cells.py",
+        "what we killed ourselves counts as the model's work", "harness/run/cells.py",
         "        if self.stop.now:  # our own doing", "        if False:  # our own doing",
         ("tests/harness/test_stop_now.py",),
     ),
     Mutation(
-        "what meets a full disk is graded as the model's", "harness/cells.py",
+        "what meets a full disk is graded as the model's", "harness/run/cells.py",
         "            self._check_starved(attempt.trajectory)\n", "",
         ("tests/harness/test_fault_matrix.py::"
          "test_an_engine_whose_disk_is_full_is_told_from_a_missing_container",),

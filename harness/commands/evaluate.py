@@ -70,10 +70,10 @@ def evaluate(
     from harness.commands.report import write_all
     from harness.config import find_config, load_config
     from harness.overrides import apply_overrides
-    from harness.pipeline import evaluate as run
-    from harness.pipeline import run_folder
     from harness.report.tables import render_terminal
-    from harness.signals import stop_on_signals
+    from harness.run.interrupt import stop_on_signals
+    from harness.run.pipeline import evaluate as run
+    from harness.run.pipeline import run_folder
 
     path = find_config(config)
     settings = apply_overrides(
@@ -85,7 +85,7 @@ def evaluate(
     folder = run_folder(settings, path)
     if dry_run:
         from harness.data.instances import load_dataset
-        from harness.forecast import forecast, render
+        from harness.run.forecast import forecast, render
 
         print(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
         return
@@ -109,6 +109,6 @@ def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results
     """Compute a run's table again from its store, also while it is still running."""
     quiet_libraries()
     from harness.report.tables import render_terminal
-    from harness.run_results import results_again
+    from harness.run.results import results_again
 
     print(render_terminal(results_again(run)))

@@ -36,7 +36,7 @@ def report(
 
     folder = run if run.is_dir() else run.parent
     if (folder / "outcomes.sqlite").is_file() and not as_written:
-        from harness.run_results import results_again
+        from harness.run.results import results_again
 
         results = results_again(folder)
     else:

@@ -117,10 +117,10 @@ def _live(
         by_instance.setdefault(row.instance_id, []).append(row)
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
     if len(accepted) < len(by_instance):
-        from harness.acting import act
         from harness.config import DatasetConfig
         from harness.data.instances import load_dataset
         from harness.fitting import load_router
+        from harness.run.rollout import act
 
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [entry["name"] for entry in config["pool"]]

@@ -282,8 +282,8 @@ def live_labels(
     from harness.config import RouterConfig, find_config, load_config
     from harness.files import slug
     from harness.overrides import apply_overrides
-    from harness.pipeline import evaluate
-    from harness.signals import stop_on_signals
+    from harness.run.interrupt import stop_on_signals
+    from harness.run.pipeline import evaluate
     from harness.store.run_folder import RunFolder
     from harness.store.store import State
 

@@ -69,7 +69,7 @@ def own_key(settings: ServeConfig) -> str | None:
 @contextmanager
 def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterator[list[ModelConfig]]:
     """The models the checkpoint routes to, checked, with the loopback server running where they are stand-ins."""
-    from harness.pipeline import SCRIPTED
+    from harness.run.preflight import SCRIPTED
 
     pool = [model for model in config.pool if model.name in routed]
     if missing := sorted(routed - {model.name for model in pool}):

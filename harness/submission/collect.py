@@ -203,8 +203,8 @@ def _routed(
                 "router per fold, not a system somebody could deploy; fit one on other instances with 'polyswe fit'"
             ],
         )
-    from harness.acting import act, outside
     from harness.fitting import load_router
+    from harness.run.rollout import act, outside
 
     router = load_router(path)
     reasons = unfit(router, ids, path)

@@ -27,16 +27,16 @@ from measure import keep, options, table
 from agents.attempt import Attempt
 from agents.budget import Budget, Call
 from agents.runner import AgentConfig
-from harness.cells import CellWork
 from harness.config import RayConfig, RunConfig, find_config, load_config
 from harness.data.instances import Instance
-from harness.engines.base import Stop
-from harness.engines.local import run_cells
-from harness.engines.ray import Fleet
-from harness.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
-from harness.engines.ray_nodes import Nodes
 from harness.grading.verdict import Grade, Verdict
-from harness.progress import Progress
+from harness.run.cells import CellWork
+from harness.run.engines.ray import Fleet
+from harness.run.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
+from harness.run.engines.ray_nodes import Nodes
+from harness.run.interrupt import Stop
+from harness.run.progress import Progress
+from harness.run.scheduler import run_cells
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, State, Store
 

@@ -25,7 +25,7 @@ from harness.config import find_config, load_config
 from harness.data.instances import Instance, load_dataset
 from harness.grading.verdict import Grade, Verdict
 from harness.overrides import apply_overrides
-from harness.pipeline import plan
+from harness.run.plan import plan
 from harness.store.run_folder import PATCH_FILE, RunFolder
 from harness.store.store import Cell, State, Store
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.fitting import fit_router, read_header, render_figures
-from harness.run_results import _in_sample
+from harness.run.results import _in_sample
 from router.router import Router
 
 ROWS = 24

@@ -16,11 +16,11 @@ import yaml
 
 from harness.config import find_config, load_config
 from harness.data.instances import load_rows
-from harness.engines.base import Stop
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
 from harness.submission.check import Checked, Datasets, check_package, find_packages

@@ -10,7 +10,7 @@ import pytest
 
 from harness.docker.images import Images, Patience, _kind
 from harness.errors import ImageUnavailableError
-from harness.forecast import disk_needed
+from harness.run.forecast import disk_needed
 
 if TYPE_CHECKING:
     from docker import DockerClient

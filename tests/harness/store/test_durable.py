@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.config import find_config, load_config
-from harness.engines.base import Stop
 from harness.files import make_folder, write_atomic
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
 

@@ -10,7 +10,8 @@ import pytest
 from harness.config import find_config, load_config
 from harness.errors import ConfigError, RunLockedError
 from harness.overrides import apply_overrides
-from harness.pipeline import plan, run_folder
+from harness.run.pipeline import run_folder
+from harness.run.plan import plan
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 

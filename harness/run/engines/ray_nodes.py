@@ -13,9 +13,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.engines import ray_node
-from harness.engines.ray_node import Needs
 from harness.errors import NodeLostError
+from harness.run.engines import ray_node
+from harness.run.engines.ray_node import Needs
 
 EXAMINED_WITHIN = 900.0
 """Seconds a node may take to prepare itself; the sample's images are built in it."""

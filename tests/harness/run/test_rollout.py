@@ -12,12 +12,13 @@ from agents.attempt import Attempt
 from agents.signals import extract
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, load_dataset
-from harness.engines.base import Stop
 from harness.errors import ConfigError
 from harness.files import write_atomic
-from harness.forecast import forecast
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate, plan
+from harness.run.forecast import forecast
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
+from harness.run.plan import plan
 from harness.store.run_folder import PATCH_FILE, RunFolder
 from harness.store.store import Cell, State, Store
 from router.embedding import Embedder

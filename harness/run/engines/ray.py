@@ -26,11 +26,11 @@ from agents.runner import AgentConfig
 from harness.config import RunConfig
 from harness.data.instances import Instance
 from harness.docker.engine import check_disk
-from harness.engines.job import Job
 from harness.errors import ConfigError, EnvironmentFault, NodeLostError
 from harness.files import write_atomic
 from harness.grading.grader import KEPT_FILES
 from harness.grading.verdict import Grade, Verdict
+from harness.run.engines.base import Job
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -42,15 +42,15 @@ except ModuleNotFoundError as error:
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.engines import ray_node
-from harness.engines.ray_budget import ClusterBudget, Till
-from harness.engines.ray_node import TRAJECTORY, AttemptJob, Broken, Finished, Graded, GradingJob, Needs, Over
-from harness.engines.ray_nodes import Nodes
+from harness.run.engines import ray_node
+from harness.run.engines.ray_budget import ClusterBudget, Till
+from harness.run.engines.ray_node import TRAJECTORY, AttemptJob, Broken, Finished, Graded, GradingJob, Needs, Over
+from harness.run.engines.ray_nodes import Nodes
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Implements `harness.engines.base.Shop`, and its image keeper and grader, on the cluster's nodes."""
+    """Implements `harness.run.engines.base.Shop`, and its image keeper and grader, on the cluster's nodes."""
 
     nodes: Nodes
     needs: Needs

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.config import RunConfig, find_config, load_config
-from harness.engines.ray_budget import Till
 from harness.errors import EXIT_ENVIRONMENT
+from harness.run.engines.ray_budget import Till
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 

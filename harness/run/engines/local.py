@@ -13,9 +13,8 @@ from agents.budget import Budget
 from agents.runner import run_agent
 from harness.docker.engine import check_disk, connect, sweep
 from harness.docker.images import Images, Patience
-from harness.engines.base import RunAgent
-from harness.engines.job import Job
 from harness.grading.grader import Grader
+from harness.run.engines.base import Job, RunAgent
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Here:
-    """Implements `harness.engines.base.Shop`."""
+    """Implements `harness.run.engines.base.Shop`."""
 
     run_agent: RunAgent
     images: Images

@@ -7,10 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.engines.base import Shop
-    from harness.engines.job import Job
+    from harness.run.engines.base import Job, Shop
 
-ENGINES = {"local": "harness.engines.here", "ray": "harness.engines.ray"}
+ENGINES = {"local": "harness.run.engines.local", "ray": "harness.run.engines.ray"}
 """`run.engine` → module with `open_shop(job)`."""
 
 

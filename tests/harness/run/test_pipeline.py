@@ -22,12 +22,12 @@ from harness.compare.sides import load_side
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
-from harness.engines.base import Stop
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate
-from harness.run_results import results_again
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
+from harness.run.results import results_again
 from harness.sample import PLAYBOOK
 from harness.store.run_folder import RunFolder
 from harness.store.store import CellRow, State, Store

@@ -12,11 +12,10 @@ import pytest
 
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
-from harness.engines.base import Stop
 from harness.overrides import apply_overrides
-from harness.pipeline import evaluate
+from harness.run.interrupt import Stop, _kill_children
+from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
-from harness.signals import _kill_children
 from harness.store.run_folder import RunFolder
 from harness.store.store import State, Store
 
@@ -76,7 +75,7 @@ def test_commands_that_we_killed_are_not_the_models_failure(sample: Dataset, tmp
 
 ONE_SIGNAL = """
 import os, signal
-from harness.signals import stop_on_signals
+from harness.run.interrupt import stop_on_signals
 
 with stop_on_signals("polyswe-test-nobody") as stop:
     stop.request("the cost limit is reached")

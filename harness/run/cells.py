@@ -20,13 +20,14 @@ from agents.signals import extract
 from harness.config import RunConfig
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, NO_SPACE, RUN_LABEL, STARVED_GB, check_disk, disk_free_gb
-from harness.engines.base import Shop, Stop
 from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, PolysweError
-from harness.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
 from harness.files import make_folder, sync_files, write_atomic
-from harness.flags import hints_of
 from harness.grading.verdict import Grade, Verdict
-from harness.progress import Progress
+from harness.run.engines.base import Shop
+from harness.run.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
+from harness.run.interrupt import Stop
+from harness.run.leaks import hints_of
+from harness.run.progress import Progress
 from harness.store.run_folder import PATCH_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
 from harness.store.store import KILLED, Cell, State, Store
 
@@ -41,7 +42,7 @@ OUTAGES = 5
 
 @dataclass(frozen=True)
 class CellWork:
-    """Implements `harness.engines.base.Work` for the cells of one run."""
+    """Implements `harness.run.engines.base.Work` for the cells of one run."""
 
     instances: Mapping[str, Instance]
     models: Mapping[str, ModelConfig]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 
+from agents.leaks import KINDS, Flag
 from harness.config import Config, explain
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset, load_dataset
@@ -18,16 +20,21 @@ from harness.errors import InputError
 from harness.evaluation.annotate import described
 from harness.evaluation.results import Results, build_results
 from harness.evaluation.rows import bounded, make_row
-from harness.evaluation.schema import Complementarity, Failure
+from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt
 from harness.evaluation.verdict import SCRIPTED
-from harness.failures import failure_table
 from harness.files import write_atomic
-from harness.flags import flag_notes, flagged_attempts
+from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.tables import write_results
+from harness.run.failures import KINDS, kind_of
 from harness.store.matrix import outcome_matrix
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import CellRow, FailureRow, State, Store
+
+if TYPE_CHECKING:
+    from harness.evaluation.schema import Failure
+if TYPE_CHECKING:
+    from harness.store.store import Cell
 
 if TYPE_CHECKING:
     from router.outcomes import OutcomeMatrix
@@ -108,8 +115,8 @@ def _routed(
     failures: list[Failure],
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from harness.acting import act, outside
     from harness.fitting import load_router
+    from harness.run.rollout import act, outside
     from router.outcomes import Replay
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
@@ -196,7 +203,7 @@ def results_again(path: Path) -> Results:
     Raises:
         InputError: no run there, or none of its cells has a verdict yet.
     """
-    from harness.pipeline import plan
+    from harness.run.plan import plan
 
     folder = RunFolder(path)
     try:
@@ -246,3 +253,72 @@ def _notes(rows: Sequence[CellRow]) -> list[str]:
     if missing:
         notes.append(f"{missing} of {len(rows)} cells have no verdict")
     return notes
+
+
+def flagged_attempts(flags: Mapping[Cell, Sequence[Flag]], cells: Sequence[Cell]) -> list[FlaggedAttempt]:
+    """Those of `cells` that were flagged, a row a kind, with the first command that showed it and succeeded, if any."""
+    rows = []
+    for cell in sorted(set(cells) & set(flags)):
+        for kind in KINDS:
+            found = [flag for flag in flags[cell] if flag.kind == kind]
+            if found:
+                first = next((flag for flag in found if not flag.failed), found[0])
+                rows.append(
+                    FlaggedAttempt(
+                        instance_id=cell.instance_id,
+                        model=cell.model,
+                        kind=kind,
+                        times=len(found),
+                        step=first.step,
+                        command=first.command,
+                        failed=all(flag.failed for flag in found),
+                    )
+                )
+    return rows
+
+
+def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
+    """One line for the notes; empty when nothing was flagged."""
+    if not flagged:
+        return []
+    cells = len({(row.instance_id, row.model) for row in flagged})
+    kinds = Counter(row.kind for row in flagged)
+    told = ", ".join(f"{count} {KINDS[kind]}" for kind, count in kinds.most_common())
+    vain = sum(row.failed for row in flagged)
+    tail = f"; {vain} of these in vain" if vain else ""
+    return [f"{cells} attempts are flagged, see results.json: {told}{tail}; they are counted like any other"]
+
+
+def ending(row: CellRow) -> str | None:
+    """The one kind a cell counts under in the failure table; None for a plain verdict and for what was never tried."""
+    if row.state is not State.GRADED:
+        return row.failure
+    if row.exit_status in KINDS and row.verdict is not Verdict.RESOLVED:
+        return row.exit_status
+    return str(row.verdict) if row.verdict in KINDS else None
+
+
+def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list[Failure]:
+    """Kind × model, the model's own kinds first: how cells ended, and what struck before a later try."""
+    from harness.evaluation.schema import Failure
+
+    endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
+    ended = Counter((kind, cell.model) for cell, kind in endings.items())
+    earlier = Counter((event.kind, event.model) for event in struck)
+    for cell, kind in endings.items():
+        if not kind_of(kind).scored:
+            earlier[kind, cell.model] -= 1  # the last time is how the cell ended
+    seen = {kind for kind, _ in ended} | {kind for (kind, _), count in earlier.items() if count > 0}
+    order = [*KINDS, *sorted(seen - KINDS.keys())]
+    return [
+        Failure(
+            kind=kind.name,
+            whose=kind.whose.value,
+            scored=kind.scored,
+            retried=kind.retried,
+            cells={model: count for (name, model), count in sorted(ended.items()) if name == kind.name},
+            earlier={model: n for (name, model), n in sorted(earlier.items()) if name == kind.name and n > 0},
+        )
+        for kind in map(kind_of, order)
+        if kind.name in seen
+    ]

@@ -18,9 +18,9 @@ from agents.scripted.server import ScriptedServer
 from harness.config import load_config
 from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
-from harness.engines.base import Stop
 from harness.grading.verdict import Verdict
-from harness.pipeline import evaluate
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
 from harness.store.run_folder import RunFolder
 from harness.store.store import State

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import re
 import sqlite3
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,10 +14,10 @@ from agents.errors import ContainerError, PoolError, ProviderError
 from agents.retry import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading.verdict import Grade, Verdict
-from harness.store.store import KILLED, CellRow, FailureRow, State
+from harness.store.store import KILLED
 
 if TYPE_CHECKING:
-    from harness.evaluation.schema import Failure
+    pass
 
 
 class Whose(StrEnum):
@@ -172,38 +170,3 @@ def disk_is_full(error: BaseException) -> bool:
             return True
         link = link.__cause__ or link.__context__
     return False
-
-
-def ending(row: CellRow) -> str | None:
-    """The one kind a cell counts under in the failure table; None for a plain verdict and for what was never tried."""
-    if row.state is not State.GRADED:
-        return row.failure
-    if row.exit_status in KINDS and row.verdict is not Verdict.RESOLVED:
-        return row.exit_status
-    return str(row.verdict) if row.verdict in KINDS else None
-
-
-def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list[Failure]:
-    """Kind × model, the model's own kinds first: how cells ended, and what struck before a later try."""
-    from harness.evaluation.schema import Failure
-
-    endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
-    ended = Counter((kind, cell.model) for cell, kind in endings.items())
-    earlier = Counter((event.kind, event.model) for event in struck)
-    for cell, kind in endings.items():
-        if not kind_of(kind).scored:
-            earlier[kind, cell.model] -= 1  # the last time is how the cell ended
-    seen = {kind for kind, _ in ended} | {kind for (kind, _), count in earlier.items() if count > 0}
-    order = [*KINDS, *sorted(seen - KINDS.keys())]
-    return [
-        Failure(
-            kind=kind.name,
-            whose=kind.whose.value,
-            scored=kind.scored,
-            retried=kind.retried,
-            cells={model: count for (name, model), count in sorted(ended.items()) if name == kind.name},
-            earlier={model: n for (name, model), n in sorted(earlier.items()) if name == kind.name and n > 0},
-        )
-        for kind in map(kind_of, order)
-        if kind.name in seen
-    ]

@@ -25,11 +25,11 @@ from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance
 from harness.docker.engine import NO_SPACE, STARVED_GB, check_disk, connect, disk_free_gb, sweep
 from harness.docker.images import Images, Patience
-from harness.engines.here import docker_root
 from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
-from harness.failures import disk_is_full
 from harness.grading.grader import Grader
 from harness.grading.verdict import Grade
+from harness.run.engines.local import docker_root
+from harness.run.failures import disk_is_full
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -25,11 +25,11 @@ import yaml
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
-from harness.engines.base import Stop
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK
-from harness.failures import KINDS, Whose, attempt_kind, grading_kind
 from harness.grading.verdict import Grade, Verdict
-from harness.pipeline import evaluate
+from harness.run.failures import KINDS, Whose, attempt_kind, grading_kind
+from harness.run.interrupt import Stop
+from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.store.store import Cell
+from agents.pool import ModelConfig
+from harness.config import Config
+from harness.data.instances import Dataset
+from harness.run.interrupt import Stop
+from harness.store.run_folder import RunFolder
+from harness.store.store import Cell, Store
 
 if TYPE_CHECKING:
     from agents.attempt import AgentTask, Attempt
@@ -26,25 +31,6 @@ class Work(Protocol):
 
     def grade(self, cell: Cell) -> None:
         """Grade the cell's patch."""
-
-
-class Stop:
-    """Asks a run to end: cells in flight are finished, no other is started."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.reason = ""
-        self.now = False
-        """The process is about to end: nothing is started or tried again, not even a grading."""
-
-    def request(self, reason: str) -> None:
-        if not self._event.is_set():
-            self.reason = reason
-            self._event.set()
-
-    @property
-    def requested(self) -> bool:
-        return self._event.is_set()
 
 
 class RunAgent(Protocol):
@@ -89,3 +75,19 @@ class Shop(Protocol):
     """Gradings in hand at the same time, those being set up or cleaned up included."""
     places: Sequence[Path]
     """Where the run and the engine write on this machine."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as far as an engine needs to know it."""
+
+    config: Config
+    dataset: Dataset
+    models: Sequence[ModelConfig]
+    folder: RunFolder
+    store: Store
+    order: Sequence[str]
+    """The image of every cell that is left, in the order the cells start."""
+    stop: Stop
+    say: Callable[[str], None]
+    """A line for the user."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from harness.engines.base import Stop, Work
+from harness.run.engines.base import Work
+from harness.run.interrupt import Stop
 from harness.store.store import Cell
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from harness.docker.engine import connect, sweep
-from harness.engines.base import Stop
 from harness.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    pass
 
 
 @contextmanager
@@ -61,3 +65,22 @@ def _sweep_until_clean(run_label: str) -> None:
         time.sleep(0.5)
         if not found and not sweep(client, run_label):
             return
+
+
+class Stop:
+    """Asks a run to end: cells in flight are finished, no other is started."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+        self.now = False
+        """The process is about to end: nothing is started or tried again, not even a grading."""
+
+    def request(self, reason: str) -> None:
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()

@@ -16,12 +16,13 @@ from agents.errors import ProviderError
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from agents.scripted.server import ScriptedServer
-from harness.cells import CellWork
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
-from harness.engines.base import Grades, RunAgent, Stop
 from harness.grading.verdict import Grade, Verdict
-from harness.progress import Progress
+from harness.run.cells import CellWork
+from harness.run.engines.base import Grades, RunAgent
+from harness.run.interrupt import Stop
+from harness.run.progress import Progress
 from harness.sample import PLAYBOOK
 from harness.store.run_folder import PATCH_FILE, RunFolder
 from harness.store.store import Cell, State, Store

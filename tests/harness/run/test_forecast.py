@@ -13,9 +13,9 @@ from harness.config import Config, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.registry import split_name
 from harness.errors import ConfigError, InputError
-from harness.forecast import forecast, render
 from harness.grading.verdict import Grade, Verdict
-from harness.pipeline import plan
+from harness.run.forecast import forecast, render
+from harness.run.plan import plan
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.attempt import paid_in
-from agents.errors import MissingKeyError, PoolError
-from agents.pool import ModelConfig, check_pool, prices
-from harness.cells import CellWork
+from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
-from harness.docker.engine import check_disk
-from harness.engines import open_shop
-from harness.engines.base import Stop
-from harness.engines.job import Job
-from harness.engines.local import run_cells
-from harness.errors import ConfigError, EnvironmentFault
 from harness.files import slug
-from harness.progress import Progress
+from harness.run.cells import CellWork
+from harness.run.engines import open_shop
+from harness.run.engines.base import Job
+from harness.run.interrupt import Stop
+from harness.run.plan import plan
+from harness.run.preflight import _agents_ready, check_ahead
+from harness.run.progress import Progress
+from harness.run.scheduler import run_cells
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, FailureRow, State, Store
 
@@ -34,10 +31,6 @@ if TYPE_CHECKING:
 
 SELECTION = "selection"
 """Where results go when a command asks for a part of what the run folder holds."""
-NO_OUTCOME = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
-"""Settings of the agent that change no outcome: an earlier outcome stands when they change."""
-SCRIPTED = "scripted"
-"""`api_base` of a stand-in model: the loopback server that the run starts itself."""
 
 
 @dataclass(frozen=True)
@@ -117,122 +110,9 @@ def _place(folder: RunFolder, rows: Sequence[CellRow], cells: Collection[Cell]) 
     return RunFolder(folder.path / SELECTION) if more and frozen else folder
 
 
-def check_ahead(config: Config, dataset: Dataset) -> None:
-    """Find out before anything is spent what would only show when the results are computed.
-
-    Raises:
-        InputError: the router's policy or its parameters do not exist.
-        EnvironmentFault: no embedder; API keys that are not set; too little disk.
-    """
-    from harness.data.embeddings import embed_texts
-
-    check_settings(config)
-    try:
-        check_pool(config.pool)
-    except MissingKeyError as error:
-        raise EnvironmentFault(str(error)) from error
-    except PoolError as error:
-        raise ConfigError(f"pool: {error}") from error
-    check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
-    embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
-
-
-def check_settings(config: Config) -> None:
-    """What the configuration alone can tell, without keys, disk or embedder.
-
-    Raises:
-        ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
-    """
-    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
-
-    try:
-        make_policy(config.router.policy, **config.router.params)
-    except (UnknownPolicyError, PolicyParameterError) as error:
-        raise ConfigError(f"router: {error}") from error
-    try:
-        for model in config.pool:
-            prices(model)
-    except PoolError as error:
-        raise ConfigError(f"pool: {error}") from error
-
-
-def plan(
-    config: Config, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
-) -> dict[Cell, str]:
-    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together.
-
-    A routed run's are those that the policy asks for after the finished attempts among `rows`, whose patches are in
-    `folder`.
-    """
-    keys = {model.name: _settings_key(config, model) for model in config.pool}
-    if config.run.mode == "routed":
-        asked = _routed_models(config, dataset, rows, folder)
-        pairs = [(instance, name) for instance in dataset.instances for name in asked[instance.instance_id]]
-    else:
-        pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
-    return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
-
-
-def _settings_key(config: Config, model: ModelConfig) -> str:
-    """Changes with every setting that may change an outcome; where the key comes from is none of them."""
-    settings = {
-        "model": model.model_dump(mode="json", exclude={"api_key_env"}),
-        # patience with providers and engines changes no outcome, and neither does a look at what is finished
-        "agent": config.agent.model_dump(mode="json", exclude=NO_OUTCOME),
-        "grading_timeout": config.run.grading_timeout,
-        "grading_limits": config.run.grading_limits.model_dump(mode="json"),
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _routed_models(
-    config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
-) -> dict[str, tuple[str, ...]]:
-    """The models the checkpoint has asked for on each instance so far."""
-    from harness.acting import act, outside
-    from harness.fitting import load_router
-
-    assert config.router.checkpoint is not None  # the configuration's validator sees to it
-    router = load_router(config.router.checkpoint)
-    pool = [model.name for model in config.pool]
-    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder, pool).items()}
-    if folder is None and (absent := outside(router, pool)):  # the look ahead; said once
-        print(
-            f"polyswe: checkpoint {config.router.checkpoint} knows {', '.join(absent)}, not in the pool: what it would "
-            "give them goes to its next best",
-            file=sys.stderr,
-        )
-    if strange := sorted({name for names in asked.values() for name in names} - set(pool)):
-        raise ConfigError(
-            f"checkpoint {config.router.checkpoint} routes to {', '.join(strange)}, not in the pool: {', '.join(pool)}"
-        )
-    return asked
-
-
 def _planned(store: Store, cells: dict[Cell, str]) -> list[CellRow]:
     store.plan(cells)
     return store.rows()
-
-
-@contextmanager
-def _agents_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig]]:
-    """The pool, checked before the first call, with the loopback server running where stand-ins are used."""
-    if not any(model.api_base == SCRIPTED for model in config.pool):
-        yield list(config.pool)
-        return
-    from agents.scripted.server import ScriptedServer
-    from harness.sample import PLAYBOOK
-
-    if not dataset.scripted:
-        raise ConfigError(
-            f"pool: api_base '{SCRIPTED}' names the stand-ins of the embedded sample; "
-            f"they know nothing of {dataset.name}"
-        )
-    with ScriptedServer(PLAYBOOK) as server:
-        yield [
-            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED else model
-            for model in config.pool
-        ]
 
 
 def _run(
@@ -287,7 +167,7 @@ def _load_for_results() -> None:
     """Import what the results will need: two seconds that would otherwise be spent after the last grading."""
     import sklearn.cluster  # noqa: F401
 
-    import harness.run_results  # noqa: F401
+    import harness.run.results  # noqa: F401
 
     with suppress(ImportError):  # the extra for figures
         import matplotlib.backends.backend_agg  # noqa: F401
@@ -301,7 +181,7 @@ def _results(
     out: Path,
     struck: Sequence[FailureRow],
 ) -> Results | None:
-    from harness.run_results import UndecidedError, results_of_run
+    from harness.run.results import UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None

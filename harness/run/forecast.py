@@ -93,7 +93,8 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
     Raises:
         InputError: prices unknown, or history that cannot be read.
     """
-    from harness.pipeline import check_settings, plan
+    from harness.run.plan import plan
+    from harness.run.preflight import check_settings
 
     check_settings(config)
     rows = _rows(folder)

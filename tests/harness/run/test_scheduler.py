@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from harness.engines.base import Stop
-from harness.engines.local import run_cells
+from harness.run.interrupt import Stop
+from harness.run.scheduler import run_cells
 from harness.store.store import Cell
 
 CELLS = [Cell(f"i-{n}", "m") for n in range(6)]

@@ -1,0 +1,1 @@
+"""A live run: plan, preflight, rollout, cells, scheduler, results."""
