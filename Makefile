@@ -70,8 +70,8 @@ bench: setup engine ## speed figures as ratios side by side (BENCH='grading nord
 		echo "== $$name"; PYTHONPATH=. $(BIN)/python tests/bench/$$name.py $(ARGS) || failed="$$failed $$name"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
-lint: setup ## ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: setup ## ruff, mypy and the direction of imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 doctor: setup ## what is on this machine and what a missing thing costs you
 	@$(BIN)/polyswe doctor $(ARGS)

@@ -10,7 +10,7 @@ class OutOfTimeError(Exception):
     """The wall-clock limit has passed."""
 
 
-class Watch:
+class Deadline:
     def __init__(self, limit_seconds: float = 0) -> None:
         """`limit_seconds` of 0 means no limit."""
         self.limit_seconds = limit_seconds
@@ -23,7 +23,7 @@ class Watch:
             return math.inf
         return max(0.0, self.limit_seconds + self.excused - (time.monotonic() - self.started))
 
-    def excuse(self, seconds: float) -> None:
+    def extend(self, seconds: float) -> None:
         """Give back time that a provider's failure cost: it must not become the model's failure."""
         self.excused += seconds
 
@@ -35,4 +35,4 @@ class Watch:
     def pause(self, seconds: float) -> None:
         """Sleep between retries, excused."""
         time.sleep(seconds)
-        self.excuse(seconds)
+        self.extend(seconds)

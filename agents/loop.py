@@ -25,7 +25,7 @@ MODEL_FAILURES = {"context-window": "ContextWindowExceededError", "content-polic
 class PoolAgent(DefaultAgent):  # type: ignore[misc]
     def __init__(self, model: PoolModel, container: Container, *, stamp: dict[str, Any], **config: Any) -> None:
         """`stamp` is merged into every saved trajectory; `config` are fields of upstream's AgentConfig."""
-        # The wall clock is the watch's business: upstream's would count a provider's outage against the model.
+        # The wall clock is the deadline's business: upstream's would count a provider's outage against the model.
         super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
         self.stamp = stamp
         self._written_calls = -1
@@ -33,9 +33,9 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         self._hidden: list[str] = []
 
     def step(self) -> list[dict[str, Any]]:
-        watch = self.model.watch
+        deadline = self.model.deadline
         try:
-            watch.check()
+            deadline.check()
             messages: list[dict[str, Any]] = super().step()
             return messages
         except OutOfTimeError:
@@ -53,7 +53,7 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         return message
 
     def serialize(self, *extra_dicts: dict[str, Any]) -> dict[str, Any]:
-        limit = {"info": {"config": {"agent": {"wall_time_limit_seconds": self.model.watch.limit_seconds}}}}
+        limit = {"info": {"config": {"agent": {"wall_time_limit_seconds": self.model.deadline.limit_seconds}}}}
         data: dict[str, Any] = super().serialize(self.stamp, limit, *extra_dicts)
         return data
 

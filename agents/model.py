@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.attempt import Usage
 from agents.budget import Budget, Call
-from agents.deadline import OutOfTimeError, Watch
+from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
 from agents.lanes import leave_lanes, use_lanes
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
@@ -57,7 +57,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         self,
         pool: ModelConfig,
         retry: RetryConfig,
-        watch: Watch,
+        deadline: Deadline,
         *,
         budget: Budget | None = None,
         on_call: Callable[[Call], None] | None = None,
@@ -73,7 +73,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             leave_lanes(litellm)
         self.pool = pool
         self.retry = retry
-        self.watch = watch
+        self.deadline = deadline
         self.usage = usage or Usage()
         self.budget = budget or Budget()
         self.on_call = on_call
@@ -87,7 +87,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         BudgetSpentError when the run may not spend any more."""
         prepared = _sendable(self._prepare_messages_for_api(messages))
         send = partial(self._metered, prepared, kwargs)
-        response, bill = call_with_retries(send, self.retry, pause=self.watch.pause)
+        response, bill = call_with_retries(send, self.retry, pause=self.deadline.pause)
         record = {"response": response.model_dump(mode="json"), **bill, "timestamp": time.time()}
         try:
             actions = self._parse_actions(response)
@@ -104,7 +104,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         estimate = self._last_cost or self.prices.input * sum(len(str(m.get("content") or "")) for m in messages) / 4
         waiting = time.monotonic()
         self.budget.reserve(estimate)
-        self.watch.excuse(time.monotonic() - waiting)
+        self.deadline.extend(time.monotonic() - waiting)
         before, started_at, started = replace(self.usage), time.time(), time.monotonic()
         seconds, failure = 0.0, "unknown"
         try:
@@ -144,13 +144,13 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         """The text of one answered call without tools, charged like any other. Raises as `query` does."""
         messages = _sendable([{"role": "user", "content": question}])
         send = partial(self._metered, messages, {"tool_choice": "none"})
-        response, _ = call_with_retries(send, self.retry, pause=self.watch.pause)
+        response, _ = call_with_retries(send, self.retry, pause=self.deadline.pause)
         return str(response.choices[0].message.content or "")
 
     def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> Any:
         """One request. Raises ProviderError with a redacted message, and counts it."""
         patience = self.retry.call_timeout_seconds
-        remaining = self.watch.remaining()
+        remaining = self.deadline.remaining()
         # whole seconds: LiteLLM keeps one HTTP client for every timeout it has seen
         timeout = min(patience, remaining if remaining == math.inf else max(1, math.ceil(remaining)))
         key = api_key(self.pool)
@@ -181,9 +181,9 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                 # `from None`: the original's text and request may carry the key into tracebacks
                 error = self._failure(classify(error), str(error), retry_after(error))
             # a gateway's 504 comes while there is time left: it is the provider's, like any other
-            if error.kind == "timeout" and timeout < patience and not self.watch.remaining():
+            if error.kind == "timeout" and timeout < patience and not self.deadline.remaining():
                 raise OutOfTimeError from None
-            self.watch.excuse(time.monotonic() - started)
+            self.deadline.extend(time.monotonic() - started)
             raise error from None
 
     def _failure(self, kind: str, detail: str, wait: float | None = None) -> ProviderError:

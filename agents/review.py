@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agents.attempt import Attempt
 from agents.budget import Budget, Call
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
 
@@ -66,7 +66,7 @@ def review(
 
     if not attempt.patch.strip():
         return Review(0.0, 0.0)
-    llm = PoolModel(reviewer, retry or RetryConfig(), Watch(0), budget=budget, on_call=on_call)
+    llm = PoolModel(reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call)
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
     return Review(read_score(llm.ask(prompt)), llm.usage.cost_usd)
 

@@ -21,7 +21,7 @@ from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
 from agents.container.environment import Container, ContainerConfig
 from agents.container.limits import ContainerLimits
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.errors import AgentError, AgentFaultError
 from agents.pool import ModelConfig, checked_kwargs, redact, secrets
 from agents.retry import RetryConfig
@@ -125,7 +125,7 @@ def run_agent(
     trajectory = out_dir / "trajectory.json"
     trajectory.unlink(missing_ok=True)  # of an earlier try: it must not pass for this one's
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
-    watch = Watch(wall_time_limit)
+    deadline = Deadline(wall_time_limit)
     parts = _merged(config.overrides)
     usage = Usage()
 
@@ -147,7 +147,7 @@ def run_agent(
             scripted=model.scripted,
         )
 
-    container = Container(_container_config(task, config, labels, parts["environment"]), watch)
+    container = Container(_container_config(task, config, labels, parts["environment"]), deadline)
     with ExitStack() as stack:
         with _told(attempt, model):
             stack.enter_context(container)
@@ -157,9 +157,9 @@ def run_agent(
         from agents.model import PoolModel
 
         loading = time.monotonic() - waiting  # once a process, and no time of the attempt's
-        watch.excuse(loading)
+        deadline.extend(loading)
         part = _model_part(parts["model"], model)
-        llm = PoolModel(model, config.retry, watch, budget=budget, on_call=on_call, usage=usage, **part)
+        llm = PoolModel(model, config.retry, deadline, budget=budget, on_call=on_call, usage=usage, **part)
         with _told(attempt, model):
             agent = PoolAgent(
                 llm,

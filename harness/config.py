@@ -23,13 +23,13 @@ CONFIGS = Path(__file__).parent / "configs"
 """Configurations that come with the product; `polyswe evaluate sample` names one by its stem."""
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
 
-class DatasetConfig(Part):
+class DatasetConfig(StrictModel):
     name: str
     """`sample`, a dataset of the Hugging Face hub, a .json, .jsonl or .parquet file, or a task repo."""
     split: str = "test"
@@ -40,7 +40,7 @@ class DatasetConfig(Part):
     """Only the first so many instances, in the dataset's order."""
 
 
-class RouterConfig(Part):
+class RouterConfig(StrictModel):
     policy: str = "cluster"
     """Short name of the routing policy."""
     embedder: str = "all-MiniLM-L6-v2"
@@ -57,7 +57,7 @@ class RouterConfig(Part):
     """Seed of folds, clusters and resampling."""
 
 
-class RayConfig(Part):
+class RayConfig(StrictModel):
     address: str | None = None
     """Head node, such as `10.0.0.1:6379` or `auto`. None starts a Ray of its own on this machine."""
     agent_cpus: float = Field(default=0.25, gt=0)
@@ -68,7 +68,7 @@ class RayConfig(Part):
     """Seconds to wait for a node that can work, when none is left, before the run ends."""
 
 
-class RunConfig(Part):
+class RunConfig(StrictModel):
     mode: Literal["matrix", "routed"] = "matrix"
     """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
     agent_workers: int = Field(default=4, ge=1)
@@ -103,7 +103,7 @@ class RunConfig(Part):
     """The cluster, for `engine: ray`."""
 
 
-class OutConfig(Part):
+class OutConfig(StrictModel):
     root: Path = Path("results")
     """Folder that holds the run folders."""
     run_id: str | None = None
@@ -117,7 +117,7 @@ class OutConfig(Part):
         return value
 
 
-class Config(Part):
+class Config(StrictModel):
     dataset: DatasetConfig
     """What is solved."""
     pool: list[ModelConfig] = Field(min_length=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.config import Config, find_config, load_config
 from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
-from harness.errors import EngineUnavailableError, EnvironmentFault, InputError
+from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
 from harness.store.run_folder import VERSIONED
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator
 
     try:
         dataset = load_dataset(config.dataset)
-    except (InputError, EnvironmentFault) as error:
+    except (InputError, EnvironmentUnavailableError) as error:
         yield Finding(Level.MISSING, "dataset", config.dataset.name, str(error))
         return
     yield Finding(Level.OK, "dataset", f"{dataset.name}: {len(dataset.instances)} instances")

@@ -32,28 +32,28 @@ class RunMismatchError(InputError):
     """The run folder holds outcomes obtained under another configuration."""
 
 
-class EnvironmentFault(PolysweError):
+class EnvironmentUnavailableError(PolysweError):
     """Something this machine needs is missing."""
 
     exit_code = EXIT_ENVIRONMENT
 
 
-class EngineUnavailableError(EnvironmentFault):
+class EngineUnavailableError(EnvironmentUnavailableError):
     """No Docker Engine answers."""
 
 
-class ImageUnavailableError(EnvironmentFault):
+class ImageUnavailableError(EnvironmentUnavailableError):
     """An instance's image is neither here nor can it be pulled or built."""
 
     kind = "missing"
     """missing, rate-limit, registry, or disk."""
 
 
-class DiskFullError(EnvironmentFault):
+class DiskFullError(EnvironmentUnavailableError):
     """The disk was full while a cell was at work, and the cell's commands met that."""
 
 
-class NodeLostError(EnvironmentFault):
+class NodeLostError(EnvironmentUnavailableError):
     """A node of the cluster died, or turned out unfit, while a cell was at work there."""
 
     paid = 0.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fit_router(
 
     Raises:
         InputError: unusable outcomes, tasks, names or parameters.
-        EnvironmentFault: no embedder.
+        EnvironmentUnavailableError: no embedder.
     """
     from router.embedding import Embedder, EmbedderUnavailableError
     from router.memory import remember
@@ -119,7 +119,7 @@ def fit_router(
     except (ValueError, OSError) as error:  # the router's errors for names, parameters and values
         raise InputError(f"fit: {error}") from error
     except EmbedderUnavailableError as error:
-        raise EnvironmentFault(str(error)) from error
+        raise EnvironmentUnavailableError(str(error)) from error
     fitted_on = f"{out}: {policy} router over {len(matrix.models)} models, fitted on {len(matrix)} instances."
     return f"{fitted_on} {render_figures(figures)}"
 
@@ -213,8 +213,8 @@ def render_figures(figures: Mapping[str, Any]) -> str:
     low, high = figures["vs_best_single_ci95"]
     return (
         f"Held out ({figures['evaluation']}) it resolves {figures['resolved']:.1f} of {figures['instances']} at "
-        f"{_usd(figures['cost_per_instance'])} an instance; {figures['best_single']}, the best single model in "
-        f"hindsight, {figures['best_single_resolved']:g} at {_usd(figures['best_single_cost_per_instance'])}: "
+        f"{usd(figures['cost_per_instance'])} an instance; {figures['best_single']}, the best single model in "
+        f"hindsight, {figures['best_single_resolved']:g} at {usd(figures['best_single_cost_per_instance'])}: "
         f"{figures['vs_best_single']:+.1f} [{low:+.1f}, {high:+.1f}]."
         + "".join(f" ({note[:1].upper()}{note[1:]}.)" for note in figures.get("notes", ()))
     )
@@ -225,7 +225,7 @@ def load_router(path: Path) -> Router:
 
     Raises:
         InputError: not a checkpoint, of a newer version, or of another embedder.
-        EnvironmentFault: its embedder is not to be had here.
+        EnvironmentUnavailableError: its embedder is not to be had here.
     """
     from router.checkpoint import CheckpointError
     from router.embedding import EmbedderUnavailableError
@@ -236,7 +236,7 @@ def load_router(path: Path) -> Router:
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
     except EmbedderUnavailableError as error:
-        raise EnvironmentFault(str(error)) from error
+        raise EnvironmentUnavailableError(str(error)) from error
 
 
 def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
@@ -255,5 +255,5 @@ def read_header(path: Path) -> Header:
         raise InputError(str(error)) from error
 
 
-def _usd(cost: float | None) -> str:
+def usd(cost: float | None) -> str:
     return "unknown cost" if cost is None else f"${cost:.4g}"

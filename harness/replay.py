@@ -65,7 +65,7 @@ def replay(
 
     Raises:
         InputError: anything given that cannot be used.
-        EnvironmentFault: no network where it is needed, or no embedder.
+        EnvironmentUnavailableError: no network where it is needed, or no embedder.
     """
     loaded = load_outcomes(outcome_sources, cache=cache)
     rows = load_rows(str(tasks), split)

@@ -100,7 +100,7 @@ class ActedOut:
     seconds: float
 
 
-def act_out(
+def roll_out(
     policy: Policy, x: FloatArray, outcomes: OutcomeMatrix, row: int, cost_weight: float | None = None
 ) -> ActedOut:
     """Ask `policy` until it accepts, paying for every attempt it asks for. The verdict is read only at the end."""
@@ -140,10 +140,10 @@ def act_out_all(
     test: IntArray,
     cost_weights: Sequence[float | None],
 ) -> tuple[IntArray, FloatArray]:
-    """`act_out` of the rows `test` for every λ: models (w, t); verdict, USD and seconds (3, w, t)."""
+    """`roll_out` of the rows `test` for every λ: models (w, t); verdict, USD and seconds (3, w, t)."""
     if is_batched(policy):
         return policy.act_out_recorded(X[test], outcomes.take(test), cost_weights)
-    acted = [[act_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
+    acted = [[roll_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
     models = np.array([[a.model for a in line] for line in acted], dtype=np.int64)
     brought = [[[getattr(a, name) for a in line] for line in acted] for name in ("resolved", "cost", "seconds")]
     return models, np.array(brought, dtype=np.float64)

@@ -227,14 +227,14 @@ def predict_without(
         raise ValueError("every model of the pool is excluded; leave one")
     time_weight = _time_weight(policy)
     seconds = policy.seconds(X)[:, left] if time_weight else None
-    weight = policy.weight(cost_weight)
-    others = left[choose(policy.values(X)[:, left], policy.costs(X)[:, left], weight, seconds, time_weight)]
+    weight = policy.effective_cost_weight(cost_weight)
+    others = left[choose(policy.utilities(X)[:, left], policy.costs(X)[:, left], weight, seconds, time_weight)]
     return np.where(np.isin(choices, left), choices, others)
 
 
 def _ranking(policy: Policy, X: Features, choices: IntArray, cost_weight: float | None) -> list[list[int]]:
     """For each row all models by the policy's values − λ·cost − μ·seconds, ties to the cheaper; `choices` (n,) lead."""
-    values, costs, weight = policy.values(X), policy.costs(X), policy.weight(cost_weight)
+    values, costs, weight = policy.utilities(X), policy.costs(X), policy.effective_cost_weight(cost_weight)
     if time_weight := _time_weight(policy):
         values = values - time_weight * policy.seconds(X)
     keys = (-values, costs) if np.isinf(weight) else (costs, -np.round((values - weight * costs) / TIE) * TIE)

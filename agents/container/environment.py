@@ -21,7 +21,7 @@ from agents.container.history import CUT, LINKED_WORKTREE, NO_COMMIT
 from agents.container.limits import ContainerLimits
 from agents.container.shell import UNSWEPT, Shell
 from agents.container.shell_scripts import FIRST, KILL
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.errors import ContainerError, DiskLimitError
 from agents.third_party import load_minisweagent
 
@@ -109,10 +109,10 @@ class Container:
     are not shown to the model as its command's output; clean-up is synchronous and certain.
     """
 
-    def __init__(self, config: ContainerConfig, watch: Watch | None = None, name: str | None = None) -> None:
+    def __init__(self, config: ContainerConfig, deadline: Deadline | None = None, name: str | None = None) -> None:
         """`name`: of a container that runs already, instead of a new one."""
         self.config = config
-        self.watch = watch or Watch()
+        self.deadline = deadline or Deadline()
         self.name = name or f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
         self.overflowed = False
@@ -188,7 +188,7 @@ class Container:
 
         Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone.
         """
-        limit = max(0.1, min(timeout or self.config.timeout, self.watch.remaining()))
+        limit = max(0.1, min(timeout or self.config.timeout, self.deadline.remaining()))
         env = [f"{key}={value}" for key, value in self.config.env.items()]
         started = time.monotonic()
         try:
@@ -237,7 +237,7 @@ class Container:
         command = [self.config.executable, "rm", "-f", "-v", self.name]
         last = time.monotonic() + patience
         try:
-            with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
+            with self._removing:  # the disk deadline's removal and the attempt's: both return when it is done
                 done = _client(command, 120)
                 while "No such container" in done.stderr and time.monotonic() < last:
                     time.sleep(0.2)

@@ -13,7 +13,7 @@ from harness.commands.common import quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, InputError
 
 if TYPE_CHECKING:
-    from harness.compare.sides import Side
+    from harness.compare.load import RunOutcomes
 
 
 def compare(
@@ -47,10 +47,10 @@ def compare(
     """
     quiet_libraries()
     from harness.compare.compare import compare_sides
+    from harness.compare.load import load_side
     from harness.compare.noise import BUILT_IN, noise_from
     from harness.compare.render import render_markdown
     from harness.compare.rules import DEFAULT_RULES, broken, check_rule
-    from harness.compare.sides import load_side
     from harness.files import write_atomic
 
     rules = tuple(fail_if or DEFAULT_RULES)
@@ -91,7 +91,7 @@ def _pair(text: str) -> tuple[str, str]:
     return base.strip(), new.strip()
 
 
-def _own_statements(sides: Sequence[Side]) -> dict[str, str] | None:
+def _own_statements(sides: Sequence[RunOutcomes]) -> dict[str, str] | None:
     """What the runs themselves name, the base's first; a file that has gone since is no reason to compare nothing."""
     found = None
     for side in sides:
@@ -110,10 +110,10 @@ def _own_statements(sides: Sequence[Side]) -> dict[str, str] | None:
 
 def _statements(tasks: str) -> dict[str, str] | None:
     from harness.data.instances import read_problem_statements
-    from harness.errors import EnvironmentFault
+    from harness.errors import EnvironmentUnavailableError
 
     try:
         return read_problem_statements(tasks)
-    except EnvironmentFault as error:
+    except EnvironmentUnavailableError as error:
         say(f"no clusters and no routed row: {error}")
         return None

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import quiet_libraries
-from harness.data.instances import read_problem_statements
 from harness.errors import InputError
-from harness.fitting import _usd, render_figures
 
 if TYPE_CHECKING:
     from router.checkpoint import Header
@@ -131,6 +129,8 @@ def texts_to_route(
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error})") from error
     if instances:
+        from harness.data.instances import read_problem_statements
+
         if tasks is None:
             raise InputError("--instance needs --tasks: the file or dataset with its problem statement")
         statements = read_problem_statements(tasks)
@@ -173,9 +173,11 @@ def explain_json(header: Header) -> str:
 
 def render_explanation(header: Header) -> str:
     """The same for a terminal."""
+    from harness.fitting import render_figures, usd
+
     lines = [
         f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",
-        *(f"  {model.name}: {_usd(model.mean_cost_usd)} an instance" for model in header.models),
+        *(f"  {model.name}: {usd(model.mean_cost_usd)} an instance" for model in header.models),
         render_figures(header.figures),
     ]
     if not header.clusters:

@@ -13,7 +13,7 @@ from harness.commands.common import quiet_libraries, say
 def serve(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
     config: Annotated[
-        str, typer.Option(help="Whose pool answers: a YAML file, or one that comes with polyswe.")
+        str, typer.Option(help="FaultOwner pool answers: a YAML file, or one that comes with polyswe.")
     ] = "sample",
     host: Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 need a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,

@@ -16,9 +16,9 @@ from harness.compare.clusters import (
     failing_clusters,
     routing_changes,
 )
+from harness.compare.load import RunOutcomes
 from harness.compare.noise import Noise
 from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
-from harness.compare.sides import Side
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from router.clustering import number_of_clusters
@@ -63,8 +63,8 @@ class Comparison:
 
 
 def compare_sides(
-    base: Side,
-    new: Side,
+    base: RunOutcomes,
+    new: RunOutcomes,
     noise: Noise,
     *,
     matches: Sequence[tuple[str, str]] = (),
@@ -74,7 +74,7 @@ def compare_sides(
     """Compare two sides on their common instances.
 
     Args:
-        base, new: see `harness.compare.sides.load_side`.
+        base, new: see `harness.compare.load.load_side`.
         noise: what re-running alone changes.
         matches: parts of names of a base model and the new model to put beside it; other models pair up by equal names.
         statements: problem statements by instance; without them no clusters and no routed row of a matrix.
@@ -128,7 +128,7 @@ def compare_sides(
     )  # fmt: skip
 
 
-def _common(base: Side, new: Side) -> tuple[list[str], list[str]]:
+def _common(base: RunOutcomes, new: RunOutcomes) -> tuple[list[str], list[str]]:
     """Instances on both sides in the same version, and what a reader has to know of the others."""
     both = [i for i in base.matrix.instances if i in set(new.matrix.instances)]
     if not both:
@@ -187,7 +187,7 @@ def _take(outcomes: Outcomes, rows: Any) -> Outcomes:
 
 
 def _routed(
-    base: Side, new: Side, a: OutcomeMatrix, b: OutcomeMatrix, instances: Sequence[str],
+    base: RunOutcomes, new: RunOutcomes, a: OutcomeMatrix, b: OutcomeMatrix, instances: Sequence[str],
     statements: Mapping[str, str] | None, noise: Noise, seed: int,
 ) -> tuple[Compared | None, str]:  # fmt: skip
     """The routed system: live on both sides, or cross-fitted on both sides over the same folds."""
@@ -230,16 +230,23 @@ def _routed(
     return with_missing(row, [instances[i] for i in lost.tolist()], np.ones(len(lost)), noise, seed), ""
 
 
-def _live(side: Side, instances: Sequence[str]) -> Outcomes:
+def _live(side: RunOutcomes, instances: Sequence[str]) -> Outcomes:
     assert side.routed is not None
     unknown = (np.nan, np.nan, np.nan)
     return Outcomes(*np.array([side.routed.get(i, unknown) for i in instances], dtype=np.float64).T)
 
 
 def _clusters(
-    base: Side, new: Side, a: OutcomeMatrix, b: OutcomeMatrix, paired: Sequence[tuple[str, str]], arrays: Sequence[Any],
-    instances: Sequence[str], statements: Mapping[str, str] | None, seed: int,
-) -> tuple[list[FailingCluster], list[RoutingChange], int, str]:  # fmt: skip
+    base: RunOutcomes,
+    new: RunOutcomes,
+    a: OutcomeMatrix,
+    b: OutcomeMatrix,
+    paired: Sequence[tuple[str, str]],
+    arrays: Sequence[Any],
+    instances: Sequence[str],
+    statements: Mapping[str, str] | None,
+    seed: int,
+) -> tuple[list[FailingCluster], list[RoutingChange], int, str]:
     """Newly failing clusters, changes of the routing, the number of clusters, and why there are no changes to tell."""
     from harness.data.embeddings import embed_texts
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentUnavailableError
 from harness.files import cache_dir, write_atomic
 from router.embedding import DEFAULT_EMBEDDER
 
@@ -31,7 +31,7 @@ def embed_texts(
     """(n, d) unit vectors of n texts, from the cache where they are known.
 
     Raises:
-        EnvironmentFault: the embedder's weights are neither installed nor downloadable.
+        EnvironmentUnavailableError: the embedder's weights are neither installed nor downloadable.
     """
     from router.embedding import Embedder, EmbedderUnavailableError
 
@@ -39,7 +39,7 @@ def embed_texts(
     try:
         return embed(model, texts, root=cache, progress=show_bar)
     except EmbedderUnavailableError as error:
-        raise EnvironmentFault(str(error)) from error
+        raise EnvironmentUnavailableError(str(error)) from error
 
 
 class TextEmbedder(Protocol):

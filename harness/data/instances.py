@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 
 if TYPE_CHECKING:
     from harness.config import DatasetConfig
@@ -61,7 +61,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 
     Raises:
         InputError: unreadable file, malformed or duplicate rows, instances without what grading needs, unknown ids.
-        EnvironmentFault: the hub cannot be reached.
+        EnvironmentUnavailableError: the hub cannot be reached.
     """
     instances = _checked(load_rows(config.name, config.split), config.name)
     return Dataset(config.name, tuple(_selected(instances, config)), scripted=config.name == "sample")
@@ -72,7 +72,7 @@ def load_rows(name: str, split: str = "test") -> list[dict[str, Any]]:
 
     Raises:
         InputError: no such file, or one that cannot be read.
-        EnvironmentFault: the hub cannot be reached or does not know the name.
+        EnvironmentUnavailableError: the hub cannot be reached or does not know the name.
     """
     if name == "sample":
         from harness.sample import TASK_REPO
@@ -152,7 +152,7 @@ def _from_hub(name: str, split: str) -> list[dict[str, Any]]:
         return [dict(row) for row in load_swebench_dataset(name, split)]
     except (DatasetsError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise EnvironmentFault(
+        raise EnvironmentUnavailableError(
             f"dataset {name}: neither a file here nor loadable from the Hugging Face hub ({reason}); "
             "check the name, the network, or give a .json/.jsonl/.parquet path"
         ) from error
@@ -224,7 +224,7 @@ def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[s
 
     Raises:
         InputError: no such file, damaged rows, duplicate ids, or instances without an issue text.
-        EnvironmentFault: the hub cannot be reached.
+        EnvironmentUnavailableError: the hub cannot be reached.
     """
     return problem_statements(load_rows(str(tasks), split), tasks)
 

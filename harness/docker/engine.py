@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineUnavailableError, EnvironmentFault
+from harness.errors import EngineUnavailableError, EnvironmentUnavailableError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -81,10 +81,14 @@ def disk_free_gb(path: str | Path = "/") -> float:
 
 
 def check_disk(path: Path, least: float = LEAST_DISK_GB) -> None:
-    """Raises EnvironmentFault when a run that writes to `path` would soon fail while keeping what was paid for."""
+    """Refuse a disk on which a run that writes to `path` would soon lose what was paid for.
+
+    Raises:
+        EnvironmentUnavailableError: less than `least` gigabytes are free.
+    """
     free = disk_free_gb(path)
     if free < least:
-        raise EnvironmentFault(f"{free:.1f} GB free at {path.resolve()}: free at least {least:g} GB first")
+        raise EnvironmentUnavailableError(f"{free:.1f} GB free at {path.resolve()}: free at least {least:g} GB first")
 
 
 def server_version(client: DockerClient) -> str:

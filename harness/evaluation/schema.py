@@ -16,13 +16,13 @@ Kind = Literal["single", "policy", "random", "oracle"]
 Evaluation = Literal["recorded", "cross-fitted", "leave-one-repository-out", "in-sample", "live"]
 
 
-class Part(BaseModel):
+class FrozenModel(BaseModel):
     """Frozen; written with exactly these fields. Unknown fields of a later writer are ignored when read."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=(), populate_by_name=True)
 
 
-class VsBestSingle(Part):
+class VsBestSingle(FrozenModel):
     """Difference to the single model that resolved most (in hindsight), over the instances known for both."""
 
     delta: float
@@ -39,21 +39,21 @@ class VsBestSingle(Part):
     """How far the permutation null's differences scatter, in resolved instances; where there is such a null."""
 
 
-class RandomClusters(Part):
+class RandomClusters(FrozenModel):
     """In-sample result of clusters drawn at random with the sizes of the real ones."""
 
     mean: float
     sd: float
 
 
-class CurvePoint(Part):
+class CurvePoint(FrozenModel):
     """A policy at one weight of cost: what it spends per instance and what share it resolves, held out."""
 
     cost: float
     rate: float
 
 
-class TradeOff(Part):
+class TradeOff(FrozenModel):
     """What the cost-weight sweep buys beside mixtures of single models; intervals by bootstrap over instances, policy
     and singles together, the best single model staying the recorded one."""
 
@@ -69,7 +69,7 @@ class TradeOff(Part):
     at_99_percent_ci95: tuple[float | None, float | None]
 
 
-class Row(Part):
+class Row(FrozenModel):
     """One model, policy or bound."""
 
     name: str
@@ -107,7 +107,7 @@ class Row(Part):
     """Of the same sweep, where there are several models."""
 
 
-class Pair(Part):
+class Pair(FrozenModel):
     """How two models' verdicts overlap, over the instances known for both."""
 
     a: str
@@ -118,7 +118,7 @@ class Pair(Part):
     neither: int
 
 
-class RepeatableOracle(Part):
+class RepeatableOracle(FrozenModel):
     """The part of the oracle that running the models again would give again."""
 
     resolved: float
@@ -129,7 +129,7 @@ class RepeatableOracle(Part):
     """Intervals from resampling instances; None where they were not computed."""
 
 
-class Complementarity(Part):
+class Complementarity(FrozenModel):
     """What a perfect choice could gain."""
 
     oracle: int
@@ -139,21 +139,21 @@ class Complementarity(Part):
     pairs: list[Pair] = []
 
 
-class Null(Part):
+class Null(FrozenModel):
     """The in-sample result is worth something only beside this."""
 
     policy: str
     in_sample_random_clusters: RandomClusters
 
 
-class SizesNull(Part):
+class SizesNull(FrozenModel):
     """What random clusters of given sizes reach in-sample, e.g. of a published router's."""
 
     sizes: list[int]
     in_sample_random_clusters: RandomClusters
 
 
-class ClusterProfile(Part):
+class ClusterProfile(FrozenModel):
     """A cluster of instances and what each model resolves in it; a row of the heatmap. In-sample: to look at."""
 
     cluster: int
@@ -165,7 +165,7 @@ class ClusterProfile(Part):
     """Ids of its instances."""
 
 
-class Group(Part):
+class Group(FrozenModel):
     """Instances that share a repository or a difficulty, and what each model resolves of them. Only to read: policies
     see neither."""
 
@@ -177,7 +177,7 @@ class Group(Part):
     """By model, over its known verdicts; models without one are left out."""
 
 
-class Failure(Part):
+class Failure(FrozenModel):
     """One kind of failure; a row of the failure table. Every cell counts under one kind at most."""
 
     kind: str
@@ -192,7 +192,7 @@ class Failure(Part):
     """By model, how often it struck before a later try of the same cell."""
 
 
-class ReliabilityBin(Part):
+class ReliabilityBin(FrozenModel):
     """Attempts of similar predicted probability."""
 
     predicted: float
@@ -200,7 +200,7 @@ class ReliabilityBin(Part):
     n: int
 
 
-class VerifierQuality(Part):
+class VerifierQuality(FrozenModel):
     """How well P(resolved | signals of the finished attempt) tells right from wrong, cross-fitted."""
 
     signals: list[str]
@@ -216,7 +216,7 @@ class VerifierQuality(Part):
     reliability: list[ReliabilityBin]
 
 
-class Reachable(Part):
+class Reachable(FrozenModel):
     """What a two-stage cascade would reach with a simulated verifier of some AUC, chosen in hindsight."""
 
     auc: float
@@ -226,7 +226,7 @@ class Reachable(Part):
     cost_per_instance: float
 
 
-class FlaggedAttempt(Part):
+class FlaggedAttempt(FrozenModel):
     """A sign in an attempt's trajectory that it had help: a reason to look, not a verdict."""
 
     instance_id: str
@@ -242,7 +242,7 @@ class FlaggedAttempt(Part):
     """Every such command ended with an error: the attempt looked, and found nothing."""
 
 
-class Results(Part):
+class Results(FrozenModel):
     """The whole document."""
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")

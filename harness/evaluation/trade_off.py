@@ -59,7 +59,7 @@ def trade_off(fit: CrossFit, outcomes: OutcomeMatrix, *, seed: int = 0, resample
 def _figures(
     cost: NDArray[np.float64], resolved: NDArray[np.float64], swept: int, best: int
 ) -> tuple[float, float, float]:
-    """Hull gain as a share, parity, and the same for 99 %: see `router.lab.curves`, but for a best single that is given."""
+    """Hull gain as a share, parity, and the same for 99 %: `router.lab.curves`, for a best single that is given."""
     from router.lab.curves import aiq, hull, qnc
 
     prices, rates = cost[swept:], resolved[swept:]

@@ -14,7 +14,7 @@ SIGNIFICANT = 0.05
 BASELINES = frozenset({"best-fixed", "random", "zero-router"})
 """Policies that do not read the text, so that they do not route; they are judged only when nothing else was tried."""
 
-SCRIPTED = "The models are scripted stand-ins, so this says nothing of real models' skill: "
+SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing of real models' skill: "
 
 
 def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
@@ -27,7 +27,7 @@ def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
     """
     sentence = _sentence(rows)
     if scripted:
-        return SCRIPTED + sentence[0].lower() + sentence[1:]
+        return SCRIPTED_CAVEAT + sentence[0].lower() + sentence[1:]
     return sentence
 
 

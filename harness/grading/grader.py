@@ -32,17 +32,18 @@ from harness.grading.verdict import Grade, Verdict, read_verdict
 KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
 """Files of the official log folder that are kept in the cell's folder."""
 
-AHEAD = 4
+PREPARED_AHEAD = 4
 """How many gradings at most are set up or cleaned up while others' tests run."""
 
-GONE = 70.0
+CLEANUP_SECONDS = 70.0
 """Seconds that worker processes may take to remove their last containers."""
 
 
 class Grader:
     """Grades with at most `workers` instances' tests at the same time; safe to call from many threads.
 
-    While these run, the containers of up to AHEAD others are set up or cleaned up: call from `lanes` threads.
+    While these run, the containers of up to PREPARED_AHEAD others are set up or cleaned up: call from
+    `gradings_in_flight` threads.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Grader:
         self.attempts = attempts
         self.limits = limits.arguments() if limits else {}
         self.give_up = give_up
-        self.lanes = workers + min(workers, AHEAD)
+        self.gradings_in_flight = workers + min(workers, PREPARED_AHEAD)
         self._tests = threading.BoundedSemaphore(workers)
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        for _ in range(self.lanes):
+        for _ in range(self.gradings_in_flight):
             self._idle.put(None)
         self._workers: list[_Worker] = []
         self._starting = threading.Lock()
@@ -263,7 +264,7 @@ class _Worker:
 
     def wait(self) -> None:
         """Until the process has ended."""
-        self._end.settimeout(GONE)
+        self._end.settimeout(CLEANUP_SECONDS)
         with suppress(OSError):  # it takes too long: it is killed with its origin
             self._end.recv(1)
         with suppress(OSError):  # what could not be said to a dead process is still in the buffer

@@ -31,7 +31,7 @@ from requests import RequestException
 from harness.grading.container import GradedContainer, Turn
 from harness.grading.imports import import_official_harness
 
-GONE = 60
+CLEANUP_SECONDS = 60
 """Seconds a worker that is told to end waits for its containers' removal; what is left then, the run's sweep finds."""
 
 
@@ -139,7 +139,7 @@ def _work(channel: Channel) -> None:
         channel.say(**answer)
         sys.stdout.flush()
     for removal in removals:
-        removal.join(GONE)
+        removal.join(CLEANUP_SECONDS)
 
 
 def _grade(job: Mapping[str, Any], client: GradingClient, channel: Channel) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
 
     Raises:
         InputError: a source is missing, unreadable, damaged, or of no known shape.
-        EnvironmentFault: a URL cannot be reached.
+        EnvironmentUnavailableError: a URL cannot be reached.
     """
     if not sources:
         raise InputError("no outcomes given: name a leaderboards.json or a CSV of outcomes")
@@ -86,7 +86,8 @@ def outcome_matrix(
 
     Args:
         runs: as `load_outcomes` gives them; those that know none of `instances` are not considered.
-        pool: parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows all instances.
+        pool: parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows
+            all instances.
         instances: instance ids in the order wanted; those no model of the pool knows are left out (with a note).
         allow_faulty: use runs whose outcomes contradict what was published for them.
 

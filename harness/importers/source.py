@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 from harness.files import cache_dir, write_atomic
 
 FRESH_SECONDS = 24 * 3600
@@ -46,7 +46,7 @@ def read_source(source: str, folder: Path | None = None) -> Source:
 
     Raises:
         InputError: no such file, unreadable, not text, empty, or the server says there is no such page.
-        EnvironmentFault: the server cannot be reached and no earlier copy is kept.
+        EnvironmentUnavailableError: the server cannot be reached and no earlier copy is kept.
     """
     notes: tuple[str, ...] = ()
     if is_url(source):
@@ -97,7 +97,7 @@ def _download(url: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
     if path.is_file():
         day = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
         return path, (f"{url} could not be reached ({reason}); the copy of {day} was used",)
-    raise EnvironmentFault(f"{url}: cannot be downloaded ({reason}); go online or give a path to the file")
+    raise EnvironmentUnavailableError(f"{url}: cannot be downloaded ({reason}); go online or give a path to the file")
 
 
 def _may_pass(error: BaseException) -> bool:

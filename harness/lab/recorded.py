@@ -41,7 +41,7 @@ def recorded(
     """Every sound run of `sources` with the widest coverage of `tasks`, of agents whose name has `agent` in it.
 
     Reference runs are the others of `sources`, where `agent` leaves some out, and those of `reference`. Raises
-    InputError and EnvironmentFault as `replay` does.
+    InputError and EnvironmentUnavailableError as `replay` does.
     """
     import numpy as np
 
@@ -87,7 +87,7 @@ def joint(
     """A pool on the evaluation (complete) and what is recorded of the same models on another benchmark's instances.
 
     Instances of the evaluation that the other benchmark shares, by id or by text, are left out of the latter. Raises
-    InputError and EnvironmentFault as `replay` does.
+    InputError and EnvironmentUnavailableError as `replay` does.
     """
     statements, others = read_problem_statements(tasks), read_problem_statements(other_tasks)
     matrix, _ = outcome_matrix(load_outcomes(sources).runs, pool, list(statements))

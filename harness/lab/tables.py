@@ -2,8 +2,8 @@
 
 The data folder holds `outcomes/leaderboards-2025-12-10.json`, `outcomes/leaderboards-2026-02-26.json`,
 `outcomes/experiments`, `outcomes/repeats_*.csv`, `tasks/swebench_verified.jsonl` and `swebench_multilingual.jsonl`.
-Each part has its folder and a stamp in it (`harness.lab.stamps`): a part is kept while settings, data and code are those
-it was made with, so that a stopped run goes on; else, and with `fresh`, it is made again.
+Each part has its folder and a stamp in it (`harness.lab.stamps`): a part is kept while settings, data and code
+are those it was made with, so that a stopped run goes on; else, and with `fresh`, it is made again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 from harness.files import write_atomic
 from harness.lab.stamps import differences, forget, keep, stamp
 
@@ -206,7 +206,7 @@ def _replay(
     )  # fmt: skip
     try:
         write_figures(results, out / "figures")
-    except EnvironmentFault as fault:
+    except EnvironmentUnavailableError as fault:
         progress(f"no figures: {fault}")
 
 

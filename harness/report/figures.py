@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentUnavailableError
 from harness.evaluation.schema import ClusterProfile, Results, Row
 from harness.report.html.text import shortened
 from harness.report.plain_figures import as_it_is, draw_pairs, draw_rates, draw_shares
@@ -37,12 +37,14 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     left out.
 
     Raises:
-        EnvironmentFault: matplotlib is not installed.
+        EnvironmentUnavailableError: matplotlib is not installed.
     """
     try:
         import matplotlib as _  # noqa: F401
     except ImportError:
-        raise EnvironmentFault("figures need matplotlib; install it with: pip install 'polyswe[figures]'") from None
+        raise EnvironmentUnavailableError(
+            "figures need matplotlib; install it with: pip install 'polyswe[figures]'"
+        ) from None
     written: list[Path] = []
     with _style():
         drawn = {

@@ -20,11 +20,11 @@ from agents.signals import extract
 from harness.config import RunConfig
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, NO_SPACE, RUN_LABEL, STARVED_GB, check_disk, disk_free_gb
-from harness.errors import DiskFullError, EnvironmentFault, NodeLostError, PolysweError
+from harness.errors import DiskFullError, EnvironmentUnavailableError, NodeLostError, PolysweError
 from harness.files import make_folder, sync_files, write_atomic
 from harness.grading.verdict import Grade, Verdict
-from harness.run.engines.base import Shop
-from harness.run.failures import ENGINE_KINDS, TRIED_AGAIN, attempt_kind, grading_kind
+from harness.run.engines.base import Backend
+from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind, grading_kind
 from harness.run.interrupt import Stop
 from harness.run.leaks import hints_of
 from harness.run.progress import Progress
@@ -33,23 +33,23 @@ from harness.store.store import KILLED, Cell, State, Store
 
 REFUSALS = frozenset({"quota", "installation"})
 """Kinds of provider failure that every further call of the model would meet."""
-UNLESS_ANSWERED = frozenset({"auth", "not-found"})
+FINAL_IF_NEVER_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
-OUTAGES = 5
+MAX_OUTAGES = 5
 """How often the engine may go down under one cell."""
 
 
 @dataclass(frozen=True)
-class CellWork:
-    """Implements `harness.run.engines.base.Work` for the cells of one run."""
+class CellRunner:
+    """Implements `harness.run.engines.base.CellStages` for the cells of one run."""
 
     instances: Mapping[str, Instance]
     models: Mapping[str, ModelConfig]
     agent: AgentConfig
     folder: RunFolder
     store: Store
-    shop: Shop
+    backend: Backend
     progress: Progress
     stop: Stop
     limits: RunConfig
@@ -59,7 +59,7 @@ class CellWork:
     """Models whose provider said no for good: their other cells need not start a container to hear it again."""
 
     def attempt(self, cell: Cell) -> bool:
-        if self.shop.budget.exhausted:
+        if self.backend.budget.exhausted:
             self._stop_for_budget()
             return False
         if full := self._full_place():
@@ -75,7 +75,7 @@ class CellWork:
                 # its absence is no try of the cell's
                 outages += failure == "engine"
                 tries += failure != "engine"
-                if failure not in TRIED_AGAIN or tries >= self.limits.agent_attempts or outages > OUTAGES:
+                if failure not in RETRIED_KINDS or tries >= self.limits.agent_attempts or outages > MAX_OUTAGES:
                     break
                 if failure == "engine":
                     time.sleep(2.0 ** (outages - 1))
@@ -85,7 +85,7 @@ class CellWork:
             return done
         finally:
             if not done:
-                self.shop.images.release(self.instances[cell.instance_id].image)
+                self.backend.images.release(self.instances[cell.instance_id].image)
 
     def grade(self, cell: Cell) -> None:
         try:
@@ -96,7 +96,7 @@ class CellWork:
                 grade, failure = self._graded(cell)
                 outages = 0
                 while failure in ENGINE_KINDS and not self.stop.now:
-                    if outages >= (OUTAGES if failure == "engine" else 1):
+                    if outages >= (MAX_OUTAGES if failure == "engine" else 1):
                         break
                     time.sleep(2.0**outages)  # as above: an engine that goes down still answers for a while
                     outages += 1
@@ -121,7 +121,7 @@ class CellWork:
                 "the patch is kept and graded at the next start"
             )
         finally:
-            self.shop.images.release(self.instances[cell.instance_id].image)
+            self.backend.images.release(self.instances[cell.instance_id].image)
 
     def _graded(self, cell: Cell) -> tuple[Grade, str]:
         """A grade, and the kind of failure where it has no verdict."""
@@ -129,8 +129,8 @@ class CellWork:
         try:
             patch = read_patch(self.folder, cell)
             if patch:
-                self.shop.images.ensure(instance.image)  # it may have been removed since the agent had it
-            grade = self.shop.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
+                self.backend.images.ensure(instance.image)  # it may have been removed since the agent had it
+            grade = self.backend.grader.grade(instance, cell.model, patch, self.folder.cell_dir(cell))
             self._check_starved(self.folder.cell_dir(cell) / "test_output.txt")
         except Exception as error:  # noqa: BLE001 - the one boundary: a fault in one cell must not end the others'
             expected = isinstance(error, PolysweError)
@@ -163,7 +163,7 @@ class CellWork:
 
     def _run_agent(self, cell: Cell, attempts: list[Attempt]) -> None:
         instance = self.instances[cell.instance_id]
-        self.shop.images.ensure(instance.image)
+        self.backend.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
         make_folder(cell_dir)
 
@@ -184,14 +184,14 @@ class CellWork:
             if not call.failure:
                 self.answered.add(cell.model)
 
-        finished = self.shop.run_agent(
+        finished = self.backend.run_agent(
             AgentTask(instance.instance_id, instance.problem_statement, instance.image),
             self.models[cell.model],
             self.agent,
             out_dir=cell_dir,
             labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
             on_attempt=keep,
-            budget=self.shop.budget,
+            budget=self.backend.budget,
             on_call=called,
         )
         if self.agent.reviewer is not None:
@@ -206,7 +206,7 @@ class CellWork:
 
         try:
             issue = self.instances[cell.instance_id].problem_statement
-            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.shop.budget, on_call=called)
+            told = review(issue, attempt, reviewer, self.agent.retry, budget=self.backend.budget, on_call=called)
         except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{cell.instance_id} / {cell.model}: no review, {error}")
             return
@@ -222,7 +222,7 @@ class CellWork:
         kind = attempt_kind(error)
         if self.stop.now:  # our own doing; the next start finds the agent at work and what its calls had cost
             return KILLED
-        if kind == "container" and not self.shop.images.engine_answers(0):
+        if kind == "container" and not self.backend.images.engine_answers(0):
             kind = "engine"
         if kind == "budget":
             self._stop_for_budget()
@@ -235,11 +235,11 @@ class CellWork:
         return kind
 
     def _stop_for_budget(self) -> None:
-        self.stop.request(f"the cost limit of ${self.shop.budget.limit:g} is reached")
+        self.stop.request(f"the cost limit of ${self.backend.budget.limit:g} is reached")
 
     def _engine_back(self) -> bool:
         """Wait for an engine that went down; without it the run ends."""
-        if self.shop.images.engine_answers(self.limits.engine_patience):
+        if self.backend.images.engine_answers(self.limits.engine_patience):
             return True
         self.stop.request("the Docker Engine is gone")
         return False
@@ -250,22 +250,22 @@ class CellWork:
         Raises:
             DiskFullError: they did.
         """
-        full = [place for place in self.shop.places if disk_free_gb(place) < STARVED_GB]
+        full = [place for place in self.backend.places if disk_free_gb(place) < STARVED_GB]
         if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
             raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
 
     def _full_place(self) -> str:
         """Why no further cell can be kept safely; empty when there is space."""
-        for place in self.shop.places:
+        for place in self.backend.places:
             try:
                 check_disk(place, self.limits.least_disk_gb)
-            except EnvironmentFault as fault:
+            except EnvironmentUnavailableError as fault:
                 return str(fault)
         return ""
 
     def _final(self, error: ProviderError, model: str) -> bool:
         """Whether every further call of the model would meet the same error; a gateway's single 403 does not say so."""
-        return error.kind in REFUSALS or (error.kind in UNLESS_ANSWERED and model not in self.answered)
+        return error.kind in REFUSALS or (error.kind in FINAL_IF_NEVER_ANSWERED and model not in self.answered)
 
     def _noted(self, cell: Cell, error: Exception) -> str:
         """One line about an unforeseen error, whose traceback is kept with the cell."""

@@ -1,4 +1,4 @@
-"""Every way in which a cell can end without a plain verdict: whose it is, and whether it is tried again."""
+"""Every way in which a cell can end without a plain verdict: owner it is, and whether it is tried again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Whose(StrEnum):
+class FaultOwner(StrEnum):
     MODEL = "model"
     """Counts as not resolved."""
     PROVIDER = "provider"
@@ -34,13 +34,13 @@ class Kind:
     """One kind of failure."""
 
     name: str
-    whose: Whose
+    owner: FaultOwner
     retried: str
     """Where it is tried again, and why or why not."""
 
     @property
     def scored(self) -> bool:
-        return self.whose is Whose.MODEL
+        return self.owner is FaultOwner.MODEL
 
 
 _NEXT = "at the next start"
@@ -59,44 +59,46 @@ MODEL_KINDS = ("context-window", "content-policy")
 
 _ALL = [
     # the model's: scored as not resolved
-    Kind("LimitsExceeded", Whose.MODEL, _AGAIN),
-    Kind("TimeExceeded", Whose.MODEL, _AGAIN),
-    Kind("DiskLimitExceeded", Whose.MODEL, _AGAIN),
-    Kind("RepeatedFormatError", Whose.MODEL, _AGAIN),
-    Kind("ContextWindowExceededError", Whose.MODEL, _AGAIN),
-    Kind("ContentPolicyViolationError", Whose.MODEL, _AGAIN),
-    Kind(Verdict.EMPTY_PATCH, Whose.MODEL, _AGAIN),
-    Kind(Verdict.PATCH_FAILED, Whose.MODEL, "no: the official harness refuses it at every try"),
-    Kind(Verdict.TEST_TIMEOUT, Whose.MODEL, "no: the official harness counts it as an error of the prediction"),
-    Kind(Verdict.HARNESS_ERROR, Whose.MODEL, "no: the official harness cannot digest it at any try"),
+    Kind("LimitsExceeded", FaultOwner.MODEL, _AGAIN),
+    Kind("TimeExceeded", FaultOwner.MODEL, _AGAIN),
+    Kind("DiskLimitExceeded", FaultOwner.MODEL, _AGAIN),
+    Kind("RepeatedFormatError", FaultOwner.MODEL, _AGAIN),
+    Kind("ContextWindowExceededError", FaultOwner.MODEL, _AGAIN),
+    Kind("ContentPolicyViolationError", FaultOwner.MODEL, _AGAIN),
+    Kind(Verdict.EMPTY_PATCH, FaultOwner.MODEL, _AGAIN),
+    Kind(Verdict.PATCH_FAILED, FaultOwner.MODEL, "no: the official harness refuses it at every try"),
+    Kind(Verdict.TEST_TIMEOUT, FaultOwner.MODEL, "no: the official harness counts it as an error of the prediction"),
+    Kind(Verdict.HARNESS_ERROR, FaultOwner.MODEL, "no: the official harness cannot digest it at any try"),
     # the provider's
     *(
-        Kind(f"provider: {kind}", Whose.PROVIDER, _PASSES if passes else _FINAL[kind])
+        Kind(f"provider: {kind}", FaultOwner.PROVIDER, _PASSES if passes else _FINAL[kind])
         for kind, (passes, _) in PROVIDER_KINDS.items()
         if kind not in MODEL_KINDS
     ),
     # this machine's, at any stage
-    Kind("image: missing", Whose.MACHINE, f"no, the registry does not have it or says no; {_NEXT}"),
-    Kind("image: rate-limit", Whose.MACHINE, f"the pull, with back-off, as the limit passes; {_NEXT}"),
-    Kind("image: registry", Whose.MACHINE, f"the pull, with back-off: the registry or the way to it failed; {_NEXT}"),
-    Kind("engine", Whose.MACHINE, f"once the engine answers again, within run.engine_patience; {_NEXT}"),
-    Kind("container", Whose.MACHINE, f"up to run.agent_attempts: it was removed or killed from outside; {_NEXT}"),
-    Kind("node", Whose.MACHINE, f"up to run.agent_attempts, on another node of the cluster; {_NEXT}"),
-    Kind("disk", Whose.MACHINE, f"no, the run stops: nothing that is paid for could be kept; {_NEXT}"),
-    Kind("internal", Whose.MACHINE, f"no: an error nobody foresaw may not be safe to repeat; {_NEXT}"),
+    Kind("image: missing", FaultOwner.MACHINE, f"no, the registry does not have it or says no; {_NEXT}"),
+    Kind("image: rate-limit", FaultOwner.MACHINE, f"the pull, with back-off, as the limit passes; {_NEXT}"),
+    Kind(
+        "image: registry", FaultOwner.MACHINE, f"the pull, with back-off: the registry or the way to it failed; {_NEXT}"
+    ),
+    Kind("engine", FaultOwner.MACHINE, f"once the engine answers again, within run.engine_patience; {_NEXT}"),
+    Kind("container", FaultOwner.MACHINE, f"up to run.agent_attempts: it was removed or killed from outside; {_NEXT}"),
+    Kind("node", FaultOwner.MACHINE, f"up to run.agent_attempts, on another node of the cluster; {_NEXT}"),
+    Kind("disk", FaultOwner.MACHINE, f"no, the run stops: nothing that is paid for could be kept; {_NEXT}"),
+    Kind("internal", FaultOwner.MACHINE, f"no: an error nobody foresaw may not be safe to repeat; {_NEXT}"),
     # this machine's, while grading: the patch is kept
-    Kind("grading: container", Whose.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
-    Kind("grading: memory", Whose.MACHINE, f"up to run.grading_attempts: the machine may have been full; {_NEXT}"),
-    Kind("grading: process", Whose.MACHINE, f"up to run.grading_attempts, in a new process; {_NEXT}"),
-    Kind("grading: unknown", Whose.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
+    Kind("grading: container", FaultOwner.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
+    Kind("grading: memory", FaultOwner.MACHINE, f"up to run.grading_attempts: the machine may have been full; {_NEXT}"),
+    Kind("grading: process", FaultOwner.MACHINE, f"up to run.grading_attempts, in a new process; {_NEXT}"),
+    Kind("grading: unknown", FaultOwner.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
     # nobody's fault
-    Kind("budget", Whose.RUN, "no: the limit is yours; at the next start with a higher --max-cost"),
-    Kind(KILLED, Whose.RUN, "at the next start: the attempt was cut off and begins anew"),
-    Kind("pool", Whose.RUN, f"no: the pool's entry cannot work; {_NEXT}"),
+    Kind("budget", FaultOwner.RUN, "no: the limit is yours; at the next start with a higher --max-cost"),
+    Kind(KILLED, FaultOwner.RUN, "at the next start: the attempt was cut off and begins anew"),
+    Kind("pool", FaultOwner.RUN, f"no: the pool's entry cannot work; {_NEXT}"),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 """Every kind by its name, as the store, the results and the documentation call it."""
-TRIED_AGAIN = frozenset({"engine", "container", "node"})
+RETRIED_KINDS = frozenset({"engine", "container", "node"})
 """Kinds of a broken-off attempt that the same run tries again."""
 ENGINE_KINDS = frozenset({"engine", "grading: container"})
 """Kinds of a grading that may be the engine's going down: it is awaited before another try."""
@@ -104,7 +106,7 @@ ENGINE_KINDS = frozenset({"engine", "grading: container"})
 
 def kind_of(name: str) -> Kind:
     """The kind of that name; stores of an earlier version may hold others, which were this machine's."""
-    return KINDS.get(name) or Kind(name, Whose.MACHINE, _NEXT)
+    return KINDS.get(name) or Kind(name, FaultOwner.MACHINE, _NEXT)
 
 
 def attempt_kind(error: BaseException) -> str:

@@ -15,12 +15,12 @@ from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
 from harness.files import slug
-from harness.run.cells import CellWork
-from harness.run.engines import open_shop
-from harness.run.engines.base import Job
+from harness.run.cells import CellRunner
+from harness.run.engines import open_backend
+from harness.run.engines.base import RunContext
 from harness.run.interrupt import Stop
 from harness.run.plan import plan
-from harness.run.preflight import _agents_ready, check_ahead
+from harness.run.preflight import preflight, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.store.run_folder import RunFolder
@@ -68,21 +68,21 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
     `fresh` puts an earlier run in the folder aside first, once it is certain that this one can start.
 
     Raises:
-        InputError, EnvironmentFault: before anything is spent, when the run cannot work.
+        InputError, EnvironmentUnavailableError: before anything is spent, when the run cannot work.
     """
     dataset = load_dataset(config.dataset)
-    check_ahead(config, dataset)
+    preflight(config, dataset)
     plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
     with folder.locked():
-        if fresh and (aside := folder.put_aside()):
+        if fresh and (aside := folder.archive()):
             print(f"polyswe: the earlier run is kept in {aside}", file=sys.stderr)
         with Store(folder.store_path) as store:
             cells = plan(config, dataset, store.rows(), folder)
             rows = _planned(store, cells)
-            out = _place(folder, rows, cells)
+            out = _results_folder(folder, rows, cells)
             while any(row.state is not State.GRADED for row in rows if row.cell in cells):
-                with _agents_ready(config, dataset) as models:
-                    out.freeze(config, dataset)
+                with scripted_models_ready(config, dataset) as models:
+                    out.write_manifest(config, dataset)
                     if dataset.scripted:
                         # the sample has no public copy: this one is what `swebench eval` takes
                         out.write_dataset(dataset)
@@ -94,13 +94,13 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
                     break
                 cells |= asked
                 rows = _planned(store, cells)
-            struck = store.failures()
+            failure_events = store.failures()
         planned = [row for row in rows if row.cell in cells]
-        results = _results(config, dataset, folder, planned, out.path, struck)
+        results = _results(config, dataset, folder, planned, out.path, failure_events)
     return RunEnd(planned, results, stop.reason, out.path)
 
 
-def _place(folder: RunFolder, rows: Sequence[CellRow], cells: Collection[Cell]) -> RunFolder:
+def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collection[Cell]) -> RunFolder:
     """Where a command's configuration and results go: a part of a run must not replace those of the whole.
 
     Cells that only failed are no run to protect: a model or an instance may have been mended by leaving it out.
@@ -136,16 +136,16 @@ def _run(
     progress = Progress(
         len(cells), done=len(done), resolved=sum(row.verdict == "resolved" for row in done), cost=store.spent()
     )
-    job = Job(config, dataset, models, folder, store, order, stop, progress.say)
+    job = RunContext(config, dataset, models, folder, store, order, stop, progress.say)
     try:
-        with open_shop(job) as shop:
-            work = CellWork(
+        with open_backend(job) as backend:
+            work = CellRunner(
                 instances=instances,
                 models={model.name: model for model in models},
                 agent=config.agent,
                 folder=folder,
                 store=store,
-                shop=shop,
+                backend=backend,
                 progress=progress,
                 stop=stop,
                 limits=config.run,
@@ -155,7 +155,7 @@ def _run(
                 to_grade,
                 work,
                 agent_workers=config.run.agent_workers,
-                grading_workers=shop.lanes,
+                grading_workers=backend.gradings_in_flight,
                 stop=stop,
                 meanwhile=_load_for_results,
             )
@@ -179,14 +179,14 @@ def _results(
     folder: RunFolder,
     rows: Sequence[CellRow],
     out: Path,
-    struck: Sequence[FailureRow],
+    failure_events: Sequence[FailureRow],
 ) -> Results | None:
     from harness.run.results import UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None
     try:
-        return results_of_run(config, dataset, folder, rows, out, struck)
+        return results_of_run(config, dataset, folder, rows, out, failure_events)
     except UndecidedError:
         return None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     pass
 
 
-NO_OUTCOME = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
+OUTCOME_NEUTRAL = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
 """Settings of the agent that change no outcome: an earlier outcome stands when they change."""
 
 
@@ -31,7 +31,7 @@ def plan(
     A routed run's are those that the policy asks for after the finished attempts among `rows`, whose patches are in
     `folder`.
     """
-    keys = {model.name: _settings_key(config, model) for model in config.pool}
+    keys = {model.name: settings_key(config, model) for model in config.pool}
     if config.run.mode == "routed":
         asked = _routed_models(config, dataset, rows, folder)
         pairs = [(instance, name) for instance in dataset.instances for name in asked[instance.instance_id]]
@@ -40,12 +40,12 @@ def plan(
     return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
 
 
-def _settings_key(config: Config, model: ModelConfig) -> str:
+def settings_key(config: Config, model: ModelConfig) -> str:
     """Changes with every setting that may change an outcome; where the key comes from is none of them."""
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
         # patience with providers and engines changes no outcome, and neither does a look at what is finished
-        "agent": config.agent.model_dump(mode="json", exclude=NO_OUTCOME),
+        "agent": config.agent.model_dump(mode="json", exclude=OUTCOME_NEUTRAL),
         "grading_timeout": config.run.grading_timeout,
         "grading_limits": config.run.grading_limits.model_dump(mode="json"),
     }
@@ -57,13 +57,13 @@ def _routed_models(
 ) -> dict[str, tuple[str, ...]]:
     """The models the checkpoint has asked for on each instance so far."""
     from harness.fitting import load_router
-    from harness.run.rollout import act, outside
+    from harness.run.rollout import models_missing_from, roll_out
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     router = load_router(config.router.checkpoint)
     pool = [model.name for model in config.pool]
-    asked = {instance: acted.models for instance, acted in act(router, dataset, rows, folder, pool).items()}
-    if folder is None and (absent := outside(router, pool)):  # the look ahead; said once
+    asked = {instance: rollouts.models for instance, rollouts in roll_out(router, dataset, rows, folder, pool).items()}
+    if folder is None and (absent := models_missing_from(router, pool)):  # the look ahead; said once
         print(
             f"polyswe: checkpoint {config.router.checkpoint} knows {', '.join(absent)}, not in the pool: what it would "
             "give them goes to its next best",

@@ -12,22 +12,22 @@ from agents.pool import ModelConfig, check_pool, prices
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.docker.engine import check_disk
-from harness.errors import ConfigError, EnvironmentFault
+from harness.errors import ConfigError, EnvironmentUnavailableError
 
 if TYPE_CHECKING:
     pass
 
 
-SCRIPTED = "scripted"
+SCRIPTED_ADDRESS = "scripted"
 """`api_base` of a stand-in model: the loopback server that the run starts itself."""
 
 
-def check_ahead(config: Config, dataset: Dataset) -> None:
+def preflight(config: Config, dataset: Dataset) -> None:
     """Find out before anything is spent what would only show when the results are computed.
 
     Raises:
         InputError: the router's policy or its parameters do not exist.
-        EnvironmentFault: no embedder; API keys that are not set; too little disk.
+        EnvironmentUnavailableError: no embedder; API keys that are not set; too little disk.
     """
     from harness.data.embeddings import embed_texts
 
@@ -35,7 +35,7 @@ def check_ahead(config: Config, dataset: Dataset) -> None:
     try:
         check_pool(config.pool)
     except MissingKeyError as error:
-        raise EnvironmentFault(str(error)) from error
+        raise EnvironmentUnavailableError(str(error)) from error
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
     check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
@@ -62,9 +62,9 @@ def check_settings(config: Config) -> None:
 
 
 @contextmanager
-def _agents_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig]]:
+def scripted_models_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig]]:
     """The pool, checked before the first call, with the loopback server running where stand-ins are used."""
-    if not any(model.api_base == SCRIPTED for model in config.pool):
+    if not any(model.api_base == SCRIPTED_ADDRESS for model in config.pool):
         yield list(config.pool)
         return
     from agents.scripted.server import ScriptedServer
@@ -72,11 +72,11 @@ def _agents_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig
 
     if not dataset.scripted:
         raise ConfigError(
-            f"pool: api_base '{SCRIPTED}' names the stand-ins of the embedded sample; "
+            f"pool: api_base '{SCRIPTED_ADDRESS}' names the stand-ins of the embedded sample; "
             f"they know nothing of {dataset.name}"
         )
     with ScriptedServer(PLAYBOOK) as server:
         yield [
-            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED else model
+            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED_ADDRESS else model
             for model in config.pool
         ]

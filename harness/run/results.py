@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
-from agents.leaks import KINDS, Flag
+from agents.leaks import KINDS as LEAK_KINDS
+from agents.leaks import Flag
 from harness.config import Config, explain
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset, load_dataset
@@ -21,13 +22,13 @@ from harness.evaluation.annotate import described
 from harness.evaluation.results import Results, build_results
 from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt
-from harness.evaluation.verdict import SCRIPTED
+from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.files import write_atomic
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
-from harness.store.matrix import outcome_matrix
+from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import CellRow, FailureRow, State, Store
 
@@ -51,20 +52,20 @@ def results_of_run(
     folder: RunFolder,
     rows: Sequence[CellRow],
     out: Path,
-    struck: Sequence[FailureRow] = (),
+    failure_events: Sequence[FailureRow] = (),
 ) -> Results:
     """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
 
     Raises:
-        EnvironmentFault: no embedder for the routed rows.
+        EnvironmentUnavailableError: no embedder for the routed rows.
     """
     models = [model.name for model in config.pool if any(row.model == model.name for row in rows)]
-    matrix = outcome_matrix(rows, [instance.instance_id for instance in dataset.instances], models)
+    matrix = matrix_of_run(rows, [instance.instance_id for instance in dataset.instances], models)
     write_outcomes_csv(matrix, out / "outcomes.csv")
     _write_predictions(folder, rows, models, out / "predictions")
     routed = config.run.mode == "routed"
     cells = {row.cell for row in rows}
-    failures = failure_table(rows, [event for event in struck if event.cell in cells])
+    failures = failure_table(rows, [event for event in failure_events if event.cell in cells])
     if routed:
         results = _routed(config, dataset, matrix, rows, folder, failures)
     else:
@@ -116,22 +117,22 @@ def _routed(
 ) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
     from harness.fitting import load_router
-    from harness.run.rollout import act, outside
+    from harness.run.rollout import models_missing_from, roll_out
     from router.outcomes import Replay
 
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     pool = [model.name for model in config.pool]
     router = load_router(config.router.checkpoint)
-    acted = act(router, dataset, cells, folder, pool)
+    rollouts = roll_out(router, dataset, cells, folder, pool)
     notes = _notes(cells)
-    if absent := outside(router, pool):
+    if absent := models_missing_from(router, pool):
         notes.append(
             f"the checkpoint knows {', '.join(absent)}, not in the pool: what it would give them went to its next best"
         )
     # of an instance whose cascade has not come to its end nothing can be said
     ended = [
         (i, how)
-        for i, how in enumerate(acted.values())
+        for i, how in enumerate(rollouts.values())
         if how.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(how.accepted)])
     ]
     if not ended:
@@ -146,9 +147,9 @@ def _routed(
         seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
         share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
     )
-    told, known = _in_sample(router, [instance for instance, how in acted.items() if how.accepted is not None])
+    told, known = _in_sample(router, [instance for instance, how in rollouts.items() if how.accepted is not None])
     notes += known
-    if unfinished := len(acted) - len(ended):
+    if unfinished := len(rollouts) - len(ended):
         notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
     if escalated := sum(len(models) > 1 for models in asked):
         notes.append(
@@ -173,7 +174,7 @@ def _routed(
         rows=bounded([row], len(dataset.instances)),
         failures=failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
-        verdict=SCRIPTED + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
+        verdict=SCRIPTED_CAVEAT + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
         notes=notes,
     )
 
@@ -207,7 +208,7 @@ def results_again(path: Path) -> Results:
 
     folder = RunFolder(path)
     try:
-        config = Config.model_validate(folder.frozen()["config"])
+        config = Config.model_validate(folder.read_manifest()["config"])
     except ValidationError as error:
         raise InputError(
             f"{path / 'run.yaml'}: of another version of polyswe ({explain(error)}); "
@@ -215,12 +216,12 @@ def results_again(path: Path) -> Results:
         ) from error
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path) as store:
-        stored, struck = store.rows(), store.failures()
+        stored, failure_events = store.rows(), store.failures()
         cells = plan(config, dataset, stored, folder)
         rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(config, dataset, folder, rows, folder.path, struck)
+    return results_of_run(config, dataset, folder, rows, folder.path, failure_events)
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:
@@ -259,7 +260,7 @@ def flagged_attempts(flags: Mapping[Cell, Sequence[Flag]], cells: Sequence[Cell]
     """Those of `cells` that were flagged, a row a kind, with the first command that showed it and succeeded, if any."""
     rows = []
     for cell in sorted(set(cells) & set(flags)):
-        for kind in KINDS:
+        for kind in LEAK_KINDS:
             found = [flag for flag in flags[cell] if flag.kind == kind]
             if found:
                 first = next((flag for flag in found if not flag.failed), found[0])
@@ -283,7 +284,7 @@ def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
         return []
     cells = len({(row.instance_id, row.model) for row in flagged})
     kinds = Counter(row.kind for row in flagged)
-    told = ", ".join(f"{count} {KINDS[kind]}" for kind, count in kinds.most_common())
+    told = ", ".join(f"{count} {LEAK_KINDS[kind]}" for kind, count in kinds.most_common())
     vain = sum(row.failed for row in flagged)
     tail = f"; {vain} of these in vain" if vain else ""
     return [f"{cells} attempts are flagged, see results.json: {told}{tail}; they are counted like any other"]
@@ -298,13 +299,13 @@ def ending(row: CellRow) -> str | None:
     return str(row.verdict) if row.verdict in KINDS else None
 
 
-def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list[Failure]:
-    """Kind × model, the model's own kinds first: how cells ended, and what struck before a later try."""
+def failure_table(rows: Sequence[CellRow], failure_events: Sequence[FailureRow]) -> list[Failure]:
+    """Kind × model, the model's own kinds first: how cells ended, and what failure_events before a later try."""
     from harness.evaluation.schema import Failure
 
     endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
     ended = Counter((kind, cell.model) for cell, kind in endings.items())
-    earlier = Counter((event.kind, event.model) for event in struck)
+    earlier = Counter((event.kind, event.model) for event in failure_events)
     for cell, kind in endings.items():
         if not kind_of(kind).scored:
             earlier[kind, cell.model] -= 1  # the last time is how the cell ended
@@ -313,7 +314,7 @@ def failure_table(rows: Sequence[CellRow], struck: Sequence[FailureRow]) -> list
     return [
         Failure(
             kind=kind.name,
-            whose=kind.whose.value,
+            whose=kind.owner.value,
             scored=kind.scored,
             retried=kind.retried,
             cells={model: count for (name, model), count in sorted(ended.items()) if name == kind.name},

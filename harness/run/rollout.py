@@ -27,7 +27,7 @@ FINISHED = (State.AGENT_DONE, State.GRADED)
 
 
 @dataclass(frozen=True)
-class Acted:
+class Rollout:
     """How far a policy has come on one instance."""
 
     models: tuple[str, ...]
@@ -36,7 +36,7 @@ class Acted:
     """whose patch is handed in; None while an attempt is missing"""
 
 
-def outside(router: Router, pool: Sequence[str]) -> list[str]:
+def models_missing_from(router: Router, pool: Sequence[str]) -> list[str]:
     """The checkpoint's models that `pool` lacks and that its policy can do without: no cascade can, nor no model."""
     from router.decision import is_sequential
 
@@ -45,13 +45,13 @@ def outside(router: Router, pool: Sequence[str]) -> list[str]:
     return [name for name in router.policy.models_ if name not in pool]
 
 
-def act(
+def roll_out(
     router: Router,
     dataset: Dataset,
     rows: Sequence[CellRow] = (),
     folder: RunFolder | None = None,
     pool: Sequence[str] | None = None,
-) -> dict[str, Acted]:
+) -> dict[str, Rollout]:
     """Decide every instance as far as the finished attempts among `rows` (their patches in `folder`) allow.
 
     With a `pool`, a policy that looks at no attempts chooses among the pool's models: the next best where the
@@ -60,7 +60,7 @@ def act(
     from router.decision import Run, next_step
     from router.router import predict_without
 
-    exclude = [] if pool is None else outside(router, pool)
+    exclude = [] if pool is None else models_missing_from(router, pool)
 
     def decide(x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
         if not exclude or attempts:
@@ -71,7 +71,7 @@ def act(
     finished = {row.cell: row for row in rows if row.state in FINISHED}
     texts = [instance.problem_statement for instance in dataset.instances]
     embeddings = embed_texts(texts, cast(TextEmbedder, router.embedder))
-    acted: dict[str, Acted] = {}
+    rollouts: dict[str, Rollout] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
         made: list[CellRow] = []
         while isinstance(decision := decide(x, _attempts(made, folder)), Run):
@@ -81,15 +81,15 @@ def act(
             made.append(row)
         models = tuple(row.model for row in made)
         if isinstance(decision, Run):
-            acted[instance.instance_id] = Acted((*models, decision.model), None)
+            rollouts[instance.instance_id] = Rollout((*models, decision.model), None)
         else:
-            acted[instance.instance_id] = Acted(models, decision.model)
-    return acted
+            rollouts[instance.instance_id] = Rollout(models, decision.model)
+    return rollouts
 
 
-def cells_asked_for(acted: Mapping[str, Acted]) -> list[Cell]:
+def cells_requested(rollouts: Mapping[str, Rollout]) -> list[Cell]:
     """Every cell that the policy has asked for so far, an instance's in order."""
-    return [Cell(instance, model) for instance, how in acted.items() for model in how.models]
+    return [Cell(instance, model) for instance, how in rollouts.items() for model in how.models]
 
 
 def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[FinishedAttempt]:

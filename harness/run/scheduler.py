@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from harness.run.engines.base import Work
+from harness.run.engines.base import CellStages
 from harness.run.interrupt import Stop
 from harness.store.store import Cell
 
@@ -14,7 +14,7 @@ from harness.store.store import Cell
 def run_cells(
     to_attempt: Sequence[Cell],
     to_grade: Sequence[Cell],
-    work: Work,
+    work: CellStages,
     *,
     agent_workers: int,
     grading_workers: int,

@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tqdm import tqdm
 
-from harness.data.instances import Instance
 from harness.errors import ImageUnavailableError
 from harness.sample import TASK_REPO
 from harness.sample.base_image import BASE_IMAGE, RECIPE, ensure_base
@@ -22,7 +21,16 @@ CONTEXT_LABEL = "polyswe.context"
 """Hash of what an image was built from: an image of an older version of the sample is built anew."""
 
 
-def build_images(client: DockerClient, instances: Sequence[Instance], *, workers: int = 4) -> int:
+class SampleInstance(Protocol):
+    """What building needs to know of an instance."""
+
+    @property
+    def instance_id(self) -> str: ...
+    @property
+    def image(self) -> str: ...
+
+
+def build_images(client: DockerClient, instances: Sequence[SampleInstance], *, workers: int = 4) -> int:
     """Build the images that are missing or out of date; returns how many were built.
 
     Raises:
@@ -39,11 +47,11 @@ def build_images(client: DockerClient, instances: Sequence[Instance], *, workers
     return len(missing)
 
 
-def _task_dir(instance: Instance) -> Path:
+def _task_dir(instance: SampleInstance) -> Path:
     return TASK_REPO / "tasks" / instance.instance_id
 
 
-def _context_hash(instance: Instance) -> str:
+def _context_hash(instance: SampleInstance) -> str:
     digest = hashlib.sha256(RECIPE.encode())
     task = _task_dir(instance)
     for path in [task / "Dockerfile", *sorted(p for p in (task / "src").rglob("*") if _is_source(p))]:
@@ -55,7 +63,7 @@ def _is_source(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
 
 
-def _up_to_date(client: DockerClient, instance: Instance) -> bool:
+def _up_to_date(client: DockerClient, instance: SampleInstance) -> bool:
     import docker
 
     try:
@@ -65,7 +73,7 @@ def _up_to_date(client: DockerClient, instance: Instance) -> bool:
     return bool(image.labels.get(CONTEXT_LABEL) == _context_hash(instance))
 
 
-def _build(client: DockerClient, instance: Instance) -> None:
+def _build(client: DockerClient, instance: SampleInstance) -> None:
     import docker
 
     try:

@@ -12,7 +12,7 @@ from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool
 from agents.third_party import is_loopback
 from harness.config import Config
-from harness.errors import ConfigError, EnvironmentFault, InputError
+from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
 from harness.fitting import load_router
 from harness.serve.config import ServeConfig
 
@@ -22,7 +22,8 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
 
     Raises:
         InputError: checkpoint and pool do not fit together, or no key is set for an address others can reach.
-        EnvironmentFault: keys of models that are not set, no embedder, the port is taken, the extra is not installed.
+        EnvironmentUnavailableError: keys of models that are not set, no embedder, the port is taken, the
+            extra is not installed.
     """
     try:
         import uvicorn
@@ -30,7 +31,7 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
         from harness.serve.app import ROUTED, Endpoint
         from harness.serve.backend import Backend
     except ModuleNotFoundError as error:
-        raise EnvironmentFault(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
+        raise EnvironmentUnavailableError(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
     key = own_key(settings)
     router = load_router(checkpoint)
     router.route("warm up")  # the first embedding loads the model
@@ -69,7 +70,7 @@ def own_key(settings: ServeConfig) -> str | None:
 @contextmanager
 def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterator[list[ModelConfig]]:
     """The models the checkpoint routes to, checked, with the loopback server running where they are stand-ins."""
-    from harness.run.preflight import SCRIPTED
+    from harness.run.preflight import SCRIPTED_ADDRESS
 
     pool = [model for model in config.pool if model.name in routed]
     if missing := sorted(routed - {model.name for model in pool}):
@@ -78,10 +79,10 @@ def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterato
     try:
         check_pool(pool)
     except MissingKeyError as error:
-        raise EnvironmentFault(str(error)) from error
+        raise EnvironmentUnavailableError(str(error)) from error
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
-    if not any(model.api_base == SCRIPTED for model in pool):
+    if not any(model.api_base == SCRIPTED_ADDRESS for model in pool):
         yield pool
         return
     from agents.scripted.server import ScriptedServer
@@ -89,13 +90,14 @@ def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterato
 
     with ScriptedServer(PLAYBOOK) as server:
         yield [
-            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED else model for model in pool
+            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED_ADDRESS else model
+            for model in pool
         ]
 
 
 @contextmanager
 def _listen(settings: ServeConfig) -> Iterator[socket.socket]:
-    """The bound socket. Raises EnvironmentFault: taken, or not this machine's."""
+    """The bound socket. Raises EnvironmentUnavailableError: taken, or not this machine's."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +105,7 @@ def _listen(settings: ServeConfig) -> Iterator[socket.socket]:
             bound.bind((settings.host, settings.port))
             bound.listen(1024)  # who reads the address may connect at once
         except OSError as error:
-            raise EnvironmentFault(
+            raise EnvironmentUnavailableError(
                 f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}): choose another --port"
             ) from error
         yield bound

@@ -15,7 +15,7 @@ OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
 """Signals that outcomes have columns of their own for."""
 
 
-def outcome_matrix(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
+def matrix_of_run(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
     """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
     row_of = {instance: i for i, instance in enumerate(instances)}
     column_of = {model: j for j, model in enumerate(models)}

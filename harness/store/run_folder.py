@@ -77,7 +77,7 @@ class RunFolder:
             self.path.mkdir(exist_ok=True)
             yield
 
-    def put_aside(self) -> Path | None:
+    def archive(self) -> Path | None:
         """Rename a folder that holds a run, so that nothing of it is lost; returns its new place. Call it locked."""
         if not self.store_path.exists():
             return None
@@ -87,7 +87,7 @@ class RunFolder:
         self.path.mkdir()
         return target
 
-    def freeze(self, config: Config, dataset: Dataset) -> None:
+    def write_manifest(self, config: Config, dataset: Dataset) -> None:
         """Write `run.yaml`: what was asked for, of which data, with which versions. Holds no secret: keys are names."""
         frozen = {
             "config": config.model_dump(mode="json", exclude_none=True),
@@ -106,8 +106,8 @@ class RunFolder:
         rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
         write_atomic(self.path / "dataset.jsonl", rows_as_json)
 
-    def frozen(self) -> dict[str, Any]:
-        """What `freeze` wrote.
+    def read_manifest(self) -> dict[str, Any]:
+        """What `write_manifest` wrote.
 
         Raises:
             InputError: the folder holds no run.

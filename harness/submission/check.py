@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 from harness.submission.about import TODO
 from harness.submission.findings import Findings, some
 from harness.submission.public import LISTS, Row, check_files, check_public
@@ -112,7 +112,7 @@ class Datasets:
             return None
         try:
             return {str(row.get("instance_id")): row for row in load_rows(name)}
-        except EnvironmentFault as error:
+        except EnvironmentUnavailableError as error:
             self.reasons[split] = str(error)
             return None
 

@@ -98,7 +98,7 @@ def collect_run(
         RefusedError: with every reason why these cells are no submission.
     """
     folder = RunFolder(path)
-    frozen = folder.frozen()
+    frozen = folder.read_manifest()
     try:
         config = Config.model_validate(frozen["config"])
     except ValidationError as error:
@@ -204,17 +204,17 @@ def _routed(
             ],
         )
     from harness.fitting import load_router
-    from harness.run.rollout import act, outside
+    from harness.run.rollout import models_missing_from, roll_out
 
     router = load_router(path)
     reasons = unfit(router, ids, path)
     try:
         pool = [entry.name for entry in config.pool]
-        acted = act(router, dataset, list(rows.values()), folder, pool)
+        rollouts = roll_out(router, dataset, list(rows.values()), folder, pool)
     except FileNotFoundError as error:
         raise RefusedError(str(folder.path), [f"{error.filename} is missing"]) from error
-    asked = {name: how.models for name, how in acted.items()}
-    chosen = {name: how.accepted for name, how in acted.items() if how.accepted is not None}
+    asked = {name: how.models for name, how in rollouts.items()}
+    chosen = {name: how.accepted for name, how in rollouts.items() if how.accepted is not None}
     if strange := sorted({model for models in asked.values() for model in models} - {e.name for e in config.pool}):
         reasons.append(f"the checkpoint routes to {', '.join(strange)}, not in the run's pool")
     elif undecided := [name for name in ids if name not in chosen]:
@@ -237,7 +237,7 @@ def _routed(
         )
         + f"Patches here are by: {', '.join(f'{name} {count}' for name, count in shares.most_common())}."
     )
-    if absent := outside(router, pool):
+    if absent := models_missing_from(router, pool):
         how += f" The router also knew {', '.join(absent)}, which took no part: the next best took their instances."
     return chosen, asked, how, reasons
 

@@ -15,16 +15,11 @@ and 92–100 % of the recorded runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from router.arrays import FloatArray, IntArray
 from router.irt import ItemResponse, fit_irt, sigmoid
-
-if TYPE_CHECKING:
-    from router.arrays import FloatArray, IntArray
-    from router.lab.anchors import ReferenceRuns
 
 NEWCOMER_SD = 1.0
 """prior standard deviation, in logits, of a new model's ability around that of the able reference runs"""

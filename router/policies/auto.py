@@ -209,13 +209,13 @@ class AutoPolicy(OneShotPolicy):
     def seconds(self, X: Features) -> FloatArray:
         return self.taken.seconds(X)
 
-    def values(self, X: Features) -> FloatArray:
-        return self.taken.values(X)
+    def utilities(self, X: Features) -> FloatArray:
+        return self.taken.utilities(X)
 
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
-        return self.taken.sweep(X, [self.weight(weight) for weight in cost_weights])
+        return self.taken.sweep(X, [self.effective_cost_weight(weight) for weight in cost_weights])
 
-    def weight(self, cost_weight: float | None) -> float:
+    def effective_cost_weight(self, cost_weight: float | None) -> float:
         """The user's λ, or the policy's own and what was found to be worth adding to it."""
         self.check_fitted()
         return self.cost_weight + float(self.extra_[0]) if cost_weight is None else cost_weight
@@ -230,12 +230,12 @@ class AutoPolicy(OneShotPolicy):
             raise AttributeError("next_step")
 
         def step(x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Decision:
-            return taken.next_step(x, attempts, self.weight(cost_weight))
+            return taken.next_step(x, attempts, self.effective_cost_weight(cost_weight))
 
         return step
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
-        told = self.taken.explain(X, choices, self.weight(cost_weight))
+        told = self.taken.explain(X, choices, self.effective_cost_weight(cost_weight))
         return [Explanation(why.cluster, f"{why.reason} ({self.taken.name}, chosen by auto)") for why in told]
 
     def fitted_arrays(self) -> FittedArrays:

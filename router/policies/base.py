@@ -86,10 +86,10 @@ class Policy(Protocol):
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         """(w, n) `predict` for each λ of `cost_weights` (None: the policy's own), estimating only once."""
 
-    def weight(self, cost_weight: float | None) -> float:
+    def effective_cost_weight(self, cost_weight: float | None) -> float:
         """The λ of a decision: the one given, or what the policy decides by on its own."""
 
-    def values(self, X: Features) -> FloatArray:
+    def utilities(self, X: Features) -> FloatArray:
         """(n, m) what a decision weighs against costs: the scores, unless the policy prefers otherwise."""
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
@@ -160,10 +160,10 @@ class OneShotPolicy:
     ) -> Self:
         return self.fit_features(X, corpus).fit_outcomes(outcomes, auxiliary)
 
-    def weight(self, cost_weight: float | None) -> float:
+    def effective_cost_weight(self, cost_weight: float | None) -> float:
         return self.cost_weight if cost_weight is None else cost_weight
 
-    def values(self, X: Features) -> FloatArray:
+    def utilities(self, X: Features) -> FloatArray:
         return self.scores(X)
 
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:

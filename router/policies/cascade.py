@@ -242,7 +242,7 @@ class CascadePolicy(OneShotPolicy):
 
     def _choose(self, X: Features, cost_weight: float | None) -> IntArray:
         """(n,) number of each instance's chain."""
-        weight = self.weight(cost_weight)
+        weight = self.effective_cost_weight(cost_weight)
         first = self.chains_[:, 0]
         seconds = fill_costs(self.seconds_)
         scores, costs = self.scores(X)[:, first], self.costs(X)[:, first]
@@ -299,7 +299,7 @@ class CascadePolicy(OneShotPolicy):
             if not found:
                 return Accept(self.models_[max(made, key=lambda h: self.overall_[h])])
             chain = found[0]
-        weight = self.weight(cost_weight)
+        weight = self.effective_cost_weight(cost_weight)
         prior = self._prior_logits(X)
         z = np.zeros((1, len(self.models_), self._width()))
         empty = np.zeros((1, len(self.models_)), dtype=np.bool_)
@@ -338,7 +338,7 @@ class CascadePolicy(OneShotPolicy):
                     total[w, mine] = table[mine, first]
                 open_ = np.ones(len(mine), dtype=np.bool_)
                 for c in self._path(int(chain))[1:]:
-                    open_ &= self._goes(c, z[mine], accepted, empty[mine], self.weight(cost_weight))
+                    open_ &= self._goes(c, z[mine], accepted, empty[mine], self.effective_cost_weight(cost_weight))
                     for total, table in zip(paid, tables, strict=True):
                         total[w, mine] += np.where(open_, table[mine, self._last(c)], 0.0)
                     accepted = np.where(open_, self._accept(c, z[mine], accepted, empty[mine]), accepted)
@@ -436,7 +436,7 @@ class CascadePolicy(OneShotPolicy):
         prior = self._prior_policy()
         return None if prior is None else _logit(prior.scores(X))
 
-    def weight(self, cost_weight: float | None) -> float:
+    def effective_cost_weight(self, cost_weight: float | None) -> float:
         weight = self.cost_weight if cost_weight is None else cost_weight
         if not weight >= 0:
             raise PolicyParameterError(f"cost_weight must be a number >= 0, got {weight}")

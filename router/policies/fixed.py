@@ -73,13 +73,13 @@ class BestFixedPolicy(OneShotPolicy):
         self.check_fitted()
         return np.broadcast_to(self.overall_, (len(X), len(self.overall_)))
 
-    def values(self, X: Features) -> FloatArray:
+    def utilities(self, X: Features) -> FloatArray:
         self.check_fitted()
         return np.broadcast_to(self.valued_, (len(X), len(self.valued_)))
 
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         one = np.empty((1, 0))  # whatever the text, the choice is the same: made once
-        values, costs, seconds = self.values(one), self.costs(one), self.seconds(one)
+        values, costs, seconds = self.utilities(one), self.costs(one), self.seconds(one)
         weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
         chosen = [choose(values, costs, weight, seconds, self.time_weight) for weight in weights]
         return np.repeat(np.stack(chosen), len(X), axis=1)

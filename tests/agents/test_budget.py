@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agents.budget import Budget, BudgetSpentError, Call
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.errors import ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
@@ -81,7 +81,7 @@ def test_every_request_is_told_with_what_the_provider_counted(faulty) -> None:  
     )  # fmt: skip
     budget = Budget(limit=1.0)
     retry = RetryConfig(max_attempts=3, initial_wait_seconds=0.01)
-    model = PoolModel(entry, retry, Watch(), budget=budget, on_call=calls.append)
+    model = PoolModel(entry, retry, Deadline(), budget=budget, on_call=calls.append)
     model.query([{"role": "user", "content": "hello"}])
     failed, answered = calls
     assert (failed.failure, failed.cost_usd, failed.prompt_tokens) == ("server", 0.0, 0)
@@ -96,5 +96,5 @@ def test_every_request_is_told_with_what_the_provider_counted(faulty) -> None:  
     budget.settle(0.0, 1.0)
     asked = len(faulty.requests)
     with pytest.raises(BudgetSpentError):
-        PoolModel(entry, retry, Watch(), budget=Budget(1.0, 1.0)).query([{"role": "user", "content": "hello"}])
+        PoolModel(entry, retry, Deadline(), budget=Budget(1.0, 1.0)).query([{"role": "user", "content": "hello"}])
     assert len(faulty.requests) == asked, "a call was made after the limit"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from minisweagent.exceptions import FormatError
 
-from agents.deadline import OutOfTimeError, Watch
+from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import MissingKeyError, ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
@@ -115,10 +115,10 @@ def test_faults_are_told_apart_behind_every_providers_client(
     assert seen == {kind: (kind, tries) for kind, (_, tries) in faults.items()}
 
 
-def make(url: str, retry: RetryConfig = FAST, watch: Watch | None = None, **fields: Any) -> PoolModel:
+def make(url: str, retry: RetryConfig = FAST, deadline: Deadline | None = None, **fields: Any) -> PoolModel:
     prices = {} if fields.get("free") else {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
     entry = ModelConfig(**{"name": "m", "model": "openai/m", "api_base": url} | prices | fields)
-    return PoolModel(entry, retry, watch or Watch())
+    return PoolModel(entry, retry, deadline or Deadline())
 
 
 CONTEXT = {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"}
@@ -304,10 +304,10 @@ def test_a_usage_below_zero_gives_nothing_back(faulty: Any) -> None:
 
 def test_a_wait_beyond_patience_ends_the_call_at_once(faulty: Any) -> None:
     faulty.faults = [status(429, **{"Retry-After": "3600"})] * 2
-    watch = Watch()
+    deadline = Deadline()
     with pytest.raises(ProviderError) as caught:
-        make(faulty.url, RetryConfig(max_seconds=600), watch).query(ASK)
-    assert watch.excused < 600  # waits are excused
+        make(faulty.url, RetryConfig(max_seconds=600), deadline).query(ASK)
+    assert deadline.excused < 600  # waits are excused
     assert caught.value.retry_after == 3600
     assert len(faulty.requests) == 1
 
@@ -328,18 +328,18 @@ def test_nobody_listening_is_a_connection_fault() -> None:
 
 def test_provider_time_is_excused(faulty: Any) -> None:
     make(faulty.url).query(ASK)  # the first call of a process is slow
-    watch = Watch(limit_seconds=5)
+    deadline = Deadline(limit_seconds=5)
     faulty.faults = [status(503, **{"Retry-After": "6"})]
-    make(faulty.url, watch=watch).query(ASK)
-    watch.check()
-    assert watch.excused >= 6
+    make(faulty.url, deadline=deadline).query(ASK)
+    deadline.check()
+    assert deadline.excused >= 6
 
 
 def test_a_call_ends_with_the_wall_clock(faulty: Any) -> None:
     over = threading.Event()
     faulty.faults = [lambda handler: over.wait(600)]
     with pytest.raises(OutOfTimeError):  # and not a ProviderError: the call's own patience is longer
-        make(faulty.url, FAST.model_copy(update={"call_timeout_seconds": 300}), Watch(limit_seconds=0.4)).query(ASK)
+        make(faulty.url, FAST.model_copy(update={"call_timeout_seconds": 300}), Deadline(limit_seconds=0.4)).query(ASK)
     over.set()
 
 
@@ -360,7 +360,7 @@ def test_half_a_surrogate_pair_in_the_history_does_not_end_the_conversation(faul
 def test_a_gateways_timeout_is_the_providers_however_little_time_is_left(faulty: Any, code: int) -> None:
     faulty.faults = [status(code)]
     patient = FAST.model_copy(update={"call_timeout_seconds": 3600})
-    model = make(faulty.url, patient, Watch(limit_seconds=1800))
+    model = make(faulty.url, patient, Deadline(limit_seconds=1800))
     model.query(ASK)
     assert (model.usage.calls, model.usage.failed_calls) == (1, 1)
 
@@ -378,7 +378,7 @@ def test_costs_follow_the_entry_cache_included(faulty: Any) -> None:
 
 def test_table_prices_apply_without_own_ones(faulty: Any) -> None:
     entry = ModelConfig(name="m", model="openai/gpt-5", api_base=faulty.url)
-    reply = PoolModel(entry, FAST, Watch()).query(ASK)
+    reply = PoolModel(entry, FAST, Deadline()).query(ASK)
     assert reply["extra"]["cost"] == pytest.approx(60 * 1.25e-6 + 40 * 1.25e-7 + 10 * 1e-5)
 
 
@@ -444,9 +444,9 @@ from agents.errors import ProviderError
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.deadline import Watch
+from agents.deadline import Deadline
 entry = ModelConfig(name="m", model="openai/m", api_base=sys.argv[1], api_key_env="POLYSWE_TEST_KEY", free=True)
-model = PoolModel(entry, RetryConfig(max_attempts=1), Watch())
+model = PoolModel(entry, RetryConfig(max_attempts=1), Deadline())
 for _ in range(2):
     try:
         model.query([{"role": "user", "content": "hello"}])

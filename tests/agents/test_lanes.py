@@ -168,9 +168,9 @@ print(type(litellm.client_session).__name__)
 from agents.model import PoolModel
 from agents.pool import ModelConfig
 from agents.retry import RetryConfig
-from agents.deadline import Watch
+from agents.deadline import Deadline
 entry = ModelConfig(name="m", model="hosted_vllm/m", free=True, model_kwargs={"ssl_verify": False})
-PoolModel(entry, RetryConfig(), Watch())
+PoolModel(entry, RetryConfig(), Deadline())
 assert type(HTTPHandler(ssl_verify=False).client._transport).__name__ == "HTTPTransport"
 """
 

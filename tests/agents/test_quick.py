@@ -16,7 +16,7 @@ from openai._utils import maybe_transform
 from openai.resources.chat.completions import completions
 
 from agents.container.environment import Container, ContainerConfig
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.loop import PoolAgent
 from agents.model import PoolModel
 from agents.pool import ModelConfig, redact, secrets
@@ -36,7 +36,7 @@ CONVERSATION: list[dict[str, Any]] = [
 def make(url: str = "http://127.0.0.1:9/v1", **fields: Any) -> PoolModel:
     prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
     entry = ModelConfig(**{"name": "m", "model": "openai/m", "api_base": url} | prices | fields)
-    return PoolModel(entry, RetryConfig(max_attempts=1), Watch())
+    return PoolModel(entry, RetryConfig(max_attempts=1), Deadline())
 
 
 def test_a_conversation_is_sent_as_openais_client_sends_it(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> None:

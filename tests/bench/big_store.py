@@ -76,13 +76,13 @@ def report(path: Path, instances: int, models: int, policy: str) -> dict[str, An
     from harness.evaluation.results import build_results
     from harness.importers import write_outcomes_csv
     from harness.report.tables import write_results
-    from harness.store.matrix import outcome_matrix
+    from harness.store.matrix import matrix_of_run
 
     with Store(path) as store:
         rows = store.rows()
     read = time.monotonic()
     names = sorted({row.instance_id for row in rows})
-    matrix = outcome_matrix(rows, names, sorted({row.model for row in rows}))
+    matrix = matrix_of_run(rows, names, sorted({row.model for row in rows}))
     embeddings = np.random.default_rng(1).normal(size=(instances, 384)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     out = path.parent / "results"

@@ -62,7 +62,7 @@ def polyswe(rows: Sequence[Instance], patches: Mapping[str, str], workers: int, 
     started = time.monotonic()
     with (
         Grader("bench", folder / "scratch", workers=workers, timeout=120) as grader,
-        ThreadPoolExecutor(grader.lanes) as pool,
+        ThreadPoolExecutor(grader.gradings_in_flight) as pool,
     ):
         grades = list(
             pool.map(lambda i: grader.grade(i, "m", patches[i.instance_id], folder / "cells" / i.instance_id), rows)

@@ -30,9 +30,9 @@ from agents.runner import AgentConfig
 from harness.config import RayConfig, RunConfig, find_config, load_config
 from harness.data.instances import Instance
 from harness.grading.verdict import Grade, Verdict
-from harness.run.cells import CellWork
-from harness.run.engines.ray import Fleet
-from harness.run.engines.ray_node import AttemptJob, Event, Finished, Graded, GradingJob, Needs, Over
+from harness.run.cells import CellRunner
+from harness.run.engines.ray import RayBackend
+from harness.run.engines.ray_node import AttemptFinished, AttemptJob, Event, Graded, GradingJob, Needs, TaskDone
 from harness.run.engines.ray_nodes import Nodes
 from harness.run.interrupt import Stop
 from harness.run.progress import Progress
@@ -56,8 +56,8 @@ def waiting_attempt(job: AttemptJob) -> Iterator[Event]:
         cost_usd=0.001 * CALLS, api_calls=CALLS, prompt_tokens=1000, completion_tokens=100, cached_tokens=0,
         failed_calls=0, seconds=seconds * CALLS, trajectory=Path("t.json"), unsubmitted_patch="", scripted=True,
     )  # fmt: skip
-    yield Finished(attempt, TRAJECTORY)
-    yield Over(attempt)
+    yield AttemptFinished(attempt, TRAJECTORY)
+    yield TaskDone(attempt)
 
 
 def waiting_grade(job: GradingJob) -> Graded:
@@ -65,7 +65,7 @@ def waiting_grade(job: GradingJob) -> Graded:
     return Graded(Grade(Verdict.RESOLVED), {"report.json": b"{}" * 500, "test_output.txt": b"ok\n" * 2000})
 
 
-class Waiting(Fleet):
+class Waiting(RayBackend):
     """A fleet whose attempts are told how long to wait by their label."""
 
     def run_agent(self, *args, labels, **more):  # type: ignore[no-untyped-def]
@@ -89,8 +89,9 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
     todo = [Cell(instance, model) for instance in instances for model in models][:cells]
     with Store(folder / "outcomes.sqlite") as store:
         store.plan({cell: "key" for cell in todo})
-        work = CellWork(
-            instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store, shop=fleet,
+        work = CellRunner(
+            instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store,
+            backend=fleet,
             progress=Progress(len(todo), done=0, resolved=0, cost=0), stop=Stop(), limits=run,
         )  # fmt: skip
         graders = max(2, workers // 4)

@@ -288,7 +288,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         dataset = load_dataset(config.dataset)
         folder = RunFolder(tmp_path / name)
         folder.path.mkdir()
-        folder.freeze(config, dataset)
+        folder.write_manifest(config, dataset)
         instances = {instance.instance_id: (k, instance) for k, instance in enumerate(dataset.instances)}
         with Store(folder.store_path) as store:
             cells = plan(config, dataset)

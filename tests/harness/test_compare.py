@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from harness.compare.clusters import FailingCluster, routing_changes
 from harness.compare.compare import Comparison, compare_sides
+from harness.compare.load import RunOutcomes, load_side
 from harness.compare.noise import BUILT_IN, noise_from
 from harness.compare.pairs import Outcomes, compare_pair, judged
 from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
-from harness.compare.sides import Side, load_side
 from harness.data.instances import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
-from harness.store.matrix import outcome_matrix
+from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from router.clustering import number_of_clusters
@@ -36,17 +36,17 @@ IDS = [str(row["instance_id"]) for row in load_rows("sample")]
 
 def side(
     resolved: Sequence[Sequence[float]], models: Sequence[str] = ("a",), cost: float = 1.0, **more: object
-) -> Side:
+) -> RunOutcomes:
     table = np.array(resolved, dtype=float)
     names = [f"i{k:03}" for k in range(len(table))]
-    return Side("s", OutcomeMatrix.build(names, models, table, np.full(table.shape, cost)), **more)  # type: ignore[arg-type]
+    return RunOutcomes("s", OutcomeMatrix.build(names, models, table, np.full(table.shape, cost)), **more)  # type: ignore[arg-type]
 
 
 def column(ones: int, n: int) -> list[list[float]]:
     return [[1.0 if k < ones else 0.0] for k in range(n)]
 
 
-def compared(base: Side, new: Side, **more: object) -> Comparison:
+def compared(base: RunOutcomes, new: RunOutcomes, **more: object) -> Comparison:
     return compare_sides(base, new, BUILT_IN, **more)  # type: ignore[arg-type]
 
 
@@ -265,7 +265,7 @@ def test_a_dataset_that_has_gone_leaves_the_runs_own_copy_or_a_comparison_withou
     record = tmp_path / "base.csv"
     with Store(base / "outcomes.sqlite") as store:
         models = ["scripted-small", "scripted-medium", LARGE]
-        write_outcomes_csv(outcome_matrix(store.rows(), IDS, models), record)
+        write_outcomes_csv(matrix_of_run(store.rows(), IDS, models), record)
     code, text, told = run(str(record), str(new))  # only the new side names a dataset
     assert (code, "(cross-fitted" in text) == (EXIT_OK, True), told
     for path in (base, new):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import wait_none
 
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 from harness.importers import load_outcomes, outcome_matrix, source, write_outcomes_csv
 from router.outcomes import OutcomeMatrix
 
@@ -255,7 +255,7 @@ def test_offline_an_old_copy_is_used_and_none_is_a_fault(
     server.statuses[:] = [503] * source.ATTEMPTS  # type: ignore[attr-defined]
     assert "the copy of" in load_outcomes([url], cache=tmp_path).notes[0]
     server.statuses[:] = [503] * source.ATTEMPTS  # type: ignore[attr-defined]
-    with pytest.raises(EnvironmentFault, match=r"cannot be downloaded.*give a path"):
+    with pytest.raises(EnvironmentUnavailableError, match=r"cannot be downloaded.*give a path"):
         load_outcomes([url], cache=tmp_path / "empty")
 
 

@@ -23,7 +23,7 @@ import pytest
 from agents.third_party import load_litellm, load_minisweagent
 from harness.config import DatasetConfig, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
-from harness.errors import ConfigError, EnvironmentFault, InputError
+from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
 from harness.fitting import load_router
 from harness.serve.config import ServeConfig
 from harness.serve.conversation import Conversations, Pinned, conversation_key, first_user_text, problem_in
@@ -331,7 +331,7 @@ def test_what_cannot_be_served_is_said_before_listening(checkpoint: Path, tmp_pa
     smaller = config.model_copy(update={"pool": config.pool[:1]})
     with pytest.raises(ConfigError, match="routes to scripted-large, not in the pool"):
         serve(checkpoint, smaller, ServeConfig(), print)
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentFault, match="--port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentUnavailableError, match="--port"):
         serve(checkpoint, config, ServeConfig(port=taken.getsockname()[1]), print)
     broken = tmp_path / "no.safetensors"
     broken.write_bytes(b"nothing")

@@ -402,14 +402,14 @@ def test_a_routed_package_has_one_name_every_model_in_its_tags_and_a_router_that
 ) -> None:
     from harness.fitting import fit_router
     from harness.importers import write_outcomes_csv
-    from harness.store.matrix import outcome_matrix
+    from harness.store.matrix import matrix_of_run
 
     training, run = IDS[:8], make_run("rest", only=IDS[8:])
     known = make_run("known", only=training)
     models = ["scripted-small", "scripted-medium", LARGE]
     for name, folder, ids in (("apart", known, training), ("leaky", run, IDS[8:])):
         with Store(folder.store_path) as store:
-            write_outcomes_csv(outcome_matrix(store.rows(), ids, models), tmp_path / f"{name}.csv")
+            write_outcomes_csv(matrix_of_run(store.rows(), ids, models), tmp_path / f"{name}.csv")
         fit_router([str(tmp_path / f"{name}.csv")], "sample", tmp_path / f"{name}.safetensors", clusters=2)
     with pytest.raises(RefusedError, match="fitted on the outcomes of 7 of these instances"):
         submit(run.path, "R", routed=True, checkpoint=tmp_path / "leaky.safetensors", partial=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from router.attempt import FinishedAttempt
-from router.decision import Accept, Run, act_out
+from router.decision import Accept, Run, roll_out
 from router.lab.crossfit import crossfit, folds, in_sample
 from router.lab.nulls import permutation_null
 from router.outcomes import OutcomeMatrix
@@ -68,7 +68,7 @@ def test_replay_of_many_decides_as_step_by_step(params: dict[str, Any]) -> None:
     test = np.arange(180, 240)
     models, brought = policy.act_out_recorded(X[test], outcomes.take(test), WEIGHTS)
     for w, weight in enumerate(WEIGHTS):
-        acted = [act_out(policy, X[row], outcomes, row, weight) for row in test]
+        acted = [roll_out(policy, X[row], outcomes, row, weight) for row in test]
         assert models[w].tolist() == [a.model for a in acted]
         for values, name in zip(brought, ("resolved", "cost", "seconds"), strict=True):
             assert values[w] == pytest.approx([getattr(a, name) for a in acted], nan_ok=True)
@@ -121,7 +121,7 @@ def test_recorded_agreement_is_neither_fitted_on_nor_replayed() -> None:
     policy = CascadePolicy(cost_weight=0.1).fit(X, outcomes)
     assert not set(policy._history().names) & LIVE_ONLY
     models, brought = policy.act_out_recorded(X, outcomes, [None])
-    acted = [act_out(policy, X[row], outcomes, row) for row in range(len(outcomes))]
+    acted = [roll_out(policy, X[row], outcomes, row) for row in range(len(outcomes))]
     assert models[0].tolist() == [one.model for one in acted]
     assert brought[1, 0].tolist() == pytest.approx([one.cost for one in acted])
     plain = CascadePolicy(cost_weight=0.1).fit(X, known)
@@ -134,7 +134,11 @@ def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
     auto = make_policy("auto", candidates="cascade", cost_weight=0.1, alpha=1.0).fit(X, outcomes)
     assert auto.taken.name == "cascade"
     told = auto.explain(X[:1], auto.predict(X[:1]))[0].reason
-    assert told.startswith(taken.explain(X[:1], taken.predict(X[:1], auto.weight(None)), auto.weight(None))[0].reason)
+    assert told.startswith(
+        taken.explain(X[:1], taken.predict(X[:1], auto.effective_cost_weight(None)), auto.effective_cost_weight(None))[
+            0
+        ].reason
+    )
     assert "follows" in told
     at_any_price = auto.explain(X[:1], auto.predict(X[:1], np.inf), np.inf)[0].reason
     assert "without a second model" in at_any_price, "by its own weight another one would follow"

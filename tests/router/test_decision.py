@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from router.attempt import FinishedAttempt
-from router.decision import Accept, Decision, DecisionError, Run, act_out, next_step
+from router.decision import Accept, Decision, DecisionError, Run, next_step, roll_out
 from router.lab.crossfit import crossfit, folds
 from router.policies import make_policy
 from router.policies.fixed import BestFixedPolicy
@@ -57,6 +57,6 @@ def test_a_cascade_pays_for_every_attempt_and_hands_in_one(world) -> None:
 
 def test_a_cascade_that_can_not_be_acted_out_is_stopped(world) -> None:
     with pytest.raises(DecisionError, match="'cheap' twice on 'repo__3'"):
-        act_out(Stubborn(), world.X[3], world.outcomes, 3)
+        roll_out(Stubborn(), world.X[3], world.outcomes, 3)
     with pytest.raises(DecisionError, match="'cheap', which made no attempt"):
-        act_out(Inventor(), world.X[3], world.outcomes, 3)
+        roll_out(Inventor(), world.X[3], world.outcomes, 3)

@@ -47,7 +47,7 @@ class Cells:
     facts: tuple[CellFacts, ...] = ()
     """By instance, then model."""
     run: RunFolder | None = None
-    """Whose cell folders hold patches, test output and trajectories; None for recorded outcomes."""
+    """FaultOwner cell folders hold patches, test output and trajectories; None for recorded outcomes."""
     repositories: Mapping[str, str] = field(default_factory=dict)
     """By instance, where known."""
 

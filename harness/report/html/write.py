@@ -57,7 +57,7 @@ def _frozen(cells: Cells) -> dict[str, Any]:
     if cells.run is None:
         return {}
     try:
-        return cells.run.frozen()
+        return cells.run.read_manifest()
     except InputError:
         return {}
 

@@ -7,17 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.run.engines.base import Job, Shop
+    from harness.run.engines.base import Backend, RunContext
 
 ENGINES = {"local": "harness.run.engines.local", "ray": "harness.run.engines.ray"}
-"""`run.engine` → module with `open_shop(job)`."""
+"""`run.engine` → module with `open_backend(context)`."""
 
 
-def open_shop(job: Job) -> AbstractContextManager[Shop]:
-    """The shop of the configured engine, open while the context lasts.
+def open_backend(context: RunContext) -> AbstractContextManager[Backend]:
+    """The backend of the configured engine, open while the context lasts.
 
     Raises:
-        EnvironmentFault: no Docker Engine, no disk, no cluster.
+        EnvironmentUnavailableError: no Docker Engine, no disk, no cluster.
     """
-    shop: AbstractContextManager[Shop] = import_module(ENGINES[job.config.run.engine]).open_shop(job)
-    return shop
+    backend: AbstractContextManager[Backend] = import_module(ENGINES[context.config.run.engine]).open_backend(context)
+    return backend

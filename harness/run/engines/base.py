@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.grading.verdict import Grade
 
 
-class Work(Protocol):
+class CellStages(Protocol):
     """The two stages of a cell. Both record what they did in the store and say whether the cell goes on."""
 
     def attempt(self, cell: Cell) -> bool:
@@ -50,7 +50,7 @@ class RunAgent(Protocol):
     ) -> Attempt: ...
 
 
-class ImageKeeper(Protocol):
+class ImageCache(Protocol):
     """`harness.docker.images.Images`, or the nodes' own."""
 
     def ensure(self, image: str) -> None: ...
@@ -58,27 +58,27 @@ class ImageKeeper(Protocol):
     def engine_answers(self, patience: float) -> bool: ...
 
 
-class Grades(Protocol):
+class GraderLike(Protocol):
     """`harness.grading.grader.Grader`, or one that has a node do it."""
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade: ...
 
 
-class Shop(Protocol):
+class Backend(Protocol):
     """Where a run's attempts and gradings happen: this machine, or the nodes of a cluster."""
 
     run_agent: RunAgent
-    images: ImageKeeper
-    grader: Grades
+    images: ImageCache
+    grader: GraderLike
     budget: Budget
-    lanes: int
+    gradings_in_flight: int
     """Gradings in hand at the same time, those being set up or cleaned up included."""
     places: Sequence[Path]
     """Where the run and the engine write on this machine."""
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """A run, as far as an engine needs to know it."""
 
     config: Config

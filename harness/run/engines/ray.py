@@ -26,11 +26,11 @@ from agents.runner import AgentConfig
 from harness.config import RunConfig
 from harness.data.instances import Instance
 from harness.docker.engine import check_disk
-from harness.errors import ConfigError, EnvironmentFault, NodeLostError
+from harness.errors import ConfigError, EnvironmentUnavailableError, NodeLostError
 from harness.files import write_atomic
 from harness.grading.grader import KEPT_FILES
 from harness.grading.verdict import Grade, Verdict
-from harness.run.engines.base import Job
+from harness.run.engines.base import RunContext
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -38,19 +38,28 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 try:
     import ray
 except ModuleNotFoundError as error:
-    raise EnvironmentFault("run.engine 'ray' needs Ray: pip install 'polyswe[ray]'") from error
+    raise EnvironmentUnavailableError("run.engine 'ray' needs Ray: pip install 'polyswe[ray]'") from error
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.run.engines import ray_node
-from harness.run.engines.ray_budget import ClusterBudget, Till
-from harness.run.engines.ray_node import TRAJECTORY, AttemptJob, Broken, Finished, Graded, GradingJob, Needs, Over
+from harness.run.engines.ray_budget import BudgetActor, ClusterBudget
+from harness.run.engines.ray_node import (
+    TRAJECTORY,
+    AttemptFinished,
+    AttemptJob,
+    Graded,
+    GradingJob,
+    Needs,
+    TaskDone,
+    TaskFailed,
+)
 from harness.run.engines.ray_nodes import Nodes
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Implements `harness.run.engines.base.Shop`, and its image keeper and grader, on the cluster's nodes."""
+class RayBackend:
+    """Implements `harness.run.engines.base.Backend`, and its image keeper and grader, on the cluster's nodes."""
 
     nodes: Nodes
     needs: Needs
@@ -63,15 +72,15 @@ class Fleet:
     """Ray's remote function of `ray_node.grade`."""
 
     @property
-    def lanes(self) -> int:
+    def gradings_in_flight(self) -> int:
         return self.run.grading_workers
 
     @property
-    def images(self) -> Fleet:
+    def images(self) -> RayBackend:
         return self
 
     @property
-    def grader(self) -> Fleet:
+    def grader(self) -> RayBackend:
         return self
 
     def ensure(self, image: str) -> None:
@@ -115,11 +124,11 @@ class Fleet:
                         case Call() as call:
                             paid += call.cost_usd
                             on_call(call)
-                        case Finished(attempt, trajectory):
+                        case AttemptFinished(attempt, trajectory):
                             on_attempt(_here(attempt, trajectory, out_dir))
-                        case Over(attempt):
+                        case TaskDone(attempt):
                             return replace(attempt, trajectory=out_dir / TRAJECTORY)
-                        case Broken() as broken:
+                        case TaskFailed() as broken:
                             self._raise(broken, node, out_dir, paid)
             except RayError as error:
                 self.nodes.doubt(node)
@@ -133,7 +142,7 @@ class Fleet:
         raise lost
 
     def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
-        """As `harness.grading.grader.Grader.grade`, on the node that has the image. A lost node is tried elsewhere once."""
+        """As `harness.grading.grader.Grader.grade`, on the node that has the image, once more if that is lost."""
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
         run = self.run
@@ -157,7 +166,7 @@ class Fleet:
             except RayError as error:
                 self.nodes.doubt(node)
                 raise NodeLostError(f"its node is gone ({_line(error)})") from error
-            if isinstance(found, Broken):
+            if isinstance(found, TaskFailed):
                 self._raise(found, node, cell_dir)
             assert isinstance(found, Graded)
             for name in set(KEPT_FILES) - found.files.keys():  # of an earlier try
@@ -166,7 +175,7 @@ class Fleet:
                 write_atomic(cell_dir / name, content)
             return found.grade
 
-    def _raise(self, broken: Broken, node: str, out_dir: Path, paid: float = 0.0) -> None:
+    def _raise(self, broken: TaskFailed, node: str, out_dir: Path, paid: float = 0.0) -> None:
         error = broken.error
         if isinstance(error, AgentError) and error.attempt is not None:
             error.attempt = _here(error.attempt, broken.trajectory, out_dir)
@@ -179,12 +188,12 @@ class Fleet:
 
 
 @contextmanager
-def open_shop(job: Job) -> Iterator[Fleet]:
+def open_backend(job: RunContext) -> Iterator[RayBackend]:
     """Join the cluster (or start one on this machine), and leave no container on any node.
 
     Raises:
         ConfigError: settings that a cluster cannot keep.
-        EnvironmentFault: no cluster at the address, another version there, no node that can work.
+        EnvironmentUnavailableError: no cluster at the address, another version there, no node that can work.
     """
     run, stop = job.config.run, job.stop
     if run.images_gb is not None:
@@ -202,10 +211,12 @@ def open_shop(job: Job) -> Iterator[Fleet]:
         cpus = max(run.ray.agent_cpus, run.ray.grading_cpus)
         nodes = Nodes(needs, cpus, job.say, lambda: stop.now)
         if not nodes.look():
-            raise EnvironmentFault("no node of the cluster can work: see why above")
+            raise EnvironmentUnavailableError("no node of the cluster can work: see why above")
         for_tasks = replace(needs, sample=())
         try:
-            yield Fleet(nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,), ATTEMPT, GRADING)
+            yield RayBackend(
+                nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,), ATTEMPT, GRADING
+            )
         finally:
             nodes.sweep()
 
@@ -227,7 +238,7 @@ def _joined(address: str | None) -> Iterator[None]:
         )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         where = f"at {address} " if address else ""
-        raise EnvironmentFault(f"no Ray cluster {where}can be joined ({_line(error)})") from error
+        raise EnvironmentUnavailableError(f"no Ray cluster {where}can be joined ({_line(error)})") from error
     for number, handler in handlers.items():
         signal.signal(number, handler)
     try:
@@ -237,7 +248,7 @@ def _joined(address: str | None) -> Iterator[None]:
 
 
 def _check_address(address: str | None) -> None:
-    """Ray itself would try a dead address for minutes, silently. Raises EnvironmentFault, ConfigError."""
+    """Ray itself would try a dead address for minutes, silently. Raises EnvironmentUnavailableError, ConfigError."""
     if address is None or address == "auto" or "://" in address:
         return
     host, _, port = address.rpartition(":")
@@ -246,7 +257,7 @@ def _check_address(address: str | None) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
-        raise EnvironmentFault(
+        raise EnvironmentUnavailableError(
             f"no Ray cluster answers at {address} ({error}): start its head with 'ray start --head --port {port}'"
         ) from error
 
@@ -257,7 +268,7 @@ def _budget(run: RunConfig, spent: float) -> Budget:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # every agent may wait in it at the same time
     options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": here}
-    return ClusterBudget(run.max_cost, ray.remote(Till).options(**options).remote(run.max_cost, spent))
+    return ClusterBudget(run.max_cost, ray.remote(BudgetActor).options(**options).remote(run.max_cost, spent))
 
 
 # never repeated by Ray itself: an attempt that ran has been paid

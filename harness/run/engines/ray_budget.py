@@ -8,7 +8,7 @@ from typing import Any
 from agents.budget import Budget, BudgetSpentError
 
 
-class Till:
+class BudgetActor:
     """The actor: `agents.budget.Budget` behind Ray's calls. A spent budget is an answer, not an error.
 
     Reservations are kept by attempt: those of an attempt whose node died are settled by the driver.
@@ -49,26 +49,26 @@ class Till:
 
 
 class ClusterBudget(Budget):
-    """What the driver and one attempt's agent hold: asks the till. Travels between processes."""
+    """What the driver and one attempt's agent hold: asks the budget_actor. Travels between processes."""
 
-    def __init__(self, limit: float, till: Any, attempt: str = "") -> None:
+    def __init__(self, limit: float, budget_actor: Any, attempt: str = "") -> None:
         super().__init__(limit)
-        self.till = till
+        self.budget_actor = budget_actor
         self.attempt = attempt
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClusterBudget, (self.limit, self.till, self.attempt)
+        return ClusterBudget, (self.limit, self.budget_actor, self.attempt)
 
     def of(self, attempt: str) -> ClusterBudget:
-        """The same till, for one attempt."""
+        """The same budget_actor, for one attempt."""
         assert self.limit is not None
-        return ClusterBudget(self.limit, self.till, attempt)
+        return ClusterBudget(self.limit, self.budget_actor, attempt)
 
     def abandon(self) -> None:
         """The attempt's node is gone: settle what it had reserved."""
         import ray
 
-        ray.get(self.till.settle.remote(self.attempt, None))
+        ray.get(self.budget_actor.settle.remote(self.attempt, None))
 
     @property
     def _holder(self) -> str:
@@ -79,15 +79,15 @@ class ClusterBudget(Budget):
     def spent(self) -> float:
         import ray
 
-        return float(ray.get(self.till.spent.remote()))
+        return float(ray.get(self.budget_actor.spent.remote()))
 
     def reserve(self, estimate: float) -> None:
         import ray
 
-        if refusal := ray.get(self.till.reserve.remote(self._holder, estimate)):
+        if refusal := ray.get(self.budget_actor.reserve.remote(self._holder, estimate)):
             raise BudgetSpentError(refusal)
 
     def settle(self, estimate: float, cost: float) -> None:
         import ray
 
-        ray.get(self.till.settle.remote(self._holder, cost))
+        ray.get(self.budget_actor.settle.remote(self._holder, cost))

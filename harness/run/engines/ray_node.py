@@ -25,7 +25,7 @@ from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance
 from harness.docker.engine import NO_SPACE, STARVED_GB, check_disk, connect, disk_free_gb, sweep
 from harness.docker.images import Images, Patience
-from harness.errors import DiskFullError, EnvironmentFault, ImageUnavailableError
+from harness.errors import DiskFullError, EnvironmentUnavailableError, ImageUnavailableError
 from harness.grading.grader import Grader
 from harness.grading.verdict import Grade
 from harness.run.engines.local import docker_root
@@ -75,7 +75,7 @@ class GradingJob:
 
 
 @dataclass(frozen=True)
-class Finished:
+class AttemptFinished:
     """An attempt came to its end; its container may still be there."""
 
     attempt: Attempt
@@ -83,14 +83,14 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Over:
+class TaskDone:
     """Nothing more comes: the container is gone."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
-class Broken:
+class TaskFailed:
     """An attempt, or a grading, that broke off."""
 
     error: Exception
@@ -105,7 +105,7 @@ class Graded:
     files: Mapping[str, bytes]
 
 
-Event = Call | Finished | Over | Broken
+Event = Call | AttemptFinished | TaskDone | TaskFailed
 
 
 def versions() -> dict[str, str]:
@@ -131,7 +131,7 @@ def examine(needs: Needs, expected: Mapping[str, str]) -> str:
             from harness.sample.images import build_images
 
             build_images(client, needs.sample)
-    except (EnvironmentFault, PoolError) as fault:
+    except (EnvironmentUnavailableError, PoolError) as fault:
         return str(fault)
     return ""
 
@@ -148,7 +148,7 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
 
     def finished(found: Attempt) -> None:
         _check_starved(folder / TRAJECTORY)
-        events.put(Finished(found, _bytes(folder / TRAJECTORY)))
+        events.put(AttemptFinished(found, _bytes(folder / TRAJECTORY)))
 
     def work() -> None:
         try:
@@ -167,7 +167,7 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
         except Exception as error:  # noqa: BLE001 - told to the driver, which knows what to do with each kind
             events.put(_broken(error, _bytes(folder / TRAJECTORY)))
         else:
-            events.put(Over(done))
+            events.put(TaskDone(done))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -175,14 +175,14 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
         while True:
             event = events.get()
             yield event
-            if isinstance(event, Over | Broken):
+            if isinstance(event, TaskDone | TaskFailed):
                 return
     finally:
         thread.join()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def grade(job: GradingJob) -> Graded | Broken:
+def grade(job: GradingJob) -> Graded | TaskFailed:
     """The official verdict on one patch, with the files that are kept."""
     folder = Path(tempfile.mkdtemp(prefix="polyswe-cell-"))
     try:
@@ -199,13 +199,13 @@ def grade(job: GradingJob) -> Graded | Broken:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _broken(error: Exception, trajectory: bytes = b"") -> Broken:
-    if disk_is_full(error) and not isinstance(error, EnvironmentFault):
+def _broken(error: Exception, trajectory: bytes = b"") -> TaskFailed:
+    if disk_is_full(error) and not isinstance(error, EnvironmentUnavailableError):
         error = DiskFullError(f"the node's disk is full ({error})")
     error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does
     error.__cause__ = error.__context__ = None
-    own = isinstance(error, EnvironmentFault) and not isinstance(error, ImageUnavailableError)
-    return Broken(error, trajectory, own)
+    own = isinstance(error, EnvironmentUnavailableError) and not isinstance(error, ImageUnavailableError)
+    return TaskFailed(error, trajectory, own)
 
 
 def _check_disk(client: DockerClient, least_gb: float) -> None:

@@ -116,15 +116,15 @@ def test_a_file_has_an_end(container: Container) -> None:
 def test_a_full_disk_stays_inside(image: str, labels: dict[str, str], list_containers: Callable[..., Any]) -> None:
     config = ContainerConfig(image=image, labels=labels, timeout=120, limits=TIGHT)
     fill = "for i in $(seq 30); do head -c 10000000 /dev/zero > /fill.$i; done"
-    watch = DiskWatch(every=0.2)
+    deadline = DiskWatch(every=0.2)
     with Container(config) as container:
-        watch.add(container)
+        deadline.add(container)
         with pytest.raises(DiskLimitError, match=r"more than 0\.05 GB"):
             run(container, f"{fill}; sleep 100")
         assert container.diff() == ""
         with pytest.raises(DiskLimitError):
             run(container, "true")
-        watch.discard(container)
+        deadline.discard(container)
     assert list_containers(labels) == []
 
 

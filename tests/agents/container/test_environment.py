@@ -19,7 +19,7 @@ from minisweagent.exceptions import Submitted
 from agents.container.capture import Bounded, run_captured
 from agents.container.environment import Container, ContainerConfig
 from agents.container.limits import ContainerLimits
-from agents.deadline import Watch
+from agents.deadline import Deadline
 from agents.errors import ContainerError
 from harness.docker.engine import RUN_LABEL, sweep
 
@@ -196,9 +196,9 @@ def test_a_quick_kill_is_no_timeout(container: Container) -> None:
 
 
 def test_the_wall_clock_shortens_commands(image: str, labels: dict[str, str]) -> None:
-    watch = Watch(limit_seconds=0)
-    with Container(ContainerConfig(image=image, labels=labels), watch) as container:
-        watch.limit_seconds = time.monotonic() - watch.started + 1
+    deadline = Deadline(limit_seconds=0)
+    with Container(ContainerConfig(image=image, labels=labels), deadline) as container:
+        deadline.limit_seconds = time.monotonic() - deadline.started + 1
         told = run(container, "sleep 4321")["exception_info"]
         assert float(re.findall(r"killed after (\S+) seconds", told)[0]) <= 1  # and not the 60 of any other command
 

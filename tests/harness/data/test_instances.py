@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from harness.config import DatasetConfig
 from harness.data.instances import load_dataset
-from harness.errors import EnvironmentFault, InputError
+from harness.errors import EnvironmentUnavailableError, InputError
 
 ROW = {
     "instance_id": "a__a-1",
@@ -109,7 +109,7 @@ def test_without_the_hub_the_error_names_dataset_and_mend(monkeypatch: pytest.Mo
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EnvironmentFault, match=r"no-such/dataset: .*give a .json/.jsonl/.parquet path"):
+    with pytest.raises(EnvironmentUnavailableError, match=r"no-such/dataset: .*give a .json/.jsonl/.parquet path"):
         load_dataset(DatasetConfig(name="no-such/dataset"))
 
 

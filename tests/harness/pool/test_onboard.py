@@ -24,7 +24,7 @@ from harness.pool.onboard import (
     render_profile,
     write_profile,
 )
-from harness.store.matrix import outcome_matrix
+from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from router.lab.anchors import ReferenceRuns, spread_anchors
@@ -109,7 +109,7 @@ def test_what_cannot_be_onboarded_is_told(make_run: MakeRun, tmp_path: Path) -> 
     run = make_run()
     models = ["scripted-small", "scripted-medium", "scripted-large"]
     with Store(run.store_path) as store:
-        matrix = outcome_matrix(store.rows(), IDS, models)
+        matrix = matrix_of_run(store.rows(), IDS, models)
     write_outcomes_csv(matrix, tmp_path / "all.csv")
     write_outcomes_csv(matrix.pool(models[2:]), tmp_path / "self.csv")
     statements = read_problem_statements("sample")
@@ -138,7 +138,7 @@ def test_labels_from_a_record_give_a_profile_and_a_pool_to_fit(make_run: MakeRun
     models = ["scripted-small", "scripted-medium", "scripted-large"]
     record = tmp_path / "all.csv"
     with Store(run.store_path) as store:
-        write_outcomes_csv(outcome_matrix(store.rows(), IDS, models), record)
+        write_outcomes_csv(matrix_of_run(store.rows(), IDS, models), record)
     name = recorded_name("large", [str(record)], IDS)
     plan = plan_onboarding(name, 5, [str(record)], read_problem_statements("sample"))
     labelled, rate = recorded_labels(plan, [str(record)])
@@ -159,7 +159,7 @@ def test_a_live_onboarding_runs_the_chosen_instances_and_no_others(
     run = make_run()
     with Store(run.store_path) as store:
         write_outcomes_csv(
-            outcome_matrix(store.rows(), IDS, ["scripted-small", "scripted-medium"]), tmp_path / "pool.csv"
+            matrix_of_run(store.rows(), IDS, ["scripted-small", "scripted-medium"]), tmp_path / "pool.csv"
         )
     plan = plan_onboarding("scripted-large", 2, [str(tmp_path / "pool.csv")], read_problem_statements("sample"))
     labelled: dict[str, tuple[bool, float | None]] = {}

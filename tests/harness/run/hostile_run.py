@@ -10,7 +10,7 @@ from harness.evaluation.schema import ClusterProfile, Complementarity, Group, Pa
 from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
 from harness.report.tables import write_results
-from harness.store.matrix import outcome_matrix
+from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
 
@@ -32,7 +32,7 @@ def write_hostile_run(root: Path) -> RunFolder:
             store.agent_done(cell, _attempt(cell, k))
             store.graded(cell, Grade(Verdict.RESOLVED if k % 3 else Verdict.UNRESOLVED, detail=ATTACK))
         rows = store.rows()
-    matrix = outcome_matrix(rows, INSTANCES, MODELS)
+    matrix = matrix_of_run(rows, INSTANCES, MODELS)
     write_outcomes_csv(matrix, folder.path / "outcomes.csv")
     write_results(hostile_results(), folder.path)
     return folder

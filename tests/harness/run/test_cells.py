@@ -19,8 +19,8 @@ from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
 from harness.grading.verdict import Grade, Verdict
-from harness.run.cells import CellWork
-from harness.run.engines.base import Grades, RunAgent
+from harness.run.cells import CellRunner
+from harness.run.engines.base import GraderLike, RunAgent
 from harness.run.interrupt import Stop
 from harness.run.progress import Progress
 from harness.sample import PLAYBOOK
@@ -39,19 +39,19 @@ class Images:
 
 @dataclass
 class Desk:
-    """A shop whose agents do what the test says."""
+    """A backend whose agents do what the test says."""
 
     run_agent: RunAgent
-    grader: Grades = None  # type: ignore[assignment]  # nothing is graded here
+    grader: GraderLike = None  # type: ignore[assignment]  # nothing is graded here
     images: Images = field(default_factory=Images)
     budget: Budget = field(default_factory=Budget)
-    lanes: int = 1
+    gradings_in_flight: int = 1
     places: Sequence[Path] = ()
 
 
 @dataclass
 class Bench:
-    work: CellWork
+    work: CellRunner
     store: Store
     cells: list[Cell]
 
@@ -82,9 +82,9 @@ def bench(sample: Dataset, tmp_path: Path) -> Iterator[MakeBench]:
         ends.callback(progress.close)
         cells = [Cell(name, model.name) for name in instances]
         store.plan(dict.fromkeys(cells, "key"))
-        work = CellWork(
+        work = CellRunner(
             instances=instances, models={model.name: model} | changes.pop("models", {}), folder=folder, store=store,
-            agent=AgentConfig(**changes), shop=Desk(agent), progress=progress, stop=Stop(), limits=config.run,
+            agent=AgentConfig(**changes), backend=Desk(agent), progress=progress, stop=Stop(), limits=config.run,
         )  # fmt: skip
         return Bench(work, store, cells)
 
@@ -192,14 +192,14 @@ def test_a_grading_outlives_an_engine_that_goes_down(
     bench: MakeBench, monkeypatch: pytest.MonkeyPatch, failures: int, detail: str, back: bool, asked: int, state: State
 ) -> None:
     it = bench(submitted)
-    monkeypatch.setattr(it.work.shop.images, "engine_answers", lambda patience: back)
+    monkeypatch.setattr(it.work.backend.images, "engine_answers", lambda patience: back)
     cell = it.cells[0]
     folder = it.work.folder.cell_dir(cell)
     folder.mkdir(parents=True)
     (folder / PATCH_FILE).write_text("diff --git a/x b/x\n")
     it.store.agent_started(cell)
     it.store.agent_done(cell, submitted(cell, folder))
-    grader = it.work.shop.grader = GoingDown(failures, detail)
+    grader = it.work.backend.grader = GoingDown(failures, detail)
     it.work.grade(cell)
     assert grader.asked == asked
     assert len(it.store.failures()) == failures

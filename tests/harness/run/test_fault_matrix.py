@@ -27,7 +27,7 @@ from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK
 from harness.grading.verdict import Grade, Verdict
-from harness.run.failures import KINDS, Whose, attempt_kind, grading_kind
+from harness.run.failures import KINDS, FaultOwner, attempt_kind, grading_kind
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
@@ -136,9 +136,9 @@ def test_an_engine_restarted_under_a_run_costs_no_verdict(
     assert code == EXIT_OK, said
     folder = RunFolder(tmp_path / "out" / "run")
     assert {row.state for row in rows_of(folder)} == {State.GRADED}
-    struck = {kind: row["earlier"] for kind, row in table(folder).items() if not row["scored"]}
-    assert struck, "the restart met nobody"
-    assert struck.keys() <= {"engine", "container", "grading: container"}
+    failure_events = {kind: row["earlier"] for kind, row in table(folder).items() if not row["scored"]}
+    assert failure_events, "the restart met nobody"
+    assert failure_events.keys() <= {"engine", "container", "grading: container"}
     assert own_engine.docker("ps", "-aq").stdout == b""
 
 
@@ -343,7 +343,7 @@ def test_every_kind_says_whose_it_is_and_where_it_is_tried_again() -> None:
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.retried
-        assert kind.scored == (kind.whose is Whose.MODEL)
+        assert kind.scored == (kind.whose is FaultOwner.MODEL)
     assert attempt_kind(OSError(28, "No space left on device")) == "disk"
     assert attempt_kind(ZeroDivisionError()) == "internal"
 

@@ -253,9 +253,9 @@ def finish_and_check(
     after, expected = victim.rows(), rows_of(undisturbed)
     assert {cell: outcome(row) for cell, row in after.items()} == {cell: outcome(row) for cell, row in expected.items()}
     with Store(victim.folder.store_path) as store:
-        struck, on_record, spent = store.failures(), store.calls_by_model(), store.spent()
-    killed = Counter(event.cell for event in struck if event.kind == KILLED)
-    assert {event.kind for event in struck} <= {KILLED}, struck
+        failure_events, on_record, spent = store.failures(), store.calls_by_model(), store.spent()
+    killed = Counter(event.cell for event in failure_events if event.kind == KILLED)
+    assert {event.kind for event in failure_events} <= {KILLED}, failure_events
     calls = books.calls()
     for cell, row in after.items():
         assert row.api_calls is not None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from harness.compare.sides import load_side
+from harness.compare.load import load_side
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL

@@ -1,4 +1,4 @@
-"""A cascade acted out live on the sample: real agents, real containers, only the cells it asks for."""
+"""A cascade rollouts out live on the sample: real agents, real containers, only the cells it asks for."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PATIENCE = 30
 
 
 class Recorder:
-    """Work that records what was asked of it."""
+    """CellStages that records what was asked of it."""
 
     def __init__(self) -> None:
         self.attempted: list[Cell] = []

@@ -21,7 +21,7 @@ def test_a_folder_at_work_cannot_be_put_aside(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with folder.locked():
         Store(folder.store_path).close()
-        assert folder.put_aside() is not None
+        assert folder.archive() is not None
         with pytest.raises(RunLockedError), RunFolder(tmp_path / "run").locked():
             pass
 
@@ -31,7 +31,7 @@ def test_putting_aside_keeps_everything(tmp_path: Path) -> None:
     with folder.locked():
         Store(folder.store_path).close()
         (folder.path / "outcomes.csv").write_text("kept")
-        aside = folder.put_aside()
+        aside = folder.archive()
     assert aside is not None
     assert (aside / "outcomes.csv").read_text() == "kept"
     assert list(folder.path.iterdir()) == []

@@ -14,7 +14,7 @@ from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading.verdict import Grade, Verdict
-from harness.store.matrix import outcome_matrix
+from harness.store.matrix import matrix_of_run
 from harness.store.store import Cell, State, Store
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
@@ -156,7 +156,7 @@ def test_only_verdicts_enter_the_outcome_matrix(store: Store) -> None:
     store.agent_done(A, attempt(A))
     store.graded(A, Grade(Verdict.PATCH_FAILED))
     store.failed(B, "container", "image missing")
-    matrix = outcome_matrix(store.rows(), ["i-1", "i-2"], ["small", "large"])
+    matrix = matrix_of_run(store.rows(), ["i-1", "i-2"], ["small", "large"])
     assert np.array_equal(matrix.resolved, [[0, np.nan], [np.nan, np.nan]], equal_nan=True)
     assert matrix.cost[0, 0] == 0.5
 
@@ -199,7 +199,7 @@ def test_signals_are_kept_and_a_store_from_before_them_is_read(store: Store, tmp
     assert row_a.cost_usd == 0.75
     assert row_a.signals == {"patch_lines": 4.0, "calls": 3.0}
     assert row_b.signals == {}
-    matrix = outcome_matrix(store.rows(), ["i-1"], ["small", "large"])
+    matrix = matrix_of_run(store.rows(), ["i-1"], ["small", "large"])
     assert matrix.signals.keys() == {"patch_lines"}, "calls are a column of their own"
     np.testing.assert_array_equal(matrix.signals["patch_lines"], [[4.0, np.nan]])
     store.close()

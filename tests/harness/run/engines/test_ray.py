@@ -13,7 +13,7 @@ import pytest
 
 from harness.config import RunConfig, find_config, load_config
 from harness.errors import EXIT_ENVIRONMENT
-from harness.run.engines.ray_budget import Till
+from harness.run.engines.ray_budget import BudgetActor
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 
@@ -87,10 +87,10 @@ def test_a_cluster_gives_the_local_outcomes_though_nodes_die_and_others_cannot_w
     assert outcomes(folder) == outcomes(local)
     # what was finished when the node died was not paid for again: one attempt's calls, and those of attempts cut off
     with Store(folder.store_path) as store:
-        struck = {failure.cell for failure in store.failures()}
+        failure_events = {failure.cell for failure in store.failures()}
         assert {failure.kind for failure in store.failures()} <= {"node"}
         for row in store.rows():
-            assert (row.lost_cost_usd > 0) <= (row.cell in struck)
+            assert (row.lost_cost_usd > 0) <= (row.cell in failure_events)
     for cell in rows_of(folder):
         written = {path.name for path in folder.cell_dir(cell).iterdir()}
         assert {"patch.diff", "trajectory.json"} <= written
@@ -123,17 +123,17 @@ def test_a_cluster_without_a_fit_node_says_why(cluster: Any, sample: Dataset, tm
 
 
 def test_the_till_is_one_for_all_and_forgets_dead_attempts() -> None:
-    till = Till(limit=1.0, spent=0.0)
-    assert till.reserve("a", 0.4) == ""
-    assert till.reserve("b", 0.4) == ""
-    till.settle("a", 0.5)
-    till.settle("b", None)  # its node is gone: the call may have been billed
-    assert till.spent() == pytest.approx(0.9)
-    till.settle("b", None)  # twice changes nothing
-    assert till.spent() == pytest.approx(0.9)
-    assert till.reserve("c", 0.4) == ""  # nothing is in flight: one call may pass the limit
-    till.settle("c", 0.4)
-    assert "cost limit of $1" in till.reserve("d", 0.01)
+    budget_actor = BudgetActor(limit=1.0, spent=0.0)
+    assert budget_actor.reserve("a", 0.4) == ""
+    assert budget_actor.reserve("b", 0.4) == ""
+    budget_actor.settle("a", 0.5)
+    budget_actor.settle("b", None)  # its node is gone: the call may have been billed
+    assert budget_actor.spent() == pytest.approx(0.9)
+    budget_actor.settle("b", None)  # twice changes nothing
+    assert budget_actor.spent() == pytest.approx(0.9)
+    assert budget_actor.reserve("c", 0.4) == ""  # nothing is in flight: one call may pass the limit
+    budget_actor.settle("c", 0.4)
+    assert "cost limit of $1" in budget_actor.reserve("d", 0.01)
 
 
 def test_the_configuration_knows_the_cluster() -> None:

@@ -23,7 +23,7 @@ PICK = "::"
 
 
 @dataclass(frozen=True)
-class Side:
+class RunOutcomes:
     """The outcomes of one side, and what may make them incomparable."""
 
     label: str
@@ -43,7 +43,7 @@ class Side:
     notes: tuple[str, ...] = ()
 
 
-def load_side(source: str, pool: Sequence[str] = ()) -> Side:
+def load_side(source: str, pool: Sequence[str] = ()) -> RunOutcomes:
     """Read one side.
 
     Args:
@@ -62,7 +62,7 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
     side = _run(folder, wanted) if whole else _recorded(place, wanted)
     if wanted:
         names = match_names(wanted, side.matrix.models)
-        side = Side(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
+        side = RunOutcomes(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
     import numpy as np
 
     if np.isnan(side.matrix.resolved).all():
@@ -73,13 +73,13 @@ def load_side(source: str, pool: Sequence[str] = ()) -> Side:
 _REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "notes")
 
 
-def _run(path: Path, wanted: Sequence[str]) -> Side:
-    from harness.store.matrix import outcome_matrix
+def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
+    from harness.store.matrix import matrix_of_run
     from harness.store.run_folder import RunFolder
     from harness.store.store import State, Store
 
     folder = RunFolder(path)
-    frozen = folder.frozen()
+    frozen = folder.read_manifest()
     config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
@@ -93,9 +93,9 @@ def _run(path: Path, wanted: Sequence[str]) -> Side:
     accepted, routed = _live(config, folder, rows) if is_routed else (None, None)
     looked_at = match_names(wanted, models) if wanted else models
     unfinished = [row for row in rows if row.state is not State.GRADED and row.model in looked_at]
-    return Side(
+    return RunOutcomes(
         label=str(path),
-        matrix=outcome_matrix(rows, instances, models),
+        matrix=matrix_of_run(rows, instances, models),
         fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
         routed=routed,
         accepted=accepted,
@@ -108,7 +108,7 @@ def _run(path: Path, wanted: Sequence[str]) -> Side:
 def _live(
     config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
 ) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
-    """Whose attempt was accepted, which of several the router says, and what the routed system brought so."""
+    """FaultOwner attempt was accepted, which of several the router says, and what the routed system brought so."""
     from harness.grading.verdict import Verdict
     from harness.store.store import State
 
@@ -120,12 +120,12 @@ def _live(
         from harness.config import DatasetConfig
         from harness.data.instances import load_dataset
         from harness.fitting import load_router
-        from harness.run.rollout import act
+        from harness.run.rollout import roll_out
 
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [entry["name"] for entry in config["pool"]]
-        acted = act(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder, pool)
-        accepted = {instance: how.accepted for instance, how in acted.items() if how.accepted is not None}
+        rollouts = roll_out(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder, pool)
+        accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
     brought = {}
     for instance, model in accepted.items():
         cells = by_instance[instance]
@@ -137,7 +137,7 @@ def _live(
     return accepted, brought
 
 
-def _recorded(place: str, wanted: Sequence[str]) -> Side:
+def _recorded(place: str, wanted: Sequence[str]) -> RunOutcomes:
     from harness.importers import load_outcomes
 
     loaded = load_outcomes([place])
@@ -151,7 +151,7 @@ def _recorded(place: str, wanted: Sequence[str]) -> Side:
         names = match_names(wanted, list(named)) if not faulty else _matched(wanted, named, loaded.runs)
         named = {name: named[name] for name in names}
     notes = [f"{run.name} is left out: {run.fault}" for run in loaded.runs if run.fault is not None and not wanted]
-    return Side(label=place, matrix=_matrix(named), notes=tuple(notes))
+    return RunOutcomes(label=place, matrix=_matrix(named), notes=tuple(notes))
 
 
 def _matched(wanted: Sequence[str], named: Mapping[str, RecordedRun], runs: Sequence[RecordedRun]) -> list[str]:
