@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.container.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.docker.engine import LEAST_DISK_GB
 from harness.errors import ConfigError
+from harness.files import YamlError, expand_home, parse_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 """Configurations that come with the product; `polyswe evaluate sample` names one by its stem."""
+
+
+UserPath = Annotated[Path, AfterValidator(expand_home)]
+"""A path in which a leading `~` is the user's home folder."""
 
 
 class StrictModel(BaseModel):
@@ -45,7 +50,7 @@ class RouterConfig(StrictModel):
     """Short name of the routing policy."""
     embedder: str = "all-MiniLM-L6-v2"
     """Any sentence-transformers model: a hub name or a path."""
-    checkpoint: Path | None = None
+    checkpoint: UserPath | None = None
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}
     """The policy's own parameters, e.g. `{n_clusters: 5}`."""
@@ -55,6 +60,11 @@ class RouterConfig(StrictModel):
     """How often the folds are drawn anew."""
     seed: int = 0
     """Seed of folds, clusters and resampling."""
+
+    @field_validator("embedder")
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return str(expand_home(Path(value))) if value.startswith("~") else value
 
 
 class RayConfig(StrictModel):
@@ -104,7 +114,7 @@ class RunConfig(StrictModel):
 
 
 class OutConfig(StrictModel):
-    root: Path = Path("results")
+    root: UserPath = Path("results")
     """Folder that holds the run folders."""
     run_id: str | None = None
     """Name of the run folder (default: the configuration's name). The same name continues the same run."""
@@ -169,20 +179,76 @@ def load_config(path: Path) -> Config:
             all faults of the file in one message.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ConfigError(f"configuration {path}{line}: {problem}") from error
+    except YamlError as error:
+        raise ConfigError(f"configuration {path}: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"configuration {path}: expected keys like 'dataset:' and 'pool:' at the top level")
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"configuration {path}: {explain(error)}") from error
+
+
+def with_overrides(config: Config, changes: Mapping[str, object]) -> Config:
+    """The configuration with values put at dotted keys, such as `{"run.max_cost": 50}`.
+
+    An entry of the pool is named by its name or its place: `pool.sonnet.step_limit`, `pool.0.step_limit`.
+
+    Raises:
+        ConfigError: a key does not exist, or the result is not a valid configuration.
+    """
+    data = config.model_dump()
+    for key, value in changes.items():
+        _put(data, key, value)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from error
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """`KEY=VALUE` texts, as `--set` takes them, by key; values are YAML.
+
+    Raises:
+        ConfigError: a text has no `=`, a key is given twice, or a value is not valid YAML.
+    """
+    settings: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as run.max_cost=50")
+        if key.strip() in settings:
+            raise ConfigError(f"--set {key.strip()}: given twice")
+        try:
+            settings[key.strip()] = parse_yaml(value)
+        except YamlError as error:
+            raise ConfigError(f"--set {text}: {error}") from error
+    return settings
+
+
+def _put(data: dict[str, Any], key: str, value: object) -> None:
+    """Put a value at a dotted key of nested dicts and lists."""
+    *parents, last = key.split(".")
+    place: Any = data
+    for part in parents:
+        place = _entry(place, part, key) if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"unknown key '{key}': {part!r} holds a value, no further keys")
+    if isinstance(place, list):
+        raise ConfigError(f"key '{key}': name a setting of the entry, such as {key}.step_limit")
+    place[last] = value
+
+
+def _entry(entries: list[Any], name: str, key: str) -> Any:
+    """A list's entry by its name or its place."""
+    for place, entry in enumerate(entries):
+        if name == str(place) or (isinstance(entry, dict) and entry.get("name") == name):
+            return entry
+    names = ", ".join(str(entry.get("name")) for entry in entries if isinstance(entry, dict))
+    raise ConfigError(f"key '{key}': no entry {name!r}; there are: {names}")
 
 
 def explain(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there."""
+"""Files: written whole or not at all, safe names and paths, YAML that says what it means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_YAML_VALUES = 1_000_000
+"""Values a YAML text may hold once its aliases are written out."""
+
+
+class YamlError(ValueError):
+    """A YAML text is malformed, ambiguous or made to exhaust its reader; the message is one line with its place."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -60,7 +71,19 @@ def sync_files(folder: Path) -> None:
 
 def cache_dir() -> Path:
     """`$POLYSWE_CACHE`, or `~/.cache/polyswe`; not created here."""
-    return Path(os.environ.get("POLYSWE_CACHE") or Path.home() / ".cache" / "polyswe")
+    return expand_home(Path(os.environ.get("POLYSWE_CACHE") or "~/.cache/polyswe"))
+
+
+def expand_home(path: Path) -> Path:
+    """The path with a leading `~` replaced by the home folder.
+
+    Raises:
+        ValueError: there is no such user, or no home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def slug(name: str) -> str:
@@ -69,3 +92,65 @@ def slug(name: str) -> str:
     if readable == name:
         return name
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML text's value.
+
+    Raises:
+        YamlError: not valid YAML, a key is given twice (a limit must not be silently dropped), or aliases that
+            multiply to more than `MAX_YAML_VALUES` values.
+    """
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node)
+        return loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise YamlError(f"{line}{getattr(error, 'problem', None) or 'not valid YAML'}") from error
+    except (ValueError, RecursionError) as error:
+        raise YamlError("nested too deeply" if isinstance(error, RecursionError) else str(error)) from error
+    finally:
+        loader.dispose()
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """`yaml.SafeLoader` that refuses a key given twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        lines: dict[object, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = (key_node.tag, key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in lines:
+                raise YamlError(f"{key_node.value!r} is given twice, lines {lines[key]} and {line}: keep one")
+            lines[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Refuse aliases that multiply; each node is looked at once."""
+    sizes: dict[int, int] = {}
+    pending: list[tuple[yaml.Node, bool]] = [(root, False)]
+    while pending:
+        node, children_known = pending.pop()
+        if id(node) in sizes and not (children_known and sizes[id(node)] == 0):
+            continue
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        else:
+            children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if not children_known:
+            sizes[id(node)] = 0  # an alias to a node that is still open adds nothing
+            pending.append((node, True))
+            pending.extend((child, False) for child in children)
+            continue
+        sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+        if sizes[id(node)] > MAX_YAML_VALUES:
+            raise YamlError("its aliases multiply to too many values")

@@ -42,6 +42,10 @@ def evaluate(
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
     engine: Annotated[Engine | None, typer.Option(help="Where cells run: this machine, or a Ray cluster.")] = None,
     address: Annotated[str | None, typer.Option(help="Head node of the Ray cluster (default: one of its own).")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. agent.step_limit=100 (repeatable)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would run, cost, last and need; nothing is started.")
     ] = False,
@@ -59,6 +63,8 @@ def evaluate(
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
 
+        polyswe evaluate my.yaml --set agent.step_limit=100 --set pool.sonnet.model_kwargs.temperature=0.2
+
         polyswe evaluate my.yaml --engine ray --address 10.0.0.1:6379
 
         polyswe evaluate verified --dry-run   # what it would cost, last and need
@@ -68,20 +74,28 @@ def evaluate(
     """
     quiet_libraries()
     from harness.commands.report import write_all
-    from harness.config import find_config, load_config
-    from harness.overrides import apply_overrides
+    from harness.config import find_config, load_config, parse_settings, with_overrides
     from harness.report.tables import render_terminal
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
     from harness.run.pipeline import run_folder
 
     path = find_config(config)
-    settings = apply_overrides(
-        load_config(path),
-        instances=instance, limit=limit, mode=mode.value if mode else None, checkpoint=checkpoint,
-        max_cost=max_cost, agent_workers=agent_workers, grading_workers=grading_workers, run_id=run_id, out=out,
-        engine=engine.value if engine else None, address=address,
-    )  # fmt: skip
+    short_forms = {
+        "dataset.instances": instance or None,
+        "dataset.limit": limit,
+        "router.checkpoint": checkpoint,
+        "run.mode": mode.value if mode else None,
+        "run.max_cost": max_cost,
+        "run.agent_workers": agent_workers,
+        "run.grading_workers": grading_workers,
+        "run.engine": engine.value if engine else None,
+        "run.ray.address": address,
+        "out.run_id": run_id,
+        "out.root": out,
+    }
+    changes = {key: value for key, value in short_forms.items() if value is not None}
+    settings = with_overrides(load_config(path), changes | parse_settings(set_ or ()))
     folder = run_folder(settings, path)
     if dry_run:
         from harness.data.instances import load_dataset

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import InputError
+from harness.files import parse_yaml
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 
 RESULTS = Path("results") / "results.json"
@@ -71,8 +70,8 @@ def _run(path: Path, lists: Mapping[str, list[str]], universe: frozenset[str]) -
 
 def _name(path: Path) -> str:
     try:
-        metadata = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        metadata = parse_yaml((path / "metadata.yaml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return path.name  # the name is a convenience; the folder is the identity
     info = metadata.get("info") if isinstance(metadata, dict) else None
     names = [part.get("name") for part in (metadata, info) if isinstance(part, dict)]

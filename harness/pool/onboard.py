@@ -279,9 +279,8 @@ def live_labels(
     Raises:
         InputError: the configuration has no such model or not these instances, or none of them has a verdict.
     """
-    from harness.config import RouterConfig, find_config, load_config
+    from harness.config import RouterConfig, find_config, load_config, with_overrides
     from harness.files import slug
-    from harness.overrides import apply_overrides
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate
     from harness.store.run_folder import RunFolder
@@ -289,7 +288,9 @@ def live_labels(
 
     config = load_config(find_config(config_name))
     (name,) = match_names([plan.model], [entry.name for entry in config.pool])
-    config = apply_overrides(config, instances=plan.instances, out=out, mode="matrix").model_copy(
+    config = with_overrides(
+        config, {"dataset.instances": plan.instances, "out.root": out, "run.mode": "matrix"}
+    ).model_copy(
         update={
             "pool": [entry for entry in config.pool if entry.name == name],
             "router": RouterConfig(policy="best-fixed"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import explain
 from harness.errors import InputError
+from harness.files import parse_yaml
 
 TODO = "TODO"
 """Stands in every field that nobody has filled in; `check` names each."""
@@ -48,8 +48,8 @@ def read_about(path: Path | None) -> About:
     if path is None:
         return About()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a date that does not exist is a ValueError
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:  # a date that does not exist is a ValueError
         raise InputError(f"{path}: cannot be read as YAML ({error})") from error
     try:
         return About.model_validate(content)

@@ -15,9 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import EnvironmentUnavailableError, InputError
+from harness.files import parse_yaml
 from harness.submission.about import TODO
 from harness.submission.findings import Findings, some
 from harness.submission.public import LISTS, Row, check_files, check_public
@@ -226,11 +225,11 @@ def _check_name(entry: Path, findings: Findings) -> None:
 def _check_metadata(entry: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
     path = entry / "metadata.yaml"
     try:
-        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
+        metadata = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         findings.fault("metadata.yaml is missing")
         return
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a date that does not exist is a ValueError
+    except (OSError, ValueError) as error:  # a date that does not exist is a ValueError
         findings.fault(f"metadata.yaml: not valid YAML ({' '.join(str(error).split())[:160]})")
         return
     info = metadata.get("info") if isinstance(metadata, dict) else None

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.attempt import Attempt
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import Instance, load_dataset
 from harness.grading.verdict import Grade, Verdict
-from harness.overrides import apply_overrides
 from harness.run.plan import plan
 from harness.store.run_folder import PATCH_FILE, RunFolder
 from harness.store.store import Cell, State, Store
@@ -284,7 +283,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         unfinished: Sequence[tuple[str, str]] = (),
         cost: float = 1.0,
     ) -> RunFolder:
-        config = apply_overrides(load_config(find_config("sample")), instances=only, out=tmp_path, run_id=name)
+        config = with_overrides(
+            load_config(find_config("sample")), {"dataset.instances": only, "out.root": tmp_path, "out.run_id": name}
+        )
         dataset = load_dataset(config.dataset)
         folder = RunFolder(tmp_path / name)
         folder.path.mkdir()

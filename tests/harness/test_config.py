@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from harness.config import CONFIGS, find_config, load_config
+from harness.config import CONFIGS, find_config, load_config, parse_settings, with_overrides
 from harness.errors import ConfigError
-from harness.overrides import apply_overrides
 
 MINIMAL = """
 dataset: {name: sample}
@@ -87,7 +87,46 @@ def test_an_unknown_configuration_lists_those_there_are() -> None:
 
 def test_command_line_options_are_validated_like_the_file(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, MINIMAL))
-    assert apply_overrides(config, limit=3, agent_workers=7).run.agent_workers == 7
-    assert apply_overrides(config, instances=["x"]).dataset.instances == ["x"]
+    assert with_overrides(config, {"dataset.limit": 3, "run.agent_workers": 7}).run.agent_workers == 7
+    assert with_overrides(config, {"dataset.instances": ["x"]}).dataset.instances == ["x"]
     with pytest.raises(ConfigError, match="checkpoint"):
-        apply_overrides(config, mode="routed")
+        with_overrides(config, {"run.mode": "routed"})
+
+
+def test_set_reaches_every_setting_and_names_what_does_not_exist(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, MINIMAL))
+    texts = [
+        "run.max_cost=50",
+        "pool.a.model_kwargs.temperature=0.2",
+        "pool.0.model=openai/b",
+        "agent.retry.max_attempts=3",
+    ]
+    changed = with_overrides(config, parse_settings(texts))
+    assert (changed.run.max_cost, changed.pool[0].model, changed.agent.retry.max_attempts) == (50, "openai/b", 3)
+    assert changed.pool[0].model_kwargs == {"temperature": 0.2}
+    for text, fault in {
+        "run.max_costs=5": "'max_cost'",
+        "pool.z.model=x": "no entry 'z'; there are: a",
+        "pool.a=x": "name a setting of the entry",
+        "run.max_cost.x=5": "holds a value",
+        "run.max_cost": "expected KEY=VALUE",
+        "run.max_cost=[": "--set",
+    }.items():
+        with pytest.raises(ConfigError, match=re.escape(fault)):
+            with_overrides(with_overrides(config, {"run.max_cost": 5}), parse_settings([text]))
+    with pytest.raises(ConfigError, match="given twice"):
+        parse_settings(["run.max_cost=1", "run.max_cost=2"])
+
+
+def test_a_limit_is_never_dropped_by_a_second_block_of_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'run' is given twice, lines 5 and 6"):
+        load_config(written(tmp_path, MINIMAL + "run: {max_cost: 10}\nrun: {agent_workers: 2}\n"))
+
+
+def test_paths_of_the_configuration_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = MINIMAL + "out: {root: ~/runs}\nrouter: {checkpoint: ~/r.safetensors, embedder: ~/model}\n"
+    config = load_config(written(tmp_path, text))
+    assert config.out.root == tmp_path / "runs"
+    assert config.router.checkpoint == tmp_path / "r.safetensors"
+    assert config.router.embedder == str(tmp_path / "model")

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
-from harness.overrides import apply_overrides
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
@@ -457,7 +456,7 @@ def test_every_recorded_submission_is_checked_without_a_crash(shared_data: Path)
 @pytest.mark.docker
 def test_swebench_eval_takes_the_predictions_of_a_real_run_and_agrees(sample: Dataset, tmp_path: Path) -> None:
     few = ["polyswe__spanset-303", "polyswe__rotator-402"]
-    config = apply_overrides(load_config(find_config("sample")), instances=few)
+    config = with_overrides(load_config(find_config("sample")), {"dataset.instances": few})
     folder = RunFolder(tmp_path / "run")
     for _ in range(3):  # what the engine failed at is done at the next start
         if not (missing := evaluate(config, folder, stop=Stop()).missing):

@@ -19,12 +19,11 @@ import pytest
 import yaml
 
 from harness.compare.load import load_side
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
-from harness.overrides import apply_overrides
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.results import results_again
@@ -144,7 +143,7 @@ def test_a_finished_run_is_not_run_again(undisturbed: RunFolder) -> None:
 
 def test_a_part_of_a_run_leaves_the_results_of_the_whole(undisturbed: RunFolder) -> None:
     whole = (undisturbed.path / "results.json").read_bytes()
-    end = evaluate(apply_overrides(load_config(find_config("sample")), limit=6), undisturbed, stop=Stop())
+    end = evaluate(with_overrides(load_config(find_config("sample")), {"dataset.limit": 6}), undisturbed, stop=Stop())
     assert (undisturbed.path / "results.json").read_bytes() == whole
     assert json.loads((end.written_to / "results.json").read_text())["instances"] == 6
     assert end.written_to != undisturbed.path
@@ -154,7 +153,7 @@ def test_a_part_of_a_run_leaves_the_configuration_of_the_whole(make_run: Callabl
     folder = make_run("run", only=FEW[:2], unfinished=[(FEW[0], "scripted-small")])
     whole = (folder.path / "run.yaml").read_bytes()
     settings = load_config(find_config("sample"))
-    end = evaluate(apply_overrides(settings, instances=FEW[:1]), folder, stop=Stop())
+    end = evaluate(with_overrides(settings, {"dataset.instances": FEW[:1]}), folder, stop=Stop())
     assert end.missing == []
     assert (folder.path / "run.yaml").read_bytes() == whole
     assert not (folder.path / "dataset.jsonl").exists(), "a smaller one would stand for the whole run's"
@@ -258,7 +257,7 @@ def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -
     from agents.scripted.server import ScriptedServer
 
     with ScriptedServer(PLAYBOOK) as server:
-        config = apply_overrides(load_config(find_config("sample")), instances=FEW, agent_workers=3)
+        config = with_overrides(load_config(find_config("sample")), {"dataset.instances": FEW, "run.agent_workers": 3})
         pool = [model.model_copy(update={"api_base": server.url}) for model in config.pool]
         config = config.model_copy(update={"pool": pool})
         prices = {m.name: (m.input_cost_per_token or 0, m.output_cost_per_token or 0) for m in pool}
@@ -292,7 +291,7 @@ def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_p
     from agents.scripted.server import ScriptedServer
 
     with ScriptedServer(PLAYBOOK) as server:
-        config = apply_overrides(load_config(find_config("sample")), instances=FEW)
+        config = with_overrides(load_config(find_config("sample")), {"dataset.instances": FEW})
         pool = [model.model_copy(update={"api_base": server.url}) for model in config.pool]
         folder = RunFolder(tmp_path / "sample")
         end = evaluate(config.model_copy(update={"pool": pool}), folder, stop=Stop())

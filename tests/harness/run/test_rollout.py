@@ -10,11 +10,10 @@ import pytest
 
 from agents.attempt import Attempt
 from agents.signals import extract
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError
 from harness.files import write_atomic
-from harness.overrides import apply_overrides
 from harness.run.forecast import forecast
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
@@ -60,7 +59,10 @@ def test_a_model_the_pool_lacks_gives_way_to_the_next_best_and_a_cascade_does_no
     X = np.repeat(embedder.encode(["issue"]), 40, axis=0)
     path = tmp_path / "fixed.safetensors"
     Router(make_policy("cluster", n_clusters=2).fit(X, outcomes), MODELS, embedder).save(path)
-    config = apply_overrides(load_config(find_config("sample")), instances=[RIGHT], mode="routed", checkpoint=path)
+    config = with_overrides(
+        load_config(find_config("sample")),
+        {"dataset.instances": [RIGHT], "run.mode": "routed", "router.checkpoint": path},
+    )
     without = config.model_copy(update={"pool": [model for model in config.pool if model.name != MODELS[2]]})
     assert {cell.model for cell in plan(config, sample)} == {MODELS[2]}
     assert {cell.model for cell in plan(without, sample)} == {MODELS[1]}
@@ -73,8 +75,9 @@ def test_a_model_the_pool_lacks_gives_way_to_the_next_best_and_a_cascade_does_no
 
 @pytest.mark.docker
 def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, checkpoint: Path, tmp_path: Path) -> None:
-    config = apply_overrides(
-        load_config(find_config("sample")), instances=[RIGHT, EMPTY], mode="routed", checkpoint=checkpoint
+    config = with_overrides(
+        load_config(find_config("sample")),
+        {"dataset.instances": [RIGHT, EMPTY], "run.mode": "routed", "router.checkpoint": checkpoint},
     )
     config = config.model_copy(update={"agent": config.agent.model_copy(update={"reviewer": MODELS[1]})})
     folder = RunFolder(tmp_path / "cascade")
@@ -100,8 +103,9 @@ def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, ch
 
 
 def test_a_forecast_counts_the_escalations_that_finished_attempts_ask_for(checkpoint: Path, tmp_path: Path) -> None:
-    config = apply_overrides(
-        load_config(find_config("sample")), instances=[RIGHT, EMPTY], mode="routed", checkpoint=checkpoint
+    config = with_overrides(
+        load_config(find_config("sample")),
+        {"dataset.instances": [RIGHT, EMPTY], "run.mode": "routed", "router.checkpoint": checkpoint},
     )
     dataset, folder = load_dataset(config.dataset), RunFolder(tmp_path / "cascade")
     folder.path.mkdir()

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.scripted.server import ScriptedServer
-from harness.config import find_config, load_config
-from harness.overrides import apply_overrides
+from harness.config import find_config, load_config, with_overrides
 from harness.run.interrupt import Stop, _kill_children
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
@@ -52,8 +51,9 @@ def test_commands_that_we_killed_are_not_the_models_failure(sample: Dataset, tmp
     stop = Stop()
     folder = RunFolder(tmp_path / "sample")
     with Interrupting(stop, at_turn=3) as server:
-        config = apply_overrides(
-            load_config(find_config("sample")), instances=[sample.instances[0].instance_id], agent_workers=1
+        config = with_overrides(
+            load_config(find_config("sample")),
+            {"dataset.instances": [sample.instances[0].instance_id], "run.agent_workers": 1},
         )
         pool = [config.pool[-1].model_copy(update={"api_base": server.url})]
         config = config.model_copy(update={"pool": pool})

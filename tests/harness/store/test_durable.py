@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.files import make_folder, write_atomic
-from harness.overrides import apply_overrides
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
@@ -58,7 +57,9 @@ def test_patches_and_reports_are_on_the_disk_before_the_store_speaks(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path / "sample")
-    config = apply_overrides(load_config(find_config("sample")), instances=[sample.instances[0].instance_id])
+    config = with_overrides(
+        load_config(find_config("sample")), {"dataset.instances": [sample.instances[0].instance_id]}
+    )
     said: list[str] = []
     with watched(monkeypatch) as flushed:
         agent_done, graded = Store.agent_done, Store.graded

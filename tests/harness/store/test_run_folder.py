@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import find_config, load_config
+from harness.config import find_config, load_config, with_overrides
 from harness.errors import ConfigError, RunLockedError
-from harness.overrides import apply_overrides
 from harness.run.pipeline import run_folder
 from harness.run.plan import plan
 from harness.store.run_folder import RunFolder
@@ -46,7 +45,7 @@ def test_any_file_name_makes_names_that_the_engine_takes(tmp_path: Path, name: s
 @pytest.mark.parametrize("run_id", ["../up", "a b", "", "x" * 65])
 def test_a_run_id_that_is_no_plain_name_is_refused(run_id: str) -> None:
     with pytest.raises(ConfigError, match="run_id"):
-        apply_overrides(load_config(find_config("sample")), run_id=run_id)
+        with_overrides(load_config(find_config("sample")), {"out.run_id": run_id})
 
 
 def test_patience_with_providers_is_no_other_setting_but_a_limit_is() -> None:
