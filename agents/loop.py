@@ -29,8 +29,6 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
         self.stamp = stamp
         self._written_calls = -1
-        self._encoded: list[str] = []
-        self._hidden: list[str] = []
 
     def step(self) -> list[dict[str, Any]]:
         deadline = self.model.deadline
@@ -66,24 +64,12 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         data = self.serialize(*extra_dicts)
         if path:
             self._written_calls = self.n_calls
-            hidden = secrets(self.model.pool)
-            # indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower
-            text = redact(json.dumps(data, indent=2), hidden) if finished else self._text(data, hidden)
+            # Indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower.
+            text = redact(json.dumps(data, indent=2 if finished else None), secrets(self.model.pool))
             partial = path.with_suffix(".tmp")
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         return data
-
-    def _text(self, data: dict[str, Any], hidden: list[str]) -> str:
-        """As `redact(json.dumps(data), hidden)`, but of the messages, which only ever grow in number, those that were
-        encoded for an earlier writing are not encoded again."""
-        messages = data["messages"]
-        if hidden != self._hidden or len(self._encoded) > len(messages):
-            self._hidden, self._encoded = hidden, []
-        self._encoded += [redact(json.dumps(message), hidden) for message in messages[len(self._encoded) :]]
-        texts = {key: redact(json.dumps(value), hidden) for key, value in data.items() if key != "messages"}
-        texts["messages"] = f"[{', '.join(self._encoded)}]"
-        return "{" + ", ".join(f"{json.dumps(key)}: {texts[key]}" for key in data) + "}"
 
 
 def _exit(status: str, content: str = "") -> InterruptAgentFlow:

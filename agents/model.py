@@ -20,15 +20,7 @@ from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
-from agents.lanes import leave_lanes, use_lanes
 from agents.pool import ModelConfig, api_key, prices, redact, secrets
-from agents.quick import (
-    compile_templates_once,
-    completion_unreported,
-    leave_what_is_loaded,
-    report_on_others_only,
-    send_messages_as_they_are,
-)
 from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 
@@ -39,12 +31,6 @@ import openai  # noqa: E402
 from minisweagent.exceptions import FormatError  # noqa: E402
 from minisweagent.models.litellm_model import LitellmModel  # noqa: E402
 from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
-
-compile_templates_once()
-send_messages_as_they_are()
-report_on_others_only()
-use_lanes(litellm)
-leave_what_is_loaded()
 
 _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
@@ -69,8 +55,6 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         every request that has ended before anything is done with its reply. `usage` is counted up."""
         upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
-        if "ssl_verify" in upstream["model_kwargs"]:
-            leave_lanes(litellm)
         self.pool = pool
         self.retry = retry
         self.deadline = deadline
@@ -159,7 +143,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         try:
             response = _within(
                 timeout,
-                completion_unreported,
+                litellm.completion,
                 model=self.pool.model,
                 messages=messages,
                 tools=[BASH_TOOL],
