@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import traceback
+from typing import Annotated
 
 import typer
 
-from harness.commands.common import say
+from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
@@ -20,17 +22,31 @@ from harness.commands.report import report
 from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
 from harness.commands.submit import submit
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PolysweError
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
 
 app = typer.Typer(
     name="polyswe",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Does routing each SWE-bench instance to a different model beat your best single model? "
     "Measured live or on recorded outcomes, held out, with intervals and a null test.",
 )
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(f"polyswe {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
 
 # in the order --help lists them
 for command in (
@@ -55,7 +71,10 @@ app.add_typer(lab, name="lab")
 
 def main() -> None:
     """Entry point: known errors are one line on stderr and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # no terminal's encoding ends a run
     try:
+        check_packages()
         app()
     except PolysweError as error:
         say(str(error))
@@ -69,3 +88,7 @@ def main() -> None:
     except OSError as error:
         say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
         sys.exit(EXIT_ENVIRONMENT)
+    except Exception:  # noqa: BLE001 - Python's own exit code for these is 1, which says "findings" here
+        traceback.print_exc()
+        say(f"an error in polyswe {version()} itself; please report it with the lines above")
+        sys.exit(EXIT_INTERNAL)

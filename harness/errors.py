@@ -10,6 +10,8 @@ EXIT_ENVIRONMENT = 3
 """Something is missing on this machine: engine, image, embedder, key, disk."""
 EXIT_INCOMPLETE = 4
 """The run ended, but some cells have no verdict because of failures that were not the models'."""
+EXIT_INTERNAL = 70
+"""An error in polyswe itself. Nothing was found about what was looked at."""
 EXIT_INTERRUPTED = 130
 """Stopped by the user; what was finished is kept and the same command continues."""
 
@@ -36,6 +38,10 @@ class EnvironmentUnavailableError(PolysweError):
     """Something this machine needs is missing."""
 
     exit_code = EXIT_ENVIRONMENT
+
+
+class MixedPackagesError(EnvironmentUnavailableError):
+    """Another distribution's files lie in our packages, or ours come from several places."""
 
 
 class EngineUnavailableError(EnvironmentUnavailableError):

@@ -1,9 +1,17 @@
-"""What every command shares: a line on stderr, and libraries that keep quiet."""
+"""What every command shares: a line on stderr, quiet libraries, and packages that are ours."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import MixedPackagesError
+
+PACKAGES = ("harness", "router", "agents")
+"""Our packages. Their names are common: `openai-agents` installs a package `agents`, too."""
 
 
 def say(message: str) -> None:
@@ -22,3 +30,35 @@ def quiet_libraries() -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def version() -> str:
+    """The installed version of polyswe."""
+    try:
+        return metadata.version("polyswe")
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        return "(not installed)"
+
+
+def check_packages() -> None:
+    """See that `harness`, `router` and `agents` are ours, whole and from one place.
+
+    Raises:
+        MixedPackagesError: another distribution or a folder of that name shadows or overwrote one of them.
+    """
+    home = Path(__file__).resolve().parents[2]
+    advice = "install polyswe in an environment of its own (pipx, uv tool, python -m venv)"
+    for name in PACKAGES:
+        spec = find_spec(name)
+        place = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if place != home / name:
+            raise MixedPackagesError(f"the package '{name}' comes from {place}, not from {home / name}: {advice}")
+    try:
+        files = metadata.files("polyswe") or []
+    except metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.parts[0] in PACKAGES and file.suffix == ".py" and file.size is not None:
+            path = home / file
+            if not path.is_file() or path.stat().st_size != file.size:
+                raise MixedPackagesError(f"{path} is missing or was overwritten by another package: {advice}")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,41 @@ def test_results_of_a_folder_without_a_run(tmp_path: Path) -> None:
     done = polyswe("results", str(tmp_path))
     assert done.returncode == 2
     assert "holds no run" in done.stderr
+
+
+def test_the_version_is_the_installed_one() -> None:
+    done = polyswe("--version")
+    assert (done.returncode, done.stdout) == (0, f"polyswe {metadata.version('polyswe')}\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_terminals_encoding_ends_a_command(encoding: str) -> None:
+    done = polyswe("--help", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "evaluate" in done.stdout
+
+
+def test_an_error_of_our_own_has_an_exit_code_of_its_own() -> None:
+    code = "import harness.cli as cli; cli.app.command('boom')(lambda: 1 / 0); cli.main()"
+    done = subprocess.run([sys.executable, "-c", code, "boom"], capture_output=True, text=True, check=False)
+    assert done.returncode == 70, "1 would say that a comparison found something"
+    assert "ZeroDivisionError" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("polyswe: an error in polyswe")
+
+
+def test_a_foreign_package_of_our_name_is_named_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("raise SystemExit('somebody else')\n")
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "doctor"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert str(tmp_path / "agents") in done.stderr
+    assert "environment of its own" in done.stderr
+    assert done.stderr.count("\n") == 1
