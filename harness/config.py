@@ -50,6 +50,10 @@ class RouterConfig(StrictModel):
     """Short name of the routing policy."""
     embedder: str = "all-MiniLM-L6-v2"
     """Any sentence-transformers model: a hub name or a path."""
+    backend: Literal["torch", "onnx", "openvino"] = "torch"
+    """What computes the embeddings; onnx and openvino need the extra of sentence-transformers of that name."""
+    device: str | None = None
+    """Where they are computed, such as `cpu` or `cuda:1`; None leaves the choice to sentence-transformers."""
     checkpoint: UserPath | None = None
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}

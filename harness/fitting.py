@@ -232,7 +232,7 @@ def load_router(path: Path) -> Router:
     from router.router import Router
 
     try:
-        return Router.load(path, precision="float32")  # a run decides the same however many instances it has
+        return Router.load(path)
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
     except EmbedderUnavailableError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.embeddings import TextEmbedder, embed_texts
+from harness.data.embeddings import embed_texts
 from harness.data.instances import load_rows, problem_statements, repository_of
 from harness.evaluation.annotate import described
 from harness.evaluation.results import Progress, build_results, silent
@@ -14,7 +14,7 @@ from harness.evaluation.schema import Results
 from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.report.tables import write_results
-from router.embedding import DEFAULT_EMBEDDER
+from router.embedding import DEFAULT_EMBEDDER, TextEmbedder
 
 
 def replay(

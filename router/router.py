@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from router.decision import Decision, next_step
 from router.embedding import Embedder, TextEmbedder
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
 from router.policies.base import TIE, Policy, choose
-
-if TYPE_CHECKING:
-    from router.minilm import Precision
 
 __all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
 
@@ -188,15 +185,17 @@ class Router:
         write_checkpoint(path, header, self.policy.fitted_arrays() | remembered)
 
     @classmethod
-    def load(cls, path: Path | str, embedder: TextEmbedder | None = None, precision: Precision = "auto") -> Router:
-        """Read a checkpoint. Without `embedder`, the one it names is loaded, with this precision (see `Embedder`).
+    def load(cls, path: Path | str, embedder: TextEmbedder | None = None) -> Router:
+        """Read a checkpoint. Without `embedder`, the one it names is loaded.
 
-        Raises CheckpointError when the file is no checkpoint, is newer than this installation, or was fitted with
-        another embedder; EmbedderUnavailableError when its embedder is not to be had.
+        Raises:
+            CheckpointError: the file is no checkpoint, is newer than this installation, or was fitted with another
+                embedder.
+            EmbedderUnavailableError: its embedder cannot be loaded.
         """
         header, arrays = read_checkpoint(path)
         policy = restore_policy(path, header, arrays)
-        embedder = embedder or Embedder(header.embedder, precision=precision)
+        embedder = embedder or Embedder(header.embedder)
         check_embedder(path, header, embedder)
         try:
             memory = restore_memory(header.instances, header.clusters, header.own_clusters, arrays)

@@ -85,6 +85,7 @@ def route(
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
     """
     quiet_libraries()
+    from harness.data.embeddings import embed_texts
     from harness.data.model_names import match_names
     from harness.fitting import load_router
 
@@ -96,7 +97,8 @@ def route(
     without = match_names(exclude or [], [model.name for model in router.models])
     if len(without) == len(router.models):
         raise InputError("--exclude leaves no model to choose")
-    found = router.route([statement for _, statement in asked], cost_weight, without)
+    embeddings = embed_texts([statement for _, statement in asked], router.embedder)
+    found = router.route_embeddings(embeddings, cost_weight, without)
     for (label, _), decided in zip(asked, found, strict=True):
         print(render_route(decided, label))
 

@@ -6,19 +6,21 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config import RouterConfig
 from harness.errors import EnvironmentUnavailableError
 from harness.files import cache_dir, write_atomic
-from router.embedding import DEFAULT_EMBEDDER
+from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError, TextEmbedder
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+
+def configured_embedder(router: RouterConfig) -> Embedder:
+    """The embedder that a run's configuration names."""
+    return Embedder(router.embedder, device=router.device, backend=router.backend)
 
 
 def embed_texts(
@@ -30,27 +32,20 @@ def embed_texts(
 ) -> NDArray[np.float32]:
     """(n, d) unit vectors of n texts, from the cache where they are known.
 
+    Args:
+        texts: what is embedded.
+        embedder: a name, or an embedder.
+        cache: its root; None is `cache_dir()`.
+        show_bar: draw a progress bar while texts are encoded.
+
     Raises:
         EnvironmentUnavailableError: the embedder's weights are neither installed nor downloadable.
     """
-    from router.embedding import Embedder, EmbedderUnavailableError
-
     model = Embedder(embedder) if isinstance(embedder, str) else embedder
     try:
         return embed(model, texts, root=cache, progress=show_bar)
     except EmbedderUnavailableError as error:
         raise EnvironmentUnavailableError(str(error)) from error
-
-
-class TextEmbedder(Protocol):
-    """What the cache needs of `router.embedding.Embedder`."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the weights: two embedders with one fingerprint give one text the same vector."""
-
-    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
-        """(n, d) unit vectors of n texts."""
 
 
 def embed(
@@ -60,15 +55,15 @@ def embed(
 
     Args:
         embedder: used for the texts that are missing; its fingerprint names the shelf.
+        texts: what is embedded.
         root: of the cache (default `cache_dir()`).
         progress: show a progress bar while encoding.
 
     Each call that encodes something adds one file under the fingerprint's folder; files are never changed, so
     processes may share the cache. A damaged file is as good as none.
     """
-    shelves = (root or cache_dir()) / "embeddings"
-    shelf = shelves / re.sub(r"[^\w.-]+", "_", _fingerprint(embedder, shelves))
-    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    shelf = _shelf(embedder.fingerprint, root)
+    keys = [_key(text) for text in texts]
     known = _read_shelf(shelf)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if missing:
@@ -78,16 +73,20 @@ def embed(
     return np.stack([known[key] for key in keys]).astype(np.float32) if keys else np.zeros((0, 0), np.float32)
 
 
-def _fingerprint(embedder: TextEmbedder, shelves: Path) -> str:
-    """The embedder's fingerprint, remembered by its files' stamp: finding it out takes loading the model."""
-    stamp: str | None = getattr(embedder, "stamp", None)
-    if stamp is None:
-        return embedder.fingerprint
-    note = shelves / "fingerprints" / stamp
-    if note.is_file():
-        return note.read_text(encoding="utf-8").strip()
-    write_atomic(note, embedder.fingerprint)
-    return embedder.fingerprint
+def load_ahead(texts: Sequence[str], embedder: Embedder) -> None:
+    """Begin to load the embedder in the background, where the cache lacks one of the texts."""
+    noted = embedder.noted_fingerprint()
+    if noted is None or not set(map(_key, texts)) <= _read_shelf(_shelf(noted)).keys():
+        embedder.preload()
+
+
+def _shelf(fingerprint: str, root: Path | None = None) -> Path:
+    """The folder with the vectors of one embedder."""
+    return (root or cache_dir()) / "embeddings" / re.sub(r"[^\w.-]+", "_", fingerprint)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _read_shelf(shelf: Path) -> dict[str, NDArray[np.float32]]:
@@ -102,8 +101,6 @@ def _read_shelf(shelf: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _add_to_shelf(shelf: Path, keys: list[str], vectors: NDArray[np.float32]) -> None:
-    from io import BytesIO
-
     buffer = BytesIO()
     np.savez(buffer, keys=np.array(keys), vectors=np.asarray(vectors, dtype=np.float32))
     name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]

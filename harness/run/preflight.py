@@ -29,8 +29,11 @@ def preflight(config: Config, dataset: Dataset) -> None:
         InputError: the router's policy or its parameters do not exist.
         EnvironmentUnavailableError: no embedder; API keys that are not set; too little disk.
     """
-    from harness.data.embeddings import embed_texts
+    from harness.data.embeddings import configured_embedder, embed_texts, load_ahead
 
+    texts = [instance.problem_statement for instance in dataset.instances]
+    embedder = configured_embedder(config.router)
+    load_ahead(texts, embedder)  # it takes seconds, and so do the imports behind the prices
     check_settings(config)
     try:
         check_pool(config.pool)
@@ -39,7 +42,7 @@ def preflight(config: Config, dataset: Dataset) -> None:
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
     check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
-    embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder)
+    embed_texts(texts, embedder)
 
 
 def check_settings(config: Config) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from agents.leaks import KINDS as LEAK_KINDS
 from agents.leaks import Flag
 from harness.config import Config, explain
-from harness.data.embeddings import embed_texts
+from harness.data.embeddings import configured_embedder, embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.evaluation.annotate import described
@@ -92,7 +92,7 @@ def _compared(
     """Every model on every instance: singles, policies held out, bounds."""
     return build_results(
         matrix,
-        embed_texts([instance.problem_statement for instance in dataset.instances], config.router.embedder),
+        embed_texts([instance.problem_statement for instance in dataset.instances], configured_embedder(config.router)),
         dataset=dataset.name,
         evaluation="live",
         policies=[config.router.policy],

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from agents.signals import agreement
-from harness.data.embeddings import TextEmbedder, embed_texts
+from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
 from harness.store.matrix import OWN_COLUMNS
 from harness.store.run_folder import RunFolder, read_patch
@@ -70,7 +70,7 @@ def roll_out(
 
     finished = {row.cell: row for row in rows if row.state in FINISHED}
     texts = [instance.problem_statement for instance in dataset.instances]
-    embeddings = embed_texts(texts, cast(TextEmbedder, router.embedder))
+    embeddings = embed_texts(texts, router.embedder)
     rollouts: dict[str, Rollout] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
         made: list[CellRow] = []

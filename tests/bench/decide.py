@@ -1,7 +1,6 @@
 """One side of `nordlys.py`, in a process and an environment of its own. Not for use by hand.
 
-    python decide.py polyswe|nordlys CHECKPOINT TEXTS.json VECTORS.npy [float32]   → a line of JSON: seconds, memory,
-                                                                                    choices
+    python decide.py polyswe|nordlys CHECKPOINT TEXTS.json VECTORS.npy     → a line of JSON: seconds, memory, choices
     python decide.py folds FOLDS.npz OUTCOMES.json                         → nordlys fitted and asked on given folds
 
 Imports nothing of polyswe for nordlys' sides, which run where it is not installed.
@@ -69,11 +68,11 @@ def measure(
     }
 
 
-def polyswe(checkpoint: str, texts: list[str], vectors_file: str, precision: str = "auto") -> dict[str, Any]:
+def polyswe(checkpoint: str, texts: list[str], vectors_file: str) -> dict[str, Any]:
     from router import Router
 
     return measure(
-        lambda: Router.load(checkpoint, precision=precision),  # type: ignore[arg-type]
+        lambda: Router.load(checkpoint),
         lambda router, text: router.route(text).model,
         lambda router, many: [route.model for route in router.route(many)],
         lambda router, vectors: router.choose(vectors),
@@ -151,6 +150,6 @@ if __name__ == "__main__":
     if side == "folds":
         answer = nordlys_folds(*arguments)
     else:
-        checkpoint, named, *more = arguments
-        answer = (nordlys if side == "nordlys" else polyswe)(checkpoint, json.loads(Path(named).read_text()), *more)
+        checkpoint, named, vectors = arguments
+        answer = (nordlys if side == "nordlys" else polyswe)(checkpoint, json.loads(Path(named).read_text()), vectors)
     print(json.dumps(answer))

