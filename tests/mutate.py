@@ -39,41 +39,41 @@ MUTATIONS = [
         "a file is not flushed to the disk", "harness/files.py",
         "                os.fsync(file.fileno())\n        Path(temporary)",
         "                pass\n        Path(temporary)",
-        ("tests/harness/test_durable.py",),
+        ("tests/harness/store/test_durable.py",),
     ),
     Mutation(
         "the store says 'agent done' before the patch is written", "harness/run/cells.py",
         "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
         "            self.store.agent_done(cell, attempt)\n"
         "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
-        ("tests/harness/test_durable.py",),
+        ("tests/harness/store/test_durable.py",),
     ),
     Mutation(
         "verdicts are not flushed before the store says 'graded'", "harness/run/cells.py",
         "                sync_files(self.folder.cell_dir(cell))", "                pass",
-        ("tests/harness/test_durable.py",),
+        ("tests/harness/store/test_durable.py",),
     ),
     Mutation(
         "a killed attempt's cost is forgotten", "harness/store/store.py",
         "        lost = max(0.0, paid - known) if calls else on_record", "        lost = on_record",
-        ("tests/harness/test_store.py",),
+        ("tests/harness/store/test_store.py",),
     ),
     Mutation(
         "a failed grading drops the paid-for patch", "harness/store/store.py",
         '"UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE',
         '"UPDATE cells SET state = \'failed\', failure = ?, detail = ?, updated_at = ? WHERE',
-        ("tests/harness/test_store.py",),
+        ("tests/harness/store/test_store.py",),
     ),
     Mutation(
         "a patch that does not apply is ours", "harness/grading/grader.py",
         "Grade(Verdict.INFRASTRUCTURE, trouble[0]) if trouble else Grade(Verdict.PATCH_FAILED)",
         'Grade(Verdict.INFRASTRUCTURE, trouble[0] if trouble else "")',
-        ("tests/harness/test_grading.py::test_reasons_for_a_missing_report",),
+        ("tests/harness/grading/test_grading.py::test_reasons_for_a_missing_report",),
     ),
     Mutation(
         "infrastructure counts as a verdict", "harness/grading/grader.py",
         "return self is not Verdict.INFRASTRUCTURE", "return True",
-        ("tests/harness/test_store.py",),
+        ("tests/harness/store/test_store.py",),
     ),
     Mutation(
         "the budget is compared the wrong way round", "agents/budget.py",
@@ -98,17 +98,17 @@ MUTATIONS = [
     Mutation(
         "what a timed-out command has started lives on", "agents/container/shell_scripts.py",
         'sweep "$4" "$_start" || exit 254', ":",
-        ("tests/agents/test_environment.py::test_a_command_that_times_out_is_dead",),
+        ("tests/agents/container/test_environment.py::test_a_command_that_times_out_is_dead",),
     ),
     Mutation(
         "a command whose shell had died is not run", "agents/container/shell.py",
         "if answer.unheard and not answer.fresh:", "if False:",
-        ("tests/agents/test_environment.py::test_a_shell_that_dies_between_commands_costs_none_of_them",),
+        ("tests/agents/container/test_environment.py::test_a_shell_that_dies_between_commands_costs_none_of_them",),
     ),
     Mutation(
         "what the engine says at its end passes for a command's output", "agents/container/environment.py",
         "        if done.unended:\n            self._check_running()\n        elif ", "        if ",
-        ("tests/agents/test_environment.py::test_an_engine_that_goes_away_under_a_command_is_not_its_result",),
+        ("tests/agents/container/test_environment.py::test_an_engine_that_goes_away_under_a_command_is_not_its_result",),
     ),
     Mutation(
         "a call's trajectory waits for the next call", "agents/loop.py",
@@ -123,33 +123,33 @@ MUTATIONS = [
     Mutation(
         "an unfinished shell is asked again", "agents/container/shell.py",
         "if not answer.done:  # it may be", "if False:  # it may be",
-        ("tests/agents/test_environment.py::test_output_of_an_earlier_command_is_not_the_next_ones",),
+        ("tests/agents/container/test_environment.py::test_output_of_an_earlier_command_is_not_the_next_ones",),
     ),
     Mutation(
         "containers are swept under another label", "harness/docker/engine.py",
         'filters={"label": f"{RUN_LABEL}={run}"}', 'filters={"label": f"{RUN_LABEL}=other-{run}"}',
-        ("tests/harness/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),
+        ("tests/harness/run/test_pipeline.py::test_ctrl_c_twice_stops_now_and_leaves_no_container",),
     ),
     Mutation(
         "what we killed ourselves counts as the model's work", "harness/run/cells.py",
         "        if self.stop.now:  # our own doing", "        if False:  # our own doing",
-        ("tests/harness/test_stop_now.py",),
+        ("tests/harness/run/test_stop_now.py",),
     ),
     Mutation(
         "what meets a full disk is graded as the model's", "harness/run/cells.py",
         "            self._check_starved(attempt.trajectory)\n", "",
-        ("tests/harness/test_fault_matrix.py::"
+        ("tests/harness/run/test_fault_matrix.py::"
          "test_an_engine_whose_disk_is_full_is_told_from_a_missing_container",),
     ),
     Mutation(
         "an image that a cell still needs is removed", "harness/docker/images.py",
         "if self._needed[image] <= 0 and image in self._sizes:", "if image in self._sizes:",
-        ("tests/harness/test_images.py::test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first",),
+        ("tests/harness/docker/test_images.py::test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first",),
     ),
     Mutation(
         "errors of an image's transfer are passed over", "harness/docker/images.py",
         'if "error" in event:', 'if "no such key" in event:',
-        ("tests/harness/test_images.py::test_a_broken_transfer_is_not_taken_for_an_image",),
+        ("tests/harness/docker/test_images.py::test_a_broken_transfer_is_not_taken_for_an_image",),
     ),
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from harness.report.html import write_report
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell
 
+pytestmark = pytest.mark.slow
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 

@@ -37,7 +37,7 @@ from harness.store.store import Cell, CellRow, State, Store
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FULL = pytest.mark.skipif(not os.environ.get("POLYSWE_FULL"), reason="slow: 'make test-full' sets POLYSWE_FULL")
 INSTANCE = "polyswe__spanset-303"

@@ -28,7 +28,7 @@ from harness.store.store import State
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 CANARY = "sk-hostile-canary-0123456789"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt"

@@ -38,7 +38,7 @@ from harness.store.store import COLUMNS, KILLED, Cell, CellRow, State, Store, _c
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("POLYSWE_KILLS", "6"))
 SEED = int(os.environ.get("POLYSWE_KILL_SEED", "0"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.data.instances import Dataset
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra 'ray' is not installed")
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 @pytest.fixture
