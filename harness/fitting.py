@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
 from harness.errors import EnvironmentUnavailableError, InputError
+from harness.evaluation.formats import usd
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
 
 if TYPE_CHECKING:
@@ -253,7 +254,3 @@ def read_header(path: Path) -> Header:
         return read_checkpoint(path)[0]
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
-
-
-def usd(cost: float | None) -> str:
-    return "unknown cost" if cost is None else f"${cost:.4g}"

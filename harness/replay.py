@@ -2,118 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from harness.data.embeddings import embed_texts
 from harness.data.instances import load_rows, problem_statements, repository_of
 from harness.evaluation.annotate import described
-from harness.evaluation.results import Progress, build_results, silent
+from harness.evaluation.policy_rows import Progress, silent
+from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER, TextEmbedder
+from router.outcomes import OutcomeMatrix
+
+
+@dataclass(frozen=True)
+class RecordedSources:
+    """Where recorded outcomes and the texts of their instances are."""
+
+    outcomes: Sequence[str | Path]
+    """See `harness.importers.load_outcomes`."""
+    tasks: str | Path
+    """See `harness.data.instances.read_problem_statements`."""
+    split: str = "test"
+    """Of a dataset on the hub."""
+    pool: Sequence[str] | None = None
+    """Parts of model names; None takes every sound run with the widest coverage."""
+    auxiliary: Sequence[str | Path] = ()
+    """Sources of runs that may inform difficulty and never enter the pool; later ones than the pool's last run are left
+    out."""
+    repeats_from: Sequence[str | Path] = ()
+    """Sources of repeated runs of a model, see `harness.importers.repeats`."""
+    allow_faulty: bool = False
+    """Use runs that contradict their published rate."""
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What was read of the sources."""
+
+    outcomes: OutcomeMatrix
+    texts: dict[str, str]
+    repositories: list[str]
+    difficulties: list[str]
+    auxiliary: OutcomeMatrix | None = None
+    repeated: Sequence[RepeatedModel] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def replay(
-    outcome_sources: Sequence[str | Path],
-    tasks: str | Path,
+    sources: RecordedSources,
+    settings: EvaluationSettings | None = None,
     *,
-    pool: Sequence[str] | None = None,
-    policies: Sequence[str] = ("cluster",),
-    policy_params: Mapping[str, Mapping[str, Any]] | None = None,
-    folds: int = 10,
-    repeats: int = 10,
-    seed: int = 0,
-    permutations: int | None = None,
     out: Path | None = None,
-    split: str = "test",
     embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
-    allow_faulty: bool = False,
     cache: Path | None = None,
+    words: bool = True,
     progress: Progress = silent,
     show_bar: bool = False,
-    auxiliary: Sequence[str | Path] = (),
-    repeats_from: Sequence[str | Path] = (),
-    null_sizes: Sequence[int] = (),
-    words: bool = True,
 ) -> Results:
     """Evaluate routing policies on recorded outcomes; the same arguments give the same numbers.
 
     Args:
-        outcome_sources: see `harness.importers.load_outcomes`.
-        tasks: see `read_problem_statements`.
-        pool: parts of model names; None takes every sound run with the widest coverage.
-        policies: short names of the router's policies.
-        policy_params: parameters by policy name.
-        folds, repeats, seed: of the cross-fitted evaluation and of every resampling.
-        permutations: redrawn outcomes behind a policy's p value; None takes enough for a claim among all `policies`.
-        out: folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
-        split: of a dataset on the hub.
-        embedder: name of a sentence-transformers model, or an embedder.
-        allow_faulty: use runs that contradict their published rate.
-        cache: root of the cache for downloads and embeddings.
-        progress: told each stage, see `harness.evaluation.results.build_results`.
-        show_bar: draw a progress bar while texts are embedded.
-        auxiliary: sources of runs that may inform difficulty and never enter the pool; later ones than the pool's
-            last run are left out.
-        repeats_from: sources of repeated runs of a model, see `harness.importers.repeats`.
-        null_sizes: sizes of clusters to draw at random beside the policies' own.
-        words: keep each cluster's representative words and instances; without, the results hold numbers only.
+        sources: What is read.
+        settings: How it is evaluated; `best-fixed` is added to the policies: the leader chosen in training folds stands
+            beside the one chosen in hindsight.
+        out: Folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
+        embedder: Name of a sentence-transformers model, or an embedder.
+        cache: Root of the cache for downloads and embeddings.
+        words: Keep each cluster's representative words and instances; without, the results hold numbers only.
+        progress: Called before each stage.
+        show_bar: Draw a progress bar while texts are embedded.
 
     Raises:
         InputError: anything given that cannot be used.
         EnvironmentUnavailableError: no network where it is needed, or no embedder.
     """
-    loaded = load_outcomes(outcome_sources, cache=cache)
-    rows = load_rows(str(tasks), split)
-    statements = problem_statements(rows, tasks)
-    matrix, notes = outcome_matrix(loaded.runs, pool, list(statements), allow_faulty=allow_faulty)
-    others = None
-    told: list[str] = []
-    if auxiliary:
-        recorded = load_outcomes(auxiliary, cache=cache)
-        last = latest_date(loaded.runs, matrix)
-        others, told = auxiliary_matrix(recorded.runs, matrix, benchmark=list(statements), not_after=last)
-    repeated: list[RepeatedModel] = []
-    if repeats_from:
-        repeated, left_out = repeated_models(load_outcomes(repeats_from, cache=cache).runs, matrix.instances)
-        told += left_out
-    texts = [statements[instance] for instance in matrix.instances]
+    settings = settings or EvaluationSettings()
+    settings = replace(settings, policies=tuple(dict.fromkeys([*settings.policies, "best-fixed"])))
+    recorded = _read(sources, cache)
+    texts = list(recorded.texts.values())
     progress(f"embedding {len(texts)} problem statements")
-    embeddings = embed_texts(texts, embedder, cache=cache, show_bar=show_bar)
-    results = build_results(
-        matrix,
-        embeddings,
-        dataset=Path(tasks).name if Path(tasks).is_file() else str(tasks),
-        evaluation="recorded",
-        # the leader chosen in training folds, beside the one chosen in hindsight
-        policies=list(dict.fromkeys([*policies, "best-fixed"])),
-        folds=folds,
-        repeats=repeats,
-        seed=seed,
-        permutations=permutations,
-        policy_params=policy_params,
-        notes=[*loaded.notes, *notes, *told],
-        progress=progress,
-        auxiliary=others,
-        repositories=[repository_of(instance) for instance in matrix.instances],
-        repeated=repeated,
-        null_sizes=null_sizes,
+    inputs = EvaluationInputs(
+        outcomes=recorded.outcomes,
+        embeddings=embed_texts(texts, embedder, cache=cache, show_bar=show_bar),
+        dataset=dataset_name(sources.tasks),
+        auxiliary=recorded.auxiliary,
+        repositories=recorded.repositories,
+        repeated=recorded.repeated,
+        notes=recorded.notes,
     )
-    difficulty = {row["instance_id"]: str(row.get("difficulty") or "") for row in rows}
     results = described(
-        results,
-        matrix,
-        {name: statements[name] for name in matrix.instances} if words else {},
+        build_results(inputs, settings, progress=progress),
+        recorded.outcomes,
+        recorded.texts if words else {},
         {
-            "repository": [repository_of(name).replace("__", "/", 1) for name in matrix.instances],
-            "difficulty": [difficulty[name] for name in matrix.instances],
+            "repository": [name.replace("__", "/", 1) for name in recorded.repositories],
+            "difficulty": recorded.difficulties,
         },
     )
     if out is not None:
-        write_outcomes_csv(matrix, out / "outcomes.csv")
+        write_outcomes_csv(recorded.outcomes, out / "outcomes.csv")
         write_results(results, out)
     return results
+
+
+def dataset_name(tasks: str | Path) -> str:
+    """The name of a dataset for titles: a file's without its folder, else as it was given."""
+    return Path(tasks).name if Path(tasks).is_file() else str(tasks)
+
+
+def _read(sources: RecordedSources, cache: Path | None) -> _Recorded:
+    loaded = load_outcomes(sources.outcomes, cache=cache)
+    rows = load_rows(str(sources.tasks), sources.split)
+    statements = problem_statements(rows, sources.tasks)
+    matrix, pool_notes = outcome_matrix(loaded.runs, sources.pool, list(statements), allow_faulty=sources.allow_faulty)
+    notes = [*loaded.notes, *pool_notes]
+    auxiliary = None
+    if sources.auxiliary:
+        auxiliary, auxiliary_notes = auxiliary_matrix(
+            load_outcomes(sources.auxiliary, cache=cache).runs,
+            matrix,
+            benchmark=list(statements),
+            not_after=latest_date(loaded.runs, matrix),
+        )
+        notes += auxiliary_notes
+    repeated: list[RepeatedModel] = []
+    if sources.repeats_from:
+        repeated, left_out = repeated_models(load_outcomes(sources.repeats_from, cache=cache).runs, matrix.instances)
+        notes += left_out
+    difficulty = {row["instance_id"]: str(row.get("difficulty") or "") for row in rows}
+    return _Recorded(
+        outcomes=matrix,
+        texts={name: statements[name] for name in matrix.instances},
+        repositories=[repository_of(name) for name in matrix.instances],
+        difficulties=[difficulty[name] for name in matrix.instances],
+        auxiliary=auxiliary,
+        repeated=repeated,
+        notes=notes,
+    )

@@ -9,7 +9,7 @@ import typer
 
 from harness.commands.common import quiet_libraries, say
 
-lab = typer.Typer(no_args_is_help=True, help="Whether the tests behind the claims keep their word.")
+lab = typer.Typer(no_args_is_help=True, help="Studies of the method itself, on recorded and simulated outcomes.")
 
 
 @lab.command()
@@ -51,9 +51,18 @@ def calibrate(
 
         embeddings = embed_texts(list(read_problem_statements(tasks).values()), show_bar=True)
     settings = Settings(
-        policy, {} if clusters is None else {"n_clusters": clusters}, pools, tuple(gain or GAINS), topics, instances,
-        folds, repeats, permutations, seed, "random" if tasks is None else Path(tasks).name,
-    )  # fmt: skip
+        policy=policy,
+        params={} if clusters is None else {"n_clusters": clusters},
+        pools=pools,
+        gains=tuple(gain or GAINS),
+        topics=topics,
+        instances=instances,
+        folds=folds,
+        repeats=repeats,
+        permutations=permutations,
+        seed=seed,
+        embeddings="random" if tasks is None else Path(tasks).name,
+    )
     print(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
     say(f"settings and shares: {out}")
 
@@ -84,12 +93,17 @@ def pools(
     quiet_libraries()
     from harness.lab.pools import LABELS, study_pools
     from harness.lab.recorded import recorded
+    from harness.lab.trials import Execution
 
-    found = recorded([data], tasks, agent=agent)
     study = study_pools(
-        found.outcomes, found.embeddings, data=found.name, pools=pools, folds=folds, repeats=repeats, seed=seed,
-        policies=policy or LABELS, workers=workers, out=out, show_bar=True,
-    )  # fmt: skip
+        recorded([data], tasks, agent=agent),
+        pools=pools,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        policies=policy or LABELS,
+        execution=Execution(workers=workers, out=out, show_bar=True),
+    )
     print(study.render())
     say(f"pools and figures: {out}")
 
@@ -118,12 +132,14 @@ def labels(
     quiet_libraries()
     from harness.lab.labels import COUNTS, study_labels
     from harness.lab.recorded import recorded
+    from harness.lab.trials import Execution
 
-    found = recorded([data], tasks, agent=agent, reference=reference or ())
     study = study_labels(
-        found.outcomes, found.reference, found.embeddings, data=found.name, counts=number or COUNTS, seed=seed,
-        known_before=found.known_before, workers=workers, out=out, show_bar=True,
-    )  # fmt: skip
+        recorded([data], tasks, agent=agent, reference=reference or ()),
+        counts=number or COUNTS,
+        seed=seed,
+        execution=Execution(workers=workers, out=out, show_bar=True),
+    )
     print(study.render())
     say(f"newcomers and figures: {out}")
 
@@ -154,7 +170,7 @@ def tables(
         ),
     ] = None,
 ) -> None:
-    """Every table of results/replay, and README.md that says what was to be shown and what came out.
+    """Every table of results/replay, and README.md that says what came out.
 
     Example:
 
@@ -162,13 +178,17 @@ def tables(
     """
     quiet_libraries()
     from harness.commands.replay import sizes_of
-    from harness.lab.tables import PARTS, write_tables
+    from harness.lab.parts import PARTS, TableSettings
+    from harness.lab.tables import write_tables
 
-    told = write_tables(
-        data, out, parts=part or PARTS, policies=policy, pools=pools, repeats=repeats, workers=workers, fresh=fresh,
-        null_sizes=sizes_of(null_sizes), calibration_pools=calibration_pools, progress=say,
-    )  # fmt: skip
-    print(told)
+    settings = TableSettings(
+        policies=policy,
+        pools=pools,
+        repeats=repeats,
+        null_sizes=sizes_of(null_sizes),
+        calibration_pools=calibration_pools,
+    )
+    print(write_tables(data, out, settings, parts=part or PARTS, workers=workers, fresh=fresh, progress=say))
 
 
 @lab.command()
@@ -198,13 +218,18 @@ def transfer(
     """
     quiet_libraries()
     from harness.lab.recorded import joint
-    from harness.lab.transfer import study_transfer
+    from harness.lab.transfer import POLICIES, study_transfer
 
-    here, there = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
+    evaluated, transferred = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
     study = study_transfer(
-        here.outcomes, here.embeddings, there.outcomes, there.embeddings,
-        policies=policy or ("cluster", "shared-difficulty", "auto"), folds=folds, repeats=repeats, seed=seed, out=out,
-    )  # fmt: skip
+        evaluated,
+        transferred,
+        policies=policy or POLICIES,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        out=out,
+    )
     print(study.render())
     say(f"figures: {out}")
 

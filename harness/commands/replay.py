@@ -52,14 +52,26 @@ def replay(
     """
     quiet_libraries()
     from harness.commands.report import write_all
+    from harness.evaluation.settings import EvaluationSettings
+    from harness.replay import RecordedSources
     from harness.replay import replay as run
     from harness.report.tables import render_terminal
 
-    results = run(
-        outcomes, tasks, pool=pool, policies=policy or ["cluster", "auto"], folds=folds, repeats=repeats, seed=seed,
-        embedder=embedder, out=out, show_bar=True, progress=say, auxiliary=auxiliary or (),
-        repeats_from=repeats_from or (), null_sizes=sizes_of(null_sizes), words=words,
-    )  # fmt: skip
+    sources = RecordedSources(
+        outcomes=outcomes,
+        tasks=tasks,
+        pool=pool,
+        auxiliary=auxiliary or (),
+        repeats_from=repeats_from or (),
+    )
+    settings = EvaluationSettings(
+        policies=policy or ["cluster", "auto"],
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        null_sizes=sizes_of(null_sizes),
+    )
+    results = run(sources, settings, out=out, embedder=embedder, words=words, progress=say, show_bar=True)
     print(render_terminal(results))
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
     say(f"report: {write_all(out, results)}")
@@ -67,7 +79,7 @@ def replay(
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
     """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
-    from harness.evaluation.results import read_results
+    from harness.evaluation.schema import read_results
     from harness.report.figures import write_figures
 
     folder = run if run.is_dir() else run.parent

@@ -175,7 +175,8 @@ def explain_json(header: Header) -> str:
 
 def render_explanation(header: Header) -> str:
     """The same for a terminal."""
-    from harness.fitting import render_figures, usd
+    from harness.evaluation.formats import usd
+    from harness.fitting import render_figures
 
     lines = [
         f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",

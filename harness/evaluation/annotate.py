@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from harness.evaluation.breakdown import break_down
 from harness.evaluation.cluster_words import with_words
 from harness.evaluation.schema import Results
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.outcomes import OutcomeMatrix
 
 
 def described(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.evaluation.schema import Group
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.outcomes import OutcomeMatrix
 
 MOST_GROUPS = 40
 """A dataset of hundreds of repositories is not broken down by them."""

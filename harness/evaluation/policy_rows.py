@@ -3,50 +3,64 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import InputError
-from harness.evaluation.rows import curve_figures, curve_points, make_row
-from harness.evaluation.schema import ClusterProfile, RandomClusters, Row
-from harness.evaluation.trade_off import trade_off
+from harness.evaluation.rows import SignificanceTest, make_row, sweep_of
+from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import BASELINES
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from router.outcomes import OutcomeMatrix
-    from router.policies.base import Policy
+from router.decision import is_clairvoyant
+from router.lab.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds, group_folds, in_sample
+from router.lab.nulls import permutation_null, random_cluster_null
+from router.outcomes import OutcomeMatrix, Replay, single
+from router.policies import make_policy
+from router.policies.base import Policy
 
 RANDOM_PARTITIONS = 1000
+"""Random partitions behind a policy's in-sample row."""
+PERMUTATIONS = 200
+"""Redrawn outcomes per policy at least; the smallest p they can give is 1/201."""
+PERMUTATIONS_PER_POLICY = 100
+"""With k routing policies, Holm asks the first for p < 0.05 / k: 20·k redrawn outcomes could just give that, five times
+as many leave room for chance. Most nulls end early."""
+MOST_PERMUTATIONS = 2000
+"""However many policies there are."""
 NULL_REPEATS = 2
-"""repeats of the folds behind a p value, observed and permuted alike: the others would make it a little sharper"""
+"""Repeats of the folds behind a p value, observed and permuted alike: the others would make it a little sharper."""
 ENOUGH_REACHED = 10
-"""permutations as good as what was observed after which a null ends: p is then far from small"""
+"""Permutations as good as what was observed after which a null ends: p is then far from small."""
 NESTED_PERMUTATIONS = 200
-"""for policies that cross-fit others inside every fold, over one repeat: seconds each, and enough for a claim among ten
-policies"""
+"""For policies that cross-fit others inside every fold, over one repeat: seconds each, and enough for a claim among ten
+policies."""
 WORTH_WORKERS = 20_000
-"""decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side"""
+"""Decisions per policy (instances × folds × repeats) from which on policies are evaluated side by side."""
 
 Progress = Callable[[str], None]
-"""Told, in a few words, what is computed next."""
+"""Called with a few words on what is computed next."""
 
 
 def silent(message: str) -> None:
     """Progress for nobody."""
 
 
+def enough_permutations(policies: Sequence[str]) -> int:
+    """So many that one of the `policies` can be claimed to win although all were tried."""
+    routing = len(set(policies) - BASELINES)
+    return max(PERMUTATIONS, min(MOST_PERMUTATIONS, PERMUTATIONS_PER_POLICY * routing))
+
+
 @dataclass(frozen=True)
 class EvaluatedPolicy:
     """A policy's rows, its clusters, and what was changed to make it fit."""
 
+    name: str
     rows: tuple[Row, ...]
-    """cross-fitted; leaving one repository out, where there are repositories; in-sample, where it decides by clusters:
-    without random clusters to stand beside it, an in-sample row would only flatter"""
+    """Cross-fitted; leaving one repository out, where there are repositories; in-sample, where it decides by clusters:
+    without random clusters to stand beside it, an in-sample row would only flatter."""
     clusters: tuple[ClusterProfile, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -55,55 +69,50 @@ class EvaluatedPolicy:
 class Laboratory:
     """One complete outcome matrix and one set of folds for all policies, so that they can be compared."""
 
-    embeddings: NDArray[np.floating[Any]]
-    """(n, d)"""
-    outcomes: OutcomeMatrix
-    """(n, m), every verdict known, n > 1"""
-    folds: int
-    repeats: int
-    seed: int
-    permutations: int
+    inputs: EvaluationInputs
+    """With every verdict known, more than one instance, and more than one repository where repositories are known."""
+    settings: EvaluationSettings
+    """With no more folds than instances."""
     progress: Progress = silent
-    repositories: Sequence[str] | None = None
-    """(n,) the repository of each instance; None leaves the rows on unseen repositories out"""
-    auxiliary: OutcomeMatrix | None = None
-    """(n, a) runs that may inform difficulty and are never chosen"""
 
-    def evaluate_all(
-        self, params: Mapping[str, dict[str, Any]], workers: int | None = None
-    ) -> Iterator[tuple[str, EvaluatedPolicy]]:
-        """The rows of every policy named, in the order given, by as many processes as there are cores for them.
+    def evaluate_all(self, workers: int | None = None) -> Iterator[EvaluatedPolicy]:
+        """The rows of every policy of the settings, in their order, by as many processes as there are cores for them.
 
         The numbers do not depend on the number of workers. A bar shows how many policies are done, unless `progress` is
-        silent. Raises what `evaluate` raises.
+        silent.
+
+        Args:
+            workers: Processes; None takes as many as the work is worth.
+
+        Raises:
+            InputError: See `evaluate`.
         """
         from joblib import cpu_count
         from tqdm import tqdm
 
+        settings, names = self.settings, list(dict.fromkeys(self.settings.policies))
         if workers is None:
-            large = len(self.outcomes) * self.folds * self.repeats >= WORTH_WORKERS
-            workers = min(len(params), cpu_count()) if large else 1
-        with tqdm(total=len(params), unit="policy", disable=self.progress is silent or len(params) < 2) as bar:
-            for name, found in zip(params, self._evaluated(params, workers), strict=True):
-                bar.set_postfix_str(name)
+            large = len(self.inputs.outcomes) * settings.folds * settings.repeats >= WORTH_WORKERS
+            workers = min(len(names), cpu_count()) if large else 1
+        with tqdm(total=len(names), unit="policy", disable=self.progress is silent or len(names) < 2) as bar:
+            for evaluated in self._evaluated(names, workers):
+                bar.set_postfix_str(evaluated.name)
                 bar.update(1)
-                yield name, found
+                yield evaluated
 
-    def _evaluated(self, params: Mapping[str, dict[str, Any]], workers: int) -> Iterator[EvaluatedPolicy]:
+    def _evaluated(self, names: Sequence[str], workers: int) -> Iterator[EvaluatedPolicy]:
         if workers < 2:
-            return (self.evaluate(name, params[name]) for name in params)
+            return (self.evaluate(name) for name in names)
         from joblib import Parallel, delayed
 
-        self.progress(f"{len(params)} policies in {workers} processes")
+        self.progress(f"{len(names)} policies in {workers} processes")
         alone = replace(self, progress=silent)
         # loky starts clean interpreters and does not run the caller's script again
         side_by_side = Parallel(n_jobs=workers, batch_size=1, pre_dispatch="all", return_as="generator")
-        found: Iterator[EvaluatedPolicy] = side_by_side(
-            delayed(Laboratory.evaluate)(alone, name, params[name]) for name in params
-        )
-        return found
+        evaluated: Iterator[EvaluatedPolicy] = side_by_side(delayed(Laboratory.evaluate)(alone, name) for name in names)
+        return evaluated
 
-    def evaluate(self, name: str, params: dict[str, Any]) -> EvaluatedPolicy:
+    def evaluate(self, name: str) -> EvaluatedPolicy:
         """The rows of a policy by short name.
 
         Raises:
@@ -114,138 +123,142 @@ class Laboratory:
         # thousands of small products: many threads are slower, and their sums come in another order on other machines
         with threadpool_limits(limits=1):
             try:
-                policy, notes = self._made(name, params)
+                policy, notes = self._made(name)
                 rows = [self._held_out(policy, name)]
-                if self.repositories is not None:
-                    rows.append(self._on_unseen_repositories(policy, name, self.repositories))
+                if self.inputs.repositories is not None:
+                    rows.append(self._on_unseen_repositories(policy, name, self.inputs.repositories))
                 null, clusters = (None, ()) if name in BASELINES else self._clusters(policy)
-                if null is None:
-                    return EvaluatedPolicy(tuple(rows), notes=notes)
-                return EvaluatedPolicy((*rows, self._in_sample(policy, name, null)), clusters, notes)
+                if null is not None:
+                    rows.append(self._in_sample(policy, name, null))
+                return EvaluatedPolicy(name, tuple(rows), clusters, notes)
             except ValueError as error:  # the router's errors for names, parameters and values
                 raise InputError(f"policy {name}: {error}") from error
 
-    def _made(self, name: str, params: dict[str, Any]) -> tuple[Policy, tuple[str, ...]]:
+    def _made(self, name: str) -> tuple[Policy, tuple[str, ...]]:
         """Unfitted and seeded, with no more clusters than the smallest training fold has instances."""
-        from router.policies import make_policy
-
-        policy = make_policy(name, **params)
-        has = policy.get_params()
-        if "seed" in has and "seed" not in params:
-            policy.set_params(seed=self.seed)
-        n = len(self.outcomes)
-        smallest = n - -(-n // self.folds)
-        if self.repositories is not None:
-            smallest = min(smallest, n - max(Counter(self.repositories).values()))
-        asked = has.get("n_clusters", 0)
-        if asked == "auto" or asked <= smallest:
+        given = self.settings.params_of(name)
+        policy = make_policy(name, **given)
+        params = policy.get_params()
+        if "seed" in params and "seed" not in given:
+            policy.set_params(seed=self.settings.seed)
+        n = len(self.inputs.outcomes)
+        smallest = n - -(-n // self.settings.folds)
+        if self.inputs.repositories is not None:
+            smallest = min(smallest, n - max(Counter(self.inputs.repositories).values()))
+        clusters = params.get("n_clusters", 0)
+        if clusters == "auto" or clusters <= smallest:
             return policy, ()
         policy.set_params(n_clusters=smallest)
-        return policy, (f"{name}: {smallest} clusters, not {has['n_clusters']}: a training fold has no more rows",)
+        return policy, (f"{name}: {smallest} clusters, not {clusters}: a training fold has no more rows",)
 
     def _held_out(self, policy: Policy, name: str) -> Row:
-        from router.decision import is_clairvoyant
-        from router.lab.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds
-        from router.lab.nulls import permutation_null
-        from router.outcomes import single
-
-        outcomes = self.outcomes
-        splits = folds(len(outcomes), self.folds, self.repeats, self.seed)
-        self.progress(f"{name}: {self.folds} folds × {self.repeats} repeats")
+        outcomes, settings = self.inputs.outcomes, self.settings
+        splits = folds(len(outcomes), settings.folds, settings.repeats, settings.seed)
+        self.progress(f"{name}: {settings.folds} folds × {settings.repeats} repeats")
         replay = crossfit(
-            policy, self.embeddings, outcomes, splits, cost_weights=DEFAULT_COST_WEIGHTS, auxiliary=self.auxiliary
+            policy,
+            self.inputs.embeddings,
+            outcomes,
+            splits,
+            cost_weights=DEFAULT_COST_WEIGHTS,
+            auxiliary=self.inputs.auxiliary,
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
-        p = None if name in BASELINES else 1.0
-        null_sd = None
+        test = None if name in BASELINES else SignificanceTest(1.0)
         if len(outcomes.models) > 1 and name not in BASELINES:
             nested = name.startswith("auto") or bool(policy.get_params().get("prior"))
-            permutations = min(self.permutations, NESTED_PERMUTATIONS) if nested else self.permutations
-            tested = splits[: 1 if nested else NULL_REPEATS]
+            permutations = enough_permutations(settings.policies)
+            if settings.permutations is not None:
+                permutations = settings.permutations
+            if nested:
+                permutations = min(permutations, NESTED_PERMUTATIONS)
             self.progress(f"{name}: up to {permutations} permutations, each refitted in every fold")
             null = permutation_null(
-                policy, self.embeddings, outcomes, tested, permutations, seed=self.seed,
-                auxiliary=self.auxiliary, stop_after=ENOUGH_REACHED,
-            )  # fmt: skip
-            p, null_sd = null.p_value, round(float(null.null.std()), 6)
+                policy,
+                self.inputs.embeddings,
+                outcomes,
+                splits[: 1 if nested else NULL_REPEATS],
+                permutations,
+                seed=settings.seed,
+                auxiliary=self.inputs.auxiliary,
+                stop_after=ENOUGH_REACHED,
+            )
+            test = SignificanceTest(null.p_value, round(float(null.null.std()), 6))
         return make_row(
             name,
-            "oracle" if is_clairvoyant(policy) else "policy",  # a bound must not win the verdict
+            _kind(policy),
             "cross-fitted",
             replay,
-            best=single(outcomes, outcomes.best_single()),
-            p_value=p,
+            best=self._best_single(),
+            test=test,
             models=outcomes.models,
-            figures=curve_figures(replay, outcomes),
-            curve=curve_points(replay, outcomes),
-            trade_off=trade_off(replay, outcomes, seed=self.seed),
-            null_sd=null_sd,
-            seed=self.seed,
+            sweep=sweep_of(replay, outcomes, settings.seed),
+            seed=settings.seed,
         )
 
     def _on_unseen_repositories(self, policy: Policy, name: str, repositories: Sequence[str]) -> Row:
-        from router.decision import is_clairvoyant
-        from router.lab.crossfit import crossfit, group_folds
-        from router.outcomes import single
-
         self.progress(f"{name}: leaving each of {len(set(repositories))} repositories out")
-        outcomes = self.outcomes
+        outcomes = self.inputs.outcomes
         splits = group_folds(repositories)
-        replay = crossfit(policy, self.embeddings, outcomes, splits, auxiliary=self.auxiliary)
         return make_row(
             name,
-            "oracle" if is_clairvoyant(policy) else "policy",
+            _kind(policy),
             "leave-one-repository-out",
-            replay,
-            best=single(outcomes, outcomes.best_single()),
+            crossfit(policy, self.inputs.embeddings, outcomes, splits, auxiliary=self.inputs.auxiliary),
+            best=self._best_single(),
             models=outcomes.models,
-            seed=self.seed,
+            seed=self.settings.seed,
         )
 
     def _in_sample(self, policy: Policy, name: str, null: RandomClusters) -> Row:
-        from router.decision import is_clairvoyant
-        from router.lab.crossfit import in_sample
-        from router.outcomes import single
-
         self.progress(f"{name}: in-sample, and random clusters")
-        outcomes = self.outcomes
+        outcomes = self.inputs.outcomes
         return make_row(
             name,
-            "oracle" if is_clairvoyant(policy) else "policy",
+            _kind(policy),
             "in-sample",
-            in_sample(policy, self.embeddings, outcomes, auxiliary=self.auxiliary),
-            best=single(outcomes, outcomes.best_single()),
+            in_sample(policy, self.inputs.embeddings, outcomes, auxiliary=self.inputs.auxiliary),
+            best=self._best_single(),
             models=outcomes.models,
             null=null,
-            seed=self.seed,
+            seed=self.settings.seed,
         )
+
+    def _best_single(self) -> Replay:
+        return single(self.inputs.outcomes, self.inputs.outcomes.best_single())
 
     def _clusters(self, policy: Policy) -> tuple[RandomClusters | None, tuple[ClusterProfile, ...]]:
         """What random clusters of the sizes of the policy's own reach in-sample, and its own; None without clusters."""
         from sklearn.base import clone
 
-        from router.decision import is_clairvoyant
-        from router.lab.nulls import random_cluster_null
-
         if is_clairvoyant(policy):
             return None, ()
-        fitted = clone(policy).fit(self.embeddings, self.outcomes, auxiliary=self.auxiliary)
-        explained = fitted.explain(self.embeddings, fitted.predict(self.embeddings))
+        outcomes, X = self.inputs.outcomes, self.inputs.embeddings
+        fitted = clone(policy).fit(X, outcomes, auxiliary=self.inputs.auxiliary)
+        explained = fitted.explain(X, fitted.predict(X))
         clusters = [explanation.cluster for explanation in explained if explanation.cluster is not None]
-        if len(clusters) < len(self.outcomes):
+        if len(clusters) < len(outcomes):
             return None, ()
         min_count = int(policy.get_params().get("min_count", 1))
         sizes = np.bincount(clusters).tolist()
-        null = random_cluster_null(self.outcomes, sizes, RANDOM_PARTITIONS, min_count, self.seed)
-        resolved, models = self.outcomes.resolved, self.outcomes.models
+        null = random_cluster_null(outcomes, sizes, RANDOM_PARTITIONS, min_count, self.settings.seed)
         profiles = [
             ClusterProfile(
                 cluster=k,
                 size=size,
-                rates=dict(zip(models, resolved[np.array(clusters) == k].mean(axis=0).round(9).tolist(), strict=True)),
-                instances=[self.outcomes.instances[i] for i in np.flatnonzero(np.array(clusters) == k)],
+                rates=_rates(outcomes.take(np.flatnonzero(np.array(clusters) == k))),
+                instances=[outcomes.instances[i] for i in np.flatnonzero(np.array(clusters) == k)],
             )
             for k, size in enumerate(sizes)
             if size
         ]
         return RandomClusters(mean=null.mean, sd=null.sd), tuple(profiles)
+
+
+def _kind(policy: Policy) -> Kind:
+    """A bound must not pass for a policy and win the verdict."""
+    return "oracle" if is_clairvoyant(policy) else "policy"
+
+
+def _rates(outcomes: OutcomeMatrix) -> dict[str, float]:
+    return dict(zip(outcomes.models, outcomes.resolved.mean(axis=0).round(9).tolist(), strict=True))

@@ -5,25 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
 from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, wilson_interval
-
-if TYPE_CHECKING:
-    from router.lab.crossfit import CrossFit
-    from router.outcomes import OutcomeMatrix, Replay
+from harness.evaluation.trade_off import trade_off
+from router.lab.crossfit import CrossFit
+from router.lab.curves import aiq, area, qnc
+from router.outcomes import OutcomeMatrix, Replay
 
 
 @dataclass(frozen=True)
-class CurveFigures:
-    """Figures of a cost–quality curve; None where costs are unknown."""
+class SignificanceTest:
+    """Whether the difference to the best single model is more than chance."""
+
+    p_value: float
+    null_sd: float | None = None
+    """Of the permutation null behind it, in resolved instances."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a policy does over all weights of cost; all None where a cost is unknown."""
 
     area: float | None = None
     qnc: float | None = None
     aiq: float | None = None
+    curve: list[CurvePoint] | None = None
+    trade_off: TradeOff | None = None
 
 
 def make_row(
@@ -33,26 +43,29 @@ def make_row(
     replay: Replay,
     *,
     best: Replay | None,
-    p_value: float | None = None,
+    test: SignificanceTest | None = None,
     models: tuple[str, ...] | None = None,
-    figures: CurveFigures | None = None,
+    sweep: Sweep | None = None,
     null: RandomClusters | None = None,
-    curve: list[CurvePoint] | None = None,
-    trade_off: TradeOff | None = None,
-    null_sd: float | None = None,
     seed: int = 0,
 ) -> Row:
     """One row, over the instances whose verdict is known to `replay`.
 
     Args:
-        best: the best single model over the same rows of the matrix; None where there is none to compare with.
-        models: names for the routing share; None leaves it out.
-        null_sd: of the permutation null behind `p_value`.
-        seed: of the paired bootstrap.
+        name: Of the model or policy.
+        kind: What it is.
+        evaluation: How its decisions were made.
+        replay: What it chose, and what that resolved and cost.
+        best: The best single model over the same rows of the matrix; None where there is none to compare with.
+        test: Of the difference to it; None where none is made.
+        models: Names for the routing share; None leaves it out.
+        sweep: Over the weights of cost, for cross-fitted policies.
+        null: What random clusters reach in-sample.
+        seed: Of the paired bootstrap.
     """
     known = ~np.isnan(replay.resolved)
     n, resolved = int(known.sum()), float(replay.resolved[known].sum())
-    figures = figures or CurveFigures()
+    sweep = sweep or Sweep()
     return Row(
         name=name,
         kind=kind,
@@ -63,14 +76,14 @@ def make_row(
         rate_ci95=wilson_interval(min(resolved, n), n),
         cost_per_instance=_or_none(replay.cost_per_instance),
         seconds_per_instance=_or_none(replay.seconds_per_instance),
-        vs_best_single=None if best is None else _against(replay, best, p_value, null_sd, seed),
+        vs_best_single=None if best is None else _against(replay, best, test, seed),
         routing_share=None if models is None else dict(zip(models, map(float, replay.share), strict=True)),
-        area=figures.area,
-        qnc=figures.qnc,
-        aiq=figures.aiq,
+        area=sweep.area,
+        qnc=sweep.qnc,
+        aiq=sweep.aiq,
         null=null,
-        curve=curve,
-        trade_off=trade_off,
+        curve=sweep.curve,
+        trade_off=sweep.trade_off,
     )
 
 
@@ -81,39 +94,37 @@ def mcnemar(a: Replay, b: Replay) -> float:
     )
 
 
-def curve_figures(fit: CrossFit, outcomes: OutcomeMatrix) -> CurveFigures:
-    """Area, QNC and AIQ (see `router.lab.curves`), on the scale of the single models' mean costs.
+def sweep_of(fit: CrossFit, outcomes: OutcomeMatrix, seed: int) -> Sweep:
+    """The cost-weight sweep of a cross-fitted policy, on the scale of the single models' mean costs.
 
-    All None when a cost is unknown or nothing costs anything; QNC is None when the curve never reaches the best single
-    model's rate.
+    All None when a cost is unknown; the figures also when nothing costs anything, and QNC when the curve never reaches
+    the best single model's rate.
+
+    Args:
+        fit: With its curve.
+        outcomes: Of the single models, complete.
+        seed: Of the trade-off's bootstrap.
     """
-    from router.lab.curves import aiq, area, qnc
-
-    means = outcomes.mean_cost()
-    if fit.curve is None or np.isnan(outcomes.cost).any() or means.max() <= 0:
-        return CurveFigures()
-    best, curve = outcomes.best_single(), fit.curve
-    cost_ratio = None
+    if fit.curve is None or np.isnan(outcomes.cost).any():
+        return Sweep()
+    curve, means, best = fit.curve, outcomes.mean_cost(), outcomes.best_single()
+    pairs = zip(curve.cost.round(9).tolist(), curve.quality.round(9).tolist(), strict=True)
+    points = [CurvePoint(cost=cost, rate=rate) for cost, rate in dict.fromkeys(pairs)]
+    if means.max() <= 0:
+        return Sweep(curve=points)
+    matched = math.inf
     if means[best] > 0:
-        cost_ratio = qnc(curve.cost, curve.quality, float(means[best]), float(outcomes.rates()[best]))
-    return CurveFigures(
+        matched = qnc(curve.cost, curve.quality, float(means[best]), float(outcomes.rates()[best]))
+    return Sweep(
         area=area(curve.cost, curve.quality, float(means.max())),
-        qnc=None if cost_ratio is None or math.isinf(cost_ratio) else cost_ratio,
+        qnc=None if math.isinf(matched) else matched,
         aiq=aiq(curve.cost, curve.quality, float(means.min()), float(means.max())),
+        curve=points,
+        trade_off=trade_off(fit, outcomes, seed=seed),
     )
 
 
-def curve_points(fit: CrossFit, outcomes: OutcomeMatrix) -> list[CurvePoint] | None:
-    """The cost-weight sweep, each point once; None when a cost is unknown."""
-    if fit.curve is None or np.isnan(outcomes.cost).any():
-        return None
-    points = zip(fit.curve.cost.round(9).tolist(), fit.curve.quality.round(9).tolist(), strict=True)
-    return [CurvePoint(cost=cost, rate=rate) for cost, rate in dict.fromkeys(points)]
-
-
-def _against(
-    replay: Replay, best: Replay, p_value: float | None, null_sd: float | None, seed: int
-) -> VsBestSingle | None:
+def _against(replay: Replay, best: Replay, test: SignificanceTest | None, seed: int) -> VsBestSingle | None:
     both = ~np.isnan(replay.resolved) & ~np.isnan(best.resolved)
     if not both.any():
         return None
@@ -121,8 +132,8 @@ def _against(
     return VsBestSingle(
         delta=round(difference.delta, 9),
         ci95=(round(difference.low, 9), round(difference.high, 9)),
-        p_value=p_value,
-        null_sd=null_sd,
+        p_value=None if test is None else test.p_value,
+        null_sd=None if test is None else test.null_sd,
     )
 
 

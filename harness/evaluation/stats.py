@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 Z95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
 RESAMPLES = 10_000
+"""Of a paired bootstrap."""
+MEAN_RESAMPLES = 2000
+"""Of the bootstrap of a mean."""
 CHUNK = 4_000_000
 """Draws held in memory at a time by the bootstrap."""
 
@@ -90,6 +94,14 @@ def paired_bootstrap(
     return PairedDifference(delta=float(difference.sum()), low=float(low), high=float(high))
 
 
+def bootstrap_mean(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
+    """A 95 % percentile interval for the mean of n values, from resampling them."""
+    array = np.asarray(values, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(0, len(array), (MEAN_RESAMPLES, len(array)))
+    low, high = np.quantile(array[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Each p corrected for all, in their order: the k-th smallest of m times m − k + 1, never below a smaller one's.
 
@@ -114,8 +126,6 @@ def detectable_gain(
     max(0, the null's k-th greatest draw). Observed gains scatter around the true one by `standard_error`, about
     normally. Gains in whatever unit `null` and `standard_error` have.
     """
-    from statistics import NormalDist
-
     draws = np.sort(np.asarray(null, dtype=np.float64))[::-1]
     # the most draws that may reach the gain while p stays below alpha
     allowed = math.ceil(alpha * (1 + len(draws)) - 1) - 1
@@ -129,8 +139,6 @@ def mostly_visible(null_sd: float, *, alpha: float = 0.05, power: float = 0.8) -
 
     A rule of thumb for a null known by its spread alone, as if gains scattered like the null's; see `detectable_gain`.
     """
-    from statistics import NormalDist
-
     return (NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)) * null_sd
 
 
@@ -140,16 +148,14 @@ def mcnemar_exact(a_only: int, b_only: int) -> float:
     Only instances that one of the two resolved count: under equal skill each is a fair coin, so
     p = min(1, 2·P(X ≤ min(a_only, b_only))), X ~ Binomial(a_only + b_only, ½).
 
-    Source: Q. McNemar, Psychometrika 12 (1947); exact form as in scipy.stats.binomtest.
+    Source: Q. McNemar, Psychometrika 12 (1947).
 
     Raises:
         ValueError: a count is negative.
     """
+    from scipy.stats import binomtest  # most of a second, and most commands test nothing
+
     if a_only < 0 or b_only < 0:
         raise ValueError(f"negative count: {a_only}, {b_only}")
     discordant = a_only + b_only
-    term = tail = 1
-    for k in range(1, min(a_only, b_only) + 1):
-        term = term * (discordant - k + 1) // k
-        tail += term
-    return min(1.0, float(2 * tail / 2**discordant))
+    return float(binomtest(min(a_only, b_only), discordant).pvalue) if discordant else 1.0

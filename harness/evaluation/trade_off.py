@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.evaluation.schema import TradeOff
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from router.lab.crossfit import CrossFit
-    from router.outcomes import OutcomeMatrix
+from router.lab.crossfit import CrossFit
+from router.lab.curves import aiq, hull, qnc
+from router.outcomes import OutcomeMatrix
 
 RESAMPLES = 400
-"""each needs three hulls: more would only smooth the intervals' last digit"""
+"""Each needs three hulls: more would only smooth the intervals' last digit."""
 NEARLY = 0.99
+"""Share of the best single model's rate that counts as nearly reached."""
 BLOCK = 50
-"""resamples counted at a time"""
+"""Resamples counted at a time."""
 
 
 def trade_off(fit: CrossFit, outcomes: OutcomeMatrix, *, seed: int = 0, resamples: int = RESAMPLES) -> TradeOff | None:
@@ -60,8 +57,6 @@ def _figures(
     cost: NDArray[np.float64], resolved: NDArray[np.float64], swept: int, best: int
 ) -> tuple[float, float, float]:
     """Hull gain as a share, parity, and the same for 99 %: `router.lab.curves`, for a best single that is given."""
-    from router.lab.curves import aiq, hull, qnc
-
     prices, rates = cost[swept:], resolved[swept:]
     low, high, goal = float(prices.min()), float(prices[best]), float(rates[best])
     gain = 0.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.evaluation.formats import count, p_value, signed
 from harness.evaluation.schema import Row
 from harness.evaluation.stats import holm
 
 FEW_INSTANCES = 50
-"""Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a wreck could be told apart."""
+"""Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a collapse could be seen."""
 SIGNIFICANT = 0.05
 BASELINES = frozenset({"best-fixed", "random", "zero-router"})
 """Policies that do not read the text, so that they do not route; they are judged only when nothing else was tried."""
@@ -38,9 +39,9 @@ def _sentence(rows: Sequence[Row]) -> str:
     if best is None:
         return "No instance has a verdict from every model of the pool, so nothing can be compared yet."
     if len(singles) == 1:
-        return f"With one model there is nothing to route: {best.name} resolves {_count(best.resolved)} of {best.n}."
+        return f"With one model there is nothing to route: {best.name} resolves {count(best.resolved)} of {best.n}."
     if not tried:
-        return f"No policy was evaluated: {best.name} is the best single model, {_count(best.resolved)} of {best.n}."
+        return f"No policy was evaluated: {best.name} is the best single model, {count(best.resolved)} of {best.n}."
     routing = routing_rows(rows) or tried
     judged = max(routing, key=lambda row: row.resolved)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
@@ -84,13 +85,13 @@ def _difference(judged: Row, best: Row, tried: int, p: float | None) -> str:
     assert judged.vs_best_single is not None  # cross-fitted rows exist only where there is a best single model
     vs = judged.vs_best_single
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
-    tested = "" if p is None else f", p {_p(p)}" + (f" corrected for {tried} policies tried" if tried > 1 else "")
+    tested = "" if p is None else f", p {p_value(p)}" + (f" corrected for {tried} policies tried" if tried > 1 else "")
     money = ""
     if judged.cost_per_instance is not None and best.cost_per_instance is not None:
         money = f", at ${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
     return (
-        f"Held out, {judged.name} routing resolves {_count(judged.resolved)} of {judged.n} against {_count(alone)} for "
-        f"{best.name} (difference {_signed(vs.delta)}, 95 % interval {_signed(vs.ci95[0])} to {_signed(vs.ci95[1])}"
+        f"Held out, {judged.name} routing resolves {count(judged.resolved)} of {judged.n} against {count(alone)} for "
+        f"{best.name} (difference {signed(vs.delta)}, 95 % interval {signed(vs.ci95[0])} to {signed(vs.ci95[1])}"
         f"{tested}){money}"
     )
 
@@ -113,17 +114,4 @@ def _in_sample(row: Row | None) -> str:
     low, high = row.null.mean - 2 * row.null.sd, row.null.mean + 2 * row.null.sd
     place = "more than" if row.resolved > high else "less than" if row.resolved < low else "within what"
     reached = f"{row.null.mean:.1f} ± {row.null.sd:.1f}"
-    return f"; the in-sample {_count(row.resolved)} is {place} random clusters reach ({reached})"
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
-
-
-def _signed(value: float) -> str:
-    text = _count(abs(value))
-    return text if text == "0" else f"{'+' if value > 0 else '−'}{text}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+    return f"; the in-sample {count(row.resolved)} is {place} random clusters reach ({reached})"

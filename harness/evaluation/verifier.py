@@ -1,27 +1,23 @@
-"""How well finished attempts tell of themselves, and what telling better would bring: parts of a results document."""
+"""How well signals of finished attempts predict their verdict, and what a better prediction would bring."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.evaluation.schema import Reachable, ReliabilityBin, VerifierQuality
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.clustering import one_thread
+from router.lab.crossfit import folds as split
+from router.lab.verifier import crossfit_verifier, judge
+from router.lab.verifier_needed import what_it_takes
+from router.outcomes import OutcomeMatrix
+from router.signals import any_varies, signal_names
 
 REPEATS = 2
-"""of the verifier's folds: its AUC is an average over all attempts already"""
+"""Of the verifier's folds: its AUC is an average over all attempts already."""
 
 
 def verifier_quality(outcomes: OutcomeMatrix, folds: int, repeats: int, seed: int) -> VerifierQuality | None:
     """A verifier on the recorded signals, held out; None where no signal is recorded or verdicts are all alike."""
-    from router.clustering import one_thread
-    from router.lab.crossfit import folds as split
-    from router.lab.verifier import crossfit_verifier, judge
-    from router.signals import any_varies, signal_names
-
     names = signal_names(outcomes)
     if not any_varies(outcomes, names) or len(np.unique(outcomes.resolved)) < 2:
         return None
@@ -46,8 +42,6 @@ def verifier_quality(outcomes: OutcomeMatrix, folds: int, repeats: int, seed: in
 
 def reachable(outcomes: OutcomeMatrix, seed: int) -> list[Reachable]:
     """What cascades would reach with simulated verifiers; empty for one model, unknown costs, or free models."""
-    from router.lab.verifier_needed import what_it_takes
-
     if len(outcomes.models) < 2 or np.isnan(outcomes.cost).any() or outcomes.mean_cost().max() <= 0:
         return []
     return [
@@ -58,18 +52,18 @@ def reachable(outcomes: OutcomeMatrix, seed: int) -> list[Reachable]:
 
 def notes(quality: VerifierQuality | None, points: list[Reachable]) -> list[str]:
     """Both in a sentence each."""
-    said = []
+    sentences = []
     if quality is not None:
         low, high = quality.auc_ci95
-        said.append(
+        sentences.append(
             f"signals of finished attempts ({', '.join(quality.signals)}) tell a model's right ones from its wrong "
             f"ones with AUC {quality.auc:.2f} [{low:.2f}, {high:.2f}], held out"
         )
     at_par = [point for point in points if point.budget == 1.0]
     if at_par:
         steps = ", ".join(f"{p.resolved:.0f} at {p.auc:.2f}" for p in at_par if round(100 * p.auc) % 10 == 0)
-        said.append(
+        sentences.append(
             "what it would take (verifier simulated, cascade chosen in hindsight, at most the best single model's "
             f"cost): resolved by the verifier's AUC {steps}"
         )
-    return said
+    return sentences

@@ -5,7 +5,7 @@ price of the test. Both shares are measured with the code that judges real pools
 with full refit.
 
 What is calibrated is exactly this: one policy alone, its raw p < 0.05, and a gain over the best single model in
-hindsight, p and gain both over `Settings.repeats` repeats of the folds (1 unless told otherwise). A replay's verdict
+hindsight, p and gain both over `Settings.repeats` repeats of the folds (1 by default). A replay's verdict
 differs in three ways: its p is over two repeats, its gain over all repeats, and among several routing policies the best
 row's p is corrected by Holm's method, which makes claims rarer, true and false ones alike. Pools below 50 instances,
 which the verdict never judges, are not barred here.
@@ -18,26 +18,29 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import InputError
-from harness.evaluation.results import PERMUTATIONS
+from harness.evaluation.policy_rows import PERMUTATIONS
 from harness.evaluation.stats import detectable_gain, wilson_interval
 from harness.evaluation.verdict import SIGNIFICANT
 from harness.files import write_atomic
-from harness.lab.trials import Record, run_trials
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from harness.lab.trials import Execution, Record, run_trials
+from router.lab.crossfit import crossfit, folds
+from router.lab.nulls import permutation_null
+from router.lab.simulation import random_embeddings, simulate_pool
+from router.outcomes import single
+from router.policies import make_policy
 
 MODELS = (3, 4, 5, 6)
+"""Sizes of the simulated pools, in turn."""
 GAINS = (3.0,)
+"""Planted effects in points, unless others are given."""
 HOPELESS = 10
-"""draws that reach the observed gain after which no further one can make 200 permutations significant"""
-GOAL_FALSE = 0.05
-GOAL_FOUND = 0.80
+"""Draws that reach the observed gain after which no further one can make 200 permutations significant."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ class Settings:
     """Everything a calibration depends on; the same settings give the same numbers."""
 
     policy: str = "cluster"
-    """one; others are calibrated by runs of their own"""
+    """One; others are calibrated by runs of their own."""
     params: Mapping[str, Any] | None = None
     pools: int = 200
     gains: tuple[float, ...] = GAINS
-    """planted effects in points (0 is always measured)"""
+    """Planted effects in points (0 is always measured)."""
     topics: int = 2
     instances: int = 500
     folds: int = 10
@@ -57,7 +60,7 @@ class Settings:
     permutations: int = PERMUTATIONS
     seed: int = 0
     embeddings: str = "random"
-    """what the embeddings are of, for the reader"""
+    """What the embeddings are of, for the reader."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ class Trial:
     claimed: bool
     p_value: float
     gain: float
-    """held-out gain over the hindsight-best single model, in instances"""
+    """Held-out gain over the hindsight-best single model, in instances."""
     detectable: float | None
-    """what the null of this pool says could be detected, see `detectable_gain`; None where it was cut short"""
+    """What the null of this pool says could be detected, see `detectable_gain`; None where it was cut short."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,11 @@ class Share:
     pools: int
     ci95: tuple[float, float]
     mean_gain: float
-    """mean held-out gain, in instances: what of the planted effect the policy finds"""
+    """Mean held-out gain, in instances: what of the planted effect the policy finds."""
     sd_gain: float
     mean_detectable: float | None
     by_models: dict[str, float]
-    """share claimed by the number of models in the pool"""
+    """Share claimed by the number of models in the pool."""
 
     @property
     def share(self) -> float:
@@ -102,13 +105,11 @@ class Calibration:
 
     def to_json(self) -> str:
         rows = [asdict(share) | {"share": share.share} for share in self.shares]
-        goals = {"false_claims_at_most": GOAL_FALSE, "found_at_least": GOAL_FOUND}
         rule = f"permutation p < {SIGNIFICANT} and held-out gain over the hindsight-best single model > 0"
         document = {
             "settings": asdict(self.settings),
             "embeddings_sha256": self.embeddings_sha256,
             "claim": rule,
-            "goals": goals,
             "shares": rows,
         }
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -147,18 +148,16 @@ def calibrate(
     """Judge `settings.pools` simulated pools per planted effect.
 
     Args:
-        settings: see `Settings`.
+        settings: See `Settings`.
         embeddings: (n, d) of real texts; None draws random ones. With more rows than `settings.instances` the first
             ones are taken.
-        workers: processes; the numbers do not depend on it.
-        out: a JSON file to write; beside it trials are kept until all are done, so that a stopped run goes on.
-        show_bar: draw a progress bar.
+        workers: Processes; the numbers do not depend on it.
+        out: A JSON file to write; beside it trials are kept until all are done, so that a stopped run can be continued.
+        show_bar: Draw a progress bar.
 
     Raises:
         InputError: an unknown policy or parameter, too few embeddings, or an effect too large to plant.
     """
-    from router.lab.simulation import random_embeddings
-
     if embeddings is None:
         embeddings = random_embeddings(settings.instances, np.random.default_rng(settings.seed))
     if len(embeddings) < settings.instances:
@@ -169,10 +168,15 @@ def calibrate(
     tasks = [(points, k) for points in (0.0, *settings.gains) for k in range(settings.pools)]
     fingerprint = hashlib.sha256(X.tobytes()).hexdigest()
     kept = None if out is None else out.with_suffix(".partial.jsonl")
-    stated = json.dumps([asdict(settings), fingerprint])
-    found = run_trials(_Judge(settings, X), tasks, settings=stated, kept=kept, workers=workers, show_bar=show_bar)
+    records = run_trials(
+        _Judge(settings, X),
+        tasks,
+        settings=json.dumps([asdict(settings), fingerprint]),
+        kept=kept,
+        execution=Execution(workers=workers, show_bar=show_bar),
+    )
     trials: dict[float, list[Trial]] = {}
-    for (points, _), record in zip(tasks, found, strict=True):
+    for (points, _), record in zip(tasks, records, strict=True):
         trials.setdefault(points, []).append(Trial(**record))  # type: ignore[arg-type]
     calibration = Calibration(settings, fingerprint, tuple(_share(points, judged) for points, judged in trials.items()))
     if out is not None:
@@ -191,12 +195,6 @@ class _Judge:
 
     def __call__(self, task: tuple[float, int]) -> Record:
         from threadpoolctl import threadpool_limits
-
-        from router.lab.crossfit import crossfit, folds
-        from router.lab.nulls import permutation_null
-        from router.lab.simulation import simulate_pool
-        from router.outcomes import single
-        from router.policies import make_policy
 
         points, k = task
         settings = self.settings

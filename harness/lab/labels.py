@@ -11,27 +11,32 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import InputError
+from harness.evaluation.stats import bootstrap_mean
 from harness.files import write_atomic
-from harness.lab.trials import Record, run_trials
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from router.outcomes import OutcomeMatrix
+from harness.importers.duplicates import same_verdicts
+from harness.lab.recorded import RecordedStudy
+from harness.lab.trials import Execution, Record, run_trials
+from router.lab.anchors import ReferenceRuns
+from router.lab.crossfit import crossfit, folds
+from router.outcomes import OutcomeMatrix, replay_choices
+from router.policies import make_policy
 
 COUNTS = (20, 40, 80, 160)
-GOALS = (2.8, 2.3, 1.9, 1.1)
-"""points of error for COUNTS"""
+"""Numbers of labels, unless others are given."""
 POLICY = "shared-difficulty"
+"""The router whose regret is measured."""
 RIVALS = 3
+"""Other models of the router's pool."""
 RANDOM_DRAWS = 20
+"""Random sets of instances that the chosen ones are compared with."""
 REGRET_FOLDS = 5
+"""Of the cross-fitted router."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,15 @@ class LabelRow:
 
     labels: int
     error: float
-    """mean absolute error of the estimated rate with chosen instances, in points"""
+    """Mean absolute error of the estimated rate with chosen instances, in points."""
     error_ci95: tuple[float, float]
-    """bootstrap over newcomers"""
+    """Bootstrap over newcomers."""
     random_error: float
-    """the same for the plain mean of as many instances drawn at random"""
+    """The same for the plain mean of as many instances drawn at random."""
     covered: float
-    """share of newcomers whose true rate lies in the stated 95 % interval"""
+    """Share of newcomers whose true rate lies in the stated 95 % interval."""
     regret: float
-    """instances the router resolves less than with every label of the newcomer, held out"""
+    """Instances the router resolves less than with every label of the newcomer, held out."""
     regret_ci95: tuple[float, float]
 
 
@@ -57,15 +62,14 @@ class LabelStudy:
     data: str
     newcomers: tuple[str, ...]
     reference_runs: int
-    """at most; a newcomer's own model and later runs are left out of its reference"""
+    """At most; a newcomer's own model and later runs are left out of its reference."""
     instances: int
     seed: int
     rows: tuple[LabelRow, ...]
     trials: tuple[Record, ...]
 
     def to_json(self) -> str:
-        goals = dict(zip(map(str, COUNTS), GOALS, strict=True))
-        return json.dumps({"goal_error_points": goals} | asdict(self), indent=1, allow_nan=False) + "\n"
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
     def render(self) -> str:
         lines = [
@@ -73,68 +77,66 @@ class LabelStudy:
             f"runs as the reference (none of its own model, none later), {self.instances} instances; "
             f"router: {POLICY} over the newcomer and {RIVALS} others.",
             "",
-            "| labels | error of the rate, points | goal | random instances | in its 95 % interval | router's regret |",
-            "|---|---|---|---|---|---|",
+            "| labels | error of the rate, points | random instances | in its 95 % interval | router's regret |",
+            "|---|---|---|---|---|",
         ]
         for row in self.rows:
-            goal = dict(zip(COUNTS, GOALS, strict=True)).get(row.labels)
             lines.append(
                 f"| {row.labels} | {row.error:.2f} [{row.error_ci95[0]:.2f}, {row.error_ci95[1]:.2f}] | "
-                f"{'–' if goal is None else f'≤ {goal}'} | {row.random_error:.2f} | {row.covered:.0%} | "
+                f"{row.random_error:.2f} | {row.covered:.0%} | "
                 f"{row.regret:.1f} [{row.regret_ci95[0]:.1f}, {row.regret_ci95[1]:.1f}] |"
             )
         return "\n".join(lines)
 
 
 def study_labels(
-    outcomes: OutcomeMatrix,
-    reference: OutcomeMatrix | None,
-    embeddings: NDArray[np.floating[Any]],
-    *,
-    data: str,
-    counts: Sequence[int] = COUNTS,
-    known_before: NDArray[np.bool_] | None = None,
-    seed: int = 0,
-    workers: int = 1,
-    out: Path | None = None,
-    show_bar: bool = False,
+    study: RecordedStudy, *, counts: Sequence[int] = COUNTS, seed: int = 0, execution: Execution | None = None
 ) -> LabelStudy:
-    """Each model of `outcomes` (complete) in turn as the newcomer, the others and `reference` known.
+    """Each run of a study in turn as the newcomer, the others and the reference runs known.
 
-    `known_before` (m, m + r), see `harness.lab.recorded.RecordedStudy`, says which of them are; None: all.
-    `out` is a folder for labels.json and labels.md. Raises InputError.
+    Args:
+        study: Complete outcomes; its `known_before` says which runs are known to whom, None: all.
+        counts: Numbers of labels.
+        seed: Of random instances and folds.
+        execution: How it is run; writes labels.json and labels.md to its folder.
+
+    Raises:
+        InputError: too few runs or instances, or an unknown verdict.
     """
+    outcomes, reference, execution = study.outcomes, study.reference, execution or Execution()
     if len(outcomes.models) < 3 or not outcomes.complete():
         raise InputError("labels: at least 3 runs with every verdict known are needed")
     if not all(1 <= n < len(outcomes) for n in counts):
         raise InputError(f"labels: numbers between 1 and {len(outcomes) - 1} are needed, got {list(counts)}")
-    X = np.ascontiguousarray(embeddings, dtype=np.float64)
+    X = np.ascontiguousarray(study.embeddings, dtype=np.float64)
     columns = len(outcomes.models) + (0 if reference is None else len(reference.models))
-    known = np.ones((len(outcomes.models), columns), dtype=bool) if known_before is None else known_before
+    known = np.ones((len(outcomes.models), columns), dtype=bool) if study.known_before is None else study.known_before
     if known.shape != (len(outcomes.models), columns) or (known.sum(axis=1) < 2).any():
         raise InputError("labels: every new model needs 2 runs that were known before it")
-    judge = _LabelJudge(X, outcomes, reference, known, tuple(counts), seed)
-    stated = json.dumps(
-        [data, outcomes.models, list(counts), seed, float(X.sum()), outcomes.resolved.sum(), known.tolist()]
+    settings = [study.name, outcomes.models, list(counts), seed, float(X.sum()), outcomes.resolved.sum()]
+    kept = execution.kept("labels")
+    trials = run_trials(
+        _LabelJudge(X=X, outcomes=outcomes, reference=reference, known_before=known, counts=tuple(counts), seed=seed),
+        list(range(len(outcomes.models))),
+        settings=json.dumps([*settings, known.tolist()]),
+        kept=kept,
+        execution=execution,
+        unit="model",
     )
-    found = run_trials(
-        judge, list(range(len(outcomes.models))), settings=stated, workers=workers, show_bar=show_bar, unit="model",
-        kept=None if out is None else out / "labels.partial.jsonl",
-    )  # fmt: skip
-    study = LabelStudy(
-        data,
-        outcomes.models,
-        int((known & ~np.eye(*known.shape, dtype=bool)).sum(axis=1).max()),
-        len(outcomes),
-        seed,
-        tuple(_row(n, [record[str(n)] for record in found], seed) for n in counts),
-        tuple(found),
+    found = LabelStudy(
+        data=study.name,
+        newcomers=outcomes.models,
+        reference_runs=int((known & ~np.eye(*known.shape, dtype=bool)).sum(axis=1).max()),
+        instances=len(outcomes),
+        seed=seed,
+        rows=tuple(_row(n, [trial[str(n)] for trial in trials], seed) for n in counts),
+        trials=tuple(trials),
     )
-    if out is not None:
-        write_atomic(out / "labels.json", study.to_json())
-        write_atomic(out / "labels.md", study.render() + "\n")
-        (out / "labels.partial.jsonl").unlink(missing_ok=True)
-    return study
+    if execution.out is not None and kept is not None:
+        write_atomic(execution.out / "labels.json", found.to_json())
+        write_atomic(execution.out / "labels.md", found.render() + "\n")
+        kept.unlink(missing_ok=True)
+    return found
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,6 @@ class _LabelJudge:
     def __call__(self, newcomer: int) -> Record:
         from threadpoolctl import threadpool_limits
 
-        from router.lab.anchors import ReferenceRuns
-
         outcomes = self.outcomes
         truth = outcomes.resolved[:, newcomer]
         others = self._known(newcomer)
@@ -165,11 +165,11 @@ class _LabelJudge:
                 labels = np.full(len(truth), np.nan)
                 anchors = runs.choose_anchors(n)
                 labels[anchors] = truth[anchors]
-                found = runs.estimate(labels)
+                estimate = runs.estimate(labels)
                 drawn = [truth[rng.choice(len(truth), n, replace=False)].mean() for _ in range(RANDOM_DRAWS)]
                 record[str(n)] = {
-                    "error": round(100 * abs(found.rate - float(truth.mean())), 4),
-                    "covered": bool(found.low <= truth.mean() <= found.high),
+                    "error": round(100 * abs(estimate.rate - float(truth.mean())), 4),
+                    "covered": bool(estimate.low <= truth.mean() <= estimate.high),
                     "random_error": round(100 * float(np.abs(np.array(drawn) - truth.mean()).mean()), 4),
                     "regret": round(whole - self._held_out(newcomer, labels), 4),
                 }
@@ -177,8 +177,6 @@ class _LabelJudge:
 
     def _known(self, newcomer: int) -> NDArray[np.float64]:
         """(n, k) verdicts of the runs known before it, none of which is the newcomer under another name."""
-        from harness.importers.duplicates import same_verdicts
-
         columns = list(self.outcomes.resolved.T) + ([] if self.reference is None else list(self.reference.resolved.T))
         truth, m = columns[newcomer], len(self.outcomes.models)
         return np.array(
@@ -191,10 +189,6 @@ class _LabelJudge:
 
     def _held_out(self, newcomer: int, labels: NDArray[np.float64]) -> float:
         """Instances resolved by the router that knows `labels` (n,) of the newcomer."""
-        from router.lab.crossfit import crossfit, folds
-        from router.outcomes import replay_choices
-        from router.policies import make_policy
-
         outcomes = self.outcomes
         counts = outcomes.resolved.sum(axis=0)
         nearest = [h for h in np.argsort(np.abs(counts - counts[newcomer]), kind="stable") if h != newcomer][:RIVALS]
@@ -206,16 +200,13 @@ class _LabelJudge:
         return replay_choices(pool, choices).resolved_count
 
 
-def _row(labels: int, found: Sequence[Any], seed: int) -> LabelRow:
-    resampled = np.random.default_rng(seed).integers(0, len(found), (2000, len(found)))
-
+def _row(labels: int, trials: Sequence[Any], seed: int) -> LabelRow:
     def mean(key: str) -> float:
-        return round(float(np.mean([record[key] for record in found])), 3)
+        return round(float(np.mean([trial[key] for trial in trials])), 3)
 
     def interval(key: str) -> tuple[float, float]:
-        values = np.array([record[key] for record in found])
-        low, high = np.quantile(values[resampled].mean(axis=1), [0.025, 0.975])
-        return round(float(low), 3), round(float(high), 3)
+        low, high = bootstrap_mean([trial[key] for trial in trials], seed=seed)
+        return round(low, 3), round(high, 3)
 
     return LabelRow(
         labels=labels,

@@ -6,33 +6,34 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
 from harness.errors import InputError
 from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix
 from harness.importers.same_model import may_be_of, run_date
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from router.outcomes import OutcomeMatrix
+from router.outcomes import OutcomeMatrix
 
 
 @dataclass(frozen=True)
 class RecordedStudy:
+    """What a study starts from."""
+
     name: str
+    """Of the record, for the reader."""
     outcomes: OutcomeMatrix
-    """(n, m) complete"""
-    reference: OutcomeMatrix | None
-    """(n, r) other runs on the same instances"""
+    """(n, m) complete."""
     embeddings: NDArray[np.floating[Any]]
-    """(n, d)"""
+    """(n, d)."""
+    reference: OutcomeMatrix | None = None
+    """(n, r) other runs on the same instances."""
     known_before: NDArray[np.bool_] | None = None
     """(m, m + r) which of all these runs could inform somebody to whom a run of `outcomes` is new: those of other
-    models that are not dated after it"""
+    models that are not dated after it."""
 
 
 def recorded(
@@ -43,8 +44,6 @@ def recorded(
     Reference runs are the others of `sources`, where `agent` leaves some out, and those of `reference`. Raises
     InputError and EnvironmentUnavailableError as `replay` does.
     """
-    import numpy as np
-
     loaded = load_outcomes(sources)
     statements = read_problem_statements(tasks)
     kept = [run for run in loaded.runs if agent is None or agent.casefold() in (run.agent or "").casefold()]
@@ -62,7 +61,7 @@ def recorded(
     columns = [*matrix.models, *(() if others is None else others.models)]
     known_before = np.array([[_informs(everyone, own, other) for other in columns] for own in matrix.models])
     name = Path(sources[0]).stem + (f", {agent}" if agent else "")
-    return RecordedStudy(name, matrix, others, embeddings, known_before)
+    return RecordedStudy(name=name, outcomes=matrix, embeddings=embeddings, reference=others, known_before=known_before)
 
 
 def _by_column(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
@@ -96,21 +95,23 @@ def joint(
     fresh = [name for name, text in others.items() if name not in statements and " ".join(text.split()) not in texts]
     if not fresh:
         raise InputError(f"tasks {other_tasks}: every instance is of the evaluation too; nothing is left to transfer")
-    found = [run for run in load_outcomes(other_sources).runs if run.fault is None and set(fresh) & run.cells.keys()]
+    elsewhere = [
+        run for run in load_outcomes(other_sources).runs if run.fault is None and set(fresh) & run.cells.keys()
+    ]
     if wrong := [pair for pair in also_called if pair.count("=") != 1]:
         raise InputError(f"transfer: {wrong[0]!r} is not of the form NAME=OTHER")
     own = {other.strip(): name.strip() for name, other in (pair.split("=") for pair in also_called)}
-    renamed = [dataclasses.replace(run, name=own.get(run.name, run.name)) for run in found]
+    renamed = [dataclasses.replace(run, name=own.get(run.name, run.name)) for run in elsewhere]
     # one record a name: the first, as an importer orders them
     named = {run.name: run for run in reversed(renamed) if run.name in matrix.models}
     if not named:
         raise InputError(
             f"transfer: no model of the pool has outcomes on {other_tasks}; it has {', '.join(matrix.models)}"
         )
-    there, _ = outcome_matrix(list(named.values()), None, fresh)
-    embedded = embed_texts([*(statements[i] for i in matrix.instances), *(others[i] for i in there.instances)])
-    cut = len(matrix)
+    transferred, _ = outcome_matrix(list(named.values()), None, fresh)
+    embedded = embed_texts([*(statements[i] for i in matrix.instances), *(others[i] for i in transferred.instances)])
+    n = len(matrix)
     return (
-        RecordedStudy(tasks, matrix, None, embedded[:cut]),
-        RecordedStudy(other_tasks, there, None, embedded[cut:]),
+        RecordedStudy(name=tasks, outcomes=matrix, embeddings=embedded[:n]),
+        RecordedStudy(name=other_tasks, outcomes=transferred, embeddings=embedded[n:]),
     )

@@ -1,4 +1,4 @@
-"""What kinds of signals say of a finished attempt, measured on one agent's recorded attempts at every instance.
+"""How well kinds of signals predict whether a finished attempt is right, on one agent's recorded attempts.
 
 Reads the tables of an agent that kept its effort, the counts of its conversation, its patch's size, and how many
 different patches eight runs made (`instances.csv`, `conv_per_instance.csv`, `tts_patch_diversity.csv`). Columns that
@@ -10,27 +10,26 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import InputError
 from harness.evaluation.stats import wilson_interval
 from harness.files import write_atomic
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from router.lab.verifier import Judged
+from router.clustering import one_thread
+from router.lab.crossfit import folds as split
+from router.lab.verifier import Judged, crossfit_verifier, judge
+from router.outcomes import OutcomeMatrix
 
 EFFORT = ("api_calls", "prompt_tokens", "completion_tokens", "runtime_sec", "n_bash_calls", "n_messages")
 PATCH = ("patch_files", "patch_hunks", "patch_added", "patch_removed")
 AGREEMENT = ("n_unique_patches",)
 NOT_STYLE = ("instance_id", "repo", "resolved")
-"""columns of the conversation's table that are no counts of it"""
+"""Columns of the conversation's table that are no counts of it."""
 GROUPS: dict[str, tuple[str, ...]] = {
     "effort": ("effort",),
     "patch size": ("patch",),
@@ -61,7 +60,7 @@ class Agreement:
     distinct_patches: str
     instances: int
     right: int
-    """of the patch that was selected"""
+    """Of the patch that was selected."""
     rate_ci95: tuple[float, float]
 
 
@@ -80,7 +79,7 @@ class SignalStudy:
     def render(self) -> str:
         """As Markdown."""
         lines = [
-            "# What finished attempts tell of themselves",
+            "# How well signals of a finished attempt predict its verdict",
             "",
             f"One agent, {self.instances} instances, {self.resolved} resolved; {self.folds} folds × {self.repeats} "
             f"repeats, seed {self.seed}. Numbers only.",
@@ -110,10 +109,6 @@ def study_signals(
     Raises:
         InputError: a table is missing or lacks a column.
     """
-    from router.clustering import one_thread
-    from router.lab.crossfit import folds as split
-    from router.lab.verifier import crossfit_verifier, judge
-
     attempts = _table(data / "instances.csv", ("resolved", *EFFORT, *PATCH))
     style = _table(data / "conv_per_instance.csv", ())
     diversity = _table(data / "tts_patch_diversity.csv", AGREEMENT)
@@ -129,8 +124,6 @@ def study_signals(
     splits = split(len(ids), folds, repeats, seed)
 
     def measure(parts: Sequence[str]) -> tuple[int, Judged]:
-        from router.outcomes import OutcomeMatrix
-
         signals = {name: column for part in parts for name, column in columns[part].items()}
         matrix = OutcomeMatrix.build(ids, ["agent"], resolved[:, None], signals=signals)
         # many signals of one model need more shrinkage than few of many models
@@ -140,7 +133,13 @@ def study_signals(
     with one_thread():
         groups = [_quality(name, *measure(parts)) for name, parts in GROUPS.items()]
     study = SignalStudy(
-        len(ids), int(resolved.sum()), folds, repeats, seed, tuple(groups), _agreement(diversity, ids, resolved)
+        instances=len(ids),
+        resolved=int(resolved.sum()),
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        groups=tuple(groups),
+        agreement=_agreement(diversity, ids, resolved),
     )
     if out is not None:
         write_atomic(out / "signals.json", json.dumps(asdict(study), indent=2) + "\n")
@@ -151,12 +150,12 @@ def study_signals(
 def _quality(name: str, signals: int, judged: Judged) -> GroupQuality:
     low, high = judged.auc_ci95
     return GroupQuality(
-        name,
-        signals,
-        round(judged.auc, 4),
-        (round(low, 4), round(high, 4)),
-        round(judged.brier, 4),
-        round(judged.brier_of_rates, 4),
+        group=name,
+        signals=signals,
+        auc=round(judged.auc, 4),
+        auc_ci95=(round(low, 4), round(high, 4)),
+        brier=round(judged.brier, 4),
+        brier_of_rate=round(judged.brier_of_rates, 4),
     )
 
 
@@ -165,20 +164,15 @@ def _agreement(
 ) -> tuple[Agreement, ...]:
     distinct = np.array([_number(diversity.get(i, {}).get("n_unique_patches", "")) for i in ids])
     # no patch at all is no agreement
-    kinds: dict[str, Callable[[], NDArray[np.bool_]]] = {
-        "1": lambda: distinct == 1,
-        "2": lambda: distinct == 2,
-        "3–5": lambda: (distinct >= 3) & (distinct <= 5),
-        "6–8": lambda: distinct >= 6,
-    }
-    found = []
-    for kind, chosen in kinds.items():
-        rows = chosen()
+    agreement = []
+    for kind, (least, most) in {"1": (1, 1), "2": (2, 2), "3–5": (3, 5), "6–8": (6, np.inf)}.items():
+        rows = (distinct >= least) & (distinct <= most)
         if n := int(rows.sum()):
             right = int(resolved[rows].sum())
             low, high = wilson_interval(right, n)
-            found.append(Agreement(kind, n, right, (round(low, 4), round(high, 4))))
-    return tuple(found)
+            ci95 = (round(low, 4), round(high, 4))
+            agreement.append(Agreement(distinct_patches=kind, instances=n, right=right, rate_ci95=ci95))
+    return tuple(agreement)
 
 
 def _table(path: Path, needed: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -200,11 +194,11 @@ def _columns(
     table: Mapping[str, Mapping[str, str]], ids: Sequence[str], names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     """(n, 1) by name, as logarithms: all of them are counts. Unknown where the table has no such instance."""
-    found = {}
+    columns = {}
     for name in names:
         values = np.array([_number(table.get(i, {}).get(name, "")) for i in ids])
-        found[name] = np.log1p(np.maximum(values, 0.0))[:, None]
-    return found
+        columns[name] = np.log1p(np.maximum(values, 0.0))[:, None]
+    return columns
 
 
 def _number(text: str) -> float:

@@ -1,56 +1,19 @@
-"""What a part of results/replay was made with: kept beside it, so that no number outlives them."""
+"""What a part of results/replay was made with, kept beside it: settings, data, and the version of polyswe."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomic
 
 STAMP = "made-with.json"
-CODE = (
-    "router",
-    "harness/importers",
-    "harness/report",
-    "harness/lab*.py",
-    "harness/replay.py",
-    "harness/data/embeddings.py",
-)
-"""what numbers depend on; a trailing pattern names files, a folder all its modules"""
-ONLY_WORDS = frozenset({"lab_tables.py", "lab_parts.py", "tables.py", "verdict.py", "words.py"}) | frozenset(
-    {"figures.py", "plain_figures.py", "signal_figures.py"}
-)
-"""modules that put numbers into words and pictures"""
-
-
-@cache
-def code_version() -> str:
-    """A hash of the code that numbers depend on, without comments, docstrings and layout."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for place in CODE:
-        found = sorted(root.glob(place)) if place.endswith(".py") else sorted((root / place).rglob("*.py"))
-        for path in found:
-            if path.name not in ONLY_WORDS:
-                digest.update(f"{path.relative_to(root)}\n{_bare(path.read_text(encoding='utf-8'))}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _bare(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+"""The file's name in a part's folder."""
 
 
 @cache
@@ -58,7 +21,7 @@ def data_version(*paths: Path) -> str:
     """A hash of files and of folders' files, names included; what is missing counts as missing."""
     digest = hashlib.sha256()
     for path in paths:
-        files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
             content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
             digest.update(f"{file.relative_to(path.parent)} {content}\n".encode())
@@ -67,9 +30,9 @@ def data_version(*paths: Path) -> str:
 
 def stamp(settings: Mapping[str, Any], data: Sequence[Path]) -> dict[str, Any]:
     """What a part made now would be made with."""
-    made = {**settings, "data_sha256": data_version(*data), "code_sha256": code_version()}
-    found: dict[str, Any] = json.loads(json.dumps(made))
-    return found
+    made = {**settings, "data_sha256": data_version(*data), "polyswe": version("polyswe")}
+    stamped: dict[str, Any] = json.loads(json.dumps(made))
+    return stamped
 
 
 def differences(folder: Path, wanted: Mapping[str, Any]) -> list[str] | None:

@@ -6,17 +6,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import InputError
+from harness.evaluation.stats import paired_bootstrap
 from harness.files import write_atomic
+from harness.lab.recorded import RecordedStudy
+from router.arrays import mean_known
+from router.decision import decide
+from router.lab.crossfit import folds as make_folds
+from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from router.outcomes import OutcomeMatrix
+POLICIES = ("cluster", "shared-difficulty", "auto")
+"""Studied unless others are named."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,9 @@ class TransferRow:
     cost_without: float | None
     cost_with: float | None
     difference: float
-    """instances, with minus without"""
+    """Instances, with minus without."""
     difference_ci95: tuple[float, float]
-    """paired bootstrap over instances"""
+    """Paired bootstrap over instances."""
 
     @property
     def verdict(self) -> str:
@@ -44,7 +50,7 @@ class TransferStudy:
     instances: int
     transferred: int
     known_cells: dict[str, int]
-    """verdicts of each model of the pool on the transferred instances"""
+    """Verdicts of each model of the pool on the transferred instances."""
     folds: int
     repeats: int
     seed: int
@@ -71,53 +77,65 @@ class TransferStudy:
 
 
 def study_transfer(
-    outcomes: OutcomeMatrix,
-    X: NDArray[np.floating[Any]],
-    other: OutcomeMatrix,
-    other_X: NDArray[np.floating[Any]],
+    study: RecordedStudy,
+    other: RecordedStudy,
     *,
-    policies: Sequence[str] = ("cluster", "shared-difficulty", "auto"),
+    policies: Sequence[str] = POLICIES,
     folds: int = 10,
     repeats: int = 10,
     seed: int = 0,
     out: Path | None = None,
 ) -> TransferStudy:
-    """Cross-fit policies on `outcomes` (n, m) with the instances of `other` (t, ≥ 1 common model) added to training.
+    """Cross-fit policies on a study's outcomes with the instances of another added to every training fold.
 
-    Models are matched by name; one that `other` lacks is unknown there. Instances of the evaluation in `other` are
-    refused. `out` is a folder for transfer.json and transfer.md. Raises InputError.
+    Models are matched by name; one that the other study lacks is unknown there.
+
+    Args:
+        study: What is evaluated.
+        other: Of another benchmark, with at least one model in common.
+        policies: Short names of the router's policies.
+        folds: Of the cross-fitting.
+        repeats: How often the folds are drawn anew.
+        seed: Of folds and bootstrap.
+        out: Folder for transfer.json and transfer.md.
+
+    Raises:
+        InputError: an instance of the evaluation among the others, no common model, or an unknown policy.
     """
-    from router.lab.crossfit import folds as make_folds
-
-    if both := sorted(set(outcomes.instances) & set(other.instances)):
+    outcomes, others = study.outcomes, other.outcomes
+    if both := sorted(set(outcomes.instances) & set(others.instances)):
         raise InputError(f"transfer: {len(both)} instances are the evaluation's own, e.g. {', '.join(both[:5])}")
-    common = [model for model in outcomes.models if model in other.models]
-    if not common:
+    if not set(outcomes.models) & set(others.models):
         raise InputError(
             f"transfer: no model of the pool ({', '.join(outcomes.models)}) is among the other benchmark's "
-            f"({', '.join(other.models[:5])}, …)"
+            f"({', '.join(others.models[:5])}, …)"
         )
-    joined = _join(outcomes, other)
-    features = np.vstack([X, other_X]).astype(np.float64)
+    joined = _join(outcomes, others)
+    features = np.vstack([study.embeddings, other.embeddings]).astype(np.float64)
     splits = make_folds(len(outcomes), folds, repeats, seed)
     rows = []
     for name in policies:
-        without, cost_without = _brought(name, features, joined, splits, len(outcomes), 0)
-        gained, cost_with = _brought(name, features, joined, splits, len(outcomes), len(other))
-        rows.append(_row(name, without, gained, cost_without, cost_with, seed))
+        alone = _held_out(name, features, joined, splits, transferred=0)
+        joint = _held_out(name, features, joined, splits, transferred=len(others))
+        rows.append(_row(name, alone, joint, seed))
     known = (~np.isnan(joined.resolved[len(outcomes) :])).sum(axis=0)
-    counts = dict(zip(joined.models, map(int, known), strict=True))
-    study = TransferStudy(len(outcomes), len(other), counts, folds, repeats, seed, tuple(rows))
+    found = TransferStudy(
+        instances=len(outcomes),
+        transferred=len(others),
+        known_cells=dict(zip(joined.models, map(int, known), strict=True)),
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        rows=tuple(rows),
+    )
     if out is not None:
-        write_atomic(out / "transfer.json", study.to_json())
-        write_atomic(out / "transfer.md", study.render() + "\n")
-    return study
+        write_atomic(out / "transfer.json", found.to_json())
+        write_atomic(out / "transfer.md", found.render() + "\n")
+    return found
 
 
 def _join(outcomes: OutcomeMatrix, other: OutcomeMatrix) -> OutcomeMatrix:
     """The pool's models over the instances of both, without the other's costs: its tasks are of other sizes."""
-    from router.outcomes import OutcomeMatrix
-
     verdicts = np.full((len(other), len(outcomes.models)), np.nan)
     for h, model in enumerate(outcomes.models):
         if model in other.models:
@@ -131,17 +149,22 @@ def _join(outcomes: OutcomeMatrix, other: OutcomeMatrix) -> OutcomeMatrix:
     )
 
 
-def _brought(
-    name: str, X: NDArray[np.float64], joined: OutcomeMatrix, splits: Sequence[Any], n: int, transferred: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) mean verdict and cost of the held-out decisions."""
+@dataclass(frozen=True)
+class _HeldOut:
+    """(n,) means over repeats of what the held-out decisions gave."""
+
+    resolved: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+
+def _held_out(
+    name: str, X: NDArray[np.float64], joined: OutcomeMatrix, splits: Sequence[Any], *, transferred: int
+) -> _HeldOut:
+    """With the last `transferred` rows in every training fold."""
     from threadpoolctl import threadpool_limits
 
-    from router.arrays import mean_known
-    from router.decision import decide
-    from router.policies import make_policy
-
-    brought = np.full((2, len(splits), n), np.nan)
+    n = sum(len(test) for _, test in splits[0])
+    values = np.full((2, len(splits), n), np.nan)
     extra = np.arange(n, n + transferred)
     try:
         with threadpool_limits(limits=1):
@@ -149,34 +172,24 @@ def _brought(
                 for train, test in parts:
                     rows = np.concatenate([train, extra])
                     policy = make_policy(name).fit(X[rows], joined.take(rows))
-                    found = decide(policy, X, joined, test, [None])[1]
-                    brought[:, repeat, test] = found[:2, 0]
+                    values[:, repeat, test] = decide(policy, X, joined, test, [None])[1][:2, 0]
     except ValueError as error:  # the router's errors for names and values
         raise InputError(f"transfer: {error}") from error
-    resolved, cost = mean_known(brought, axis=1)
-    return resolved, cost
+    resolved, cost = mean_known(values, axis=1)
+    return _HeldOut(resolved, cost)
 
 
-def _row(
-    name: str,
-    without: NDArray[np.float64],
-    gained: NDArray[np.float64],
-    cost_without: NDArray[np.float64],
-    cost_with: NDArray[np.float64],
-    seed: int,
-) -> TransferRow:
-    from harness.evaluation.stats import paired_bootstrap
-
-    known = ~np.isnan(without) & ~np.isnan(gained)
-    found = paired_bootstrap(gained[known], without[known], seed=seed)
+def _row(name: str, alone: _HeldOut, joint: _HeldOut, seed: int) -> TransferRow:
+    known = ~np.isnan(alone.resolved) & ~np.isnan(joint.resolved)
+    difference = paired_bootstrap(joint.resolved[known], alone.resolved[known], seed=seed)
     return TransferRow(
         policy=name,
-        resolved_without=round(float(without[known].sum()), 3),
-        resolved_with=round(float(gained[known].sum()), 3),
-        cost_without=_mean(cost_without),
-        cost_with=_mean(cost_with),
-        difference=round(found.delta, 3),
-        difference_ci95=(round(found.low, 3), round(found.high, 3)),
+        resolved_without=round(float(alone.resolved[known].sum()), 3),
+        resolved_with=round(float(joint.resolved[known].sum()), 3),
+        cost_without=_mean(alone.cost),
+        cost_with=_mean(joint.cost),
+        difference=round(difference.delta, 3),
+        difference_ci95=(round(difference.low, 3), round(difference.high, 3)),
     )
 
 

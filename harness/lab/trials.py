@@ -1,4 +1,4 @@
-"""Long series of independent trials: in several processes, with a bar, and taken up again where they were stopped."""
+"""Long series of independent trials, in several processes; a stopped series continues where it was."""
 
 from __future__ import annotations
 
@@ -6,15 +6,35 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import InputError
-from harness.lab.stamps import code_version
 
 Task = TypeVar("Task")
 Record = dict[str, object]
-"""what a trial found, as JSON"""
+"""What a trial found, as JSON."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a study is run; nothing of it changes a number."""
+
+    workers: int = 1
+    """Processes."""
+    out: Path | None = None
+    """Folder for the results; finished trials are kept there until all are done, so that a stopped study can be
+    continued. None keeps nothing."""
+    show_bar: bool = False
+    """Draw a progress bar."""
+
+    def kept(self, name: str) -> Path | None:
+        """Where the finished trials of a study are kept."""
+        return None if self.out is None else self.out / f"{name}.partial.jsonl"
 
 
 def run_trials(
@@ -23,28 +43,28 @@ def run_trials(
     *,
     settings: str,
     kept: Path | None,
-    workers: int = 1,
-    show_bar: bool = False,
+    execution: Execution | None = None,
     unit: str = "pool",
 ) -> list[Record]:
     """`judge` of every task, in order; what an earlier start with the same `settings` judged is read from `kept`.
 
     Args:
-        judge: pure and picklable; the first task left is judged in this process, so that wrong input fails once.
-        tasks: in a fixed order.
-        settings: everything the trials depend on, as text; the file of other settings, or of other code, is started
-            anew.
-        kept: a file of JSON lines that grows by a line per trial; None keeps nothing.
-        workers: processes; the records do not depend on it.
-        show_bar: draw a progress bar.
-        unit: of the bar.
+        judge: Pure and picklable; the first task left is judged in this process, so that wrong input fails once.
+        tasks: In a fixed order.
+        settings: Everything the trials depend on, as text; the file of other settings, or of another version of
+            polyswe, is started anew.
+        kept: A file of JSON lines that grows by a line per trial; None keeps nothing.
+        execution: How many processes, and whether a bar is drawn; the records do not depend on it.
+        unit: Of the bar.
 
     Raises:
         InputError: whatever `judge` raises as such, and a damaged file of kept trials.
     """
     from tqdm import tqdm
 
-    stamp = hashlib.sha256(f"{settings} {code_version()}".encode()).hexdigest()
+    execution = execution or Execution()
+    workers, show_bar = execution.workers, execution.show_bar
+    stamp = hashlib.sha256(f"{settings} {version('polyswe')}".encode()).hexdigest()
     done = _read(kept, stamp)
     left = [number for number in range(len(tasks)) if number not in done]
     with tqdm(total=len(tasks), initial=len(done), unit=unit, disable=not show_bar) as bar:
@@ -63,9 +83,6 @@ def run_trials(
             for number in rest:
                 keep(number, judge(tasks[number]))
         else:
-            from concurrent.futures import ProcessPoolExecutor
-            from multiprocessing import get_context
-
             # one thread each: the workers share the cores
             os.environ.setdefault("OMP_NUM_THREADS", "1")
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -88,8 +105,8 @@ def _read(kept: Path | None, stamp: str) -> dict[int, Record]:
         except json.JSONDecodeError as error:
             raise InputError(f"{kept}: damaged ({error.msg}); remove it to start anew") from error
     current = bool(records) and isinstance(records[0], dict) and records[0].get("settings") == stamp
-    found = {record["trial"]: record["record"] for record in records[1:]} if current else {}
+    trials = {record["trial"]: record["record"] for record in records[1:]} if current else {}
     kept.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{"settings": stamp}, *({"trial": number, "record": record} for number, record in found.items())]
+    rows = [{"settings": stamp}, *({"trial": number, "record": record} for number, record in trials.items())]
     kept.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return found
+    return trials

@@ -8,6 +8,7 @@ import re
 import textwrap
 from pathlib import Path
 
+from harness.evaluation.formats import NONE, count, p_value, signed
 from harness.evaluation.schema import Results, Row, VsBestSingle
 from harness.evaluation.verdict import best_single
 from harness.files import write_atomic
@@ -15,13 +16,15 @@ from harness.files import write_atomic
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
 SHARES_SHOWN = 4
-NONE = "–"
 
 CSV_COLUMNS = (
-    "name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high", "cost_per_instance",
-    "seconds_per_instance", "delta_vs_best", "delta_low", "delta_high", "p_value", "area", "qnc", "aiq",
-    "random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm",
-)  # fmt: skip
+    *("name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high"),
+    *("cost_per_instance", "seconds_per_instance"),
+    *("delta_vs_best", "delta_low", "delta_high", "p_value"),
+    *("area", "qnc", "aiq"),
+    *("random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm"),
+)
+"""In the order of results.csv, which scripts read by name."""
 
 
 def render_terminal(results: Results, width: int = WIDTH) -> str:
@@ -37,8 +40,8 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {line}", width) for line in shares)]))
     paragraphs.append(_wrapped(_complementarity(results), width))
     if results.failures:
-        told = [_wrapped(f"  {line}", width) for line in _failures(results)]
-        paragraphs.append("\n".join(["How cells ended that have no plain verdict", *told]))
+        endings = [_wrapped(f"  {line}", width) for line in _failures(results)]
+        paragraphs.append("\n".join(["How cells ended that have no plain verdict", *endings]))
     if results.notes:
         paragraphs.append("\n".join(["Notes", *(_wrapped(f"  - {note}", width) for note in results.notes)]))
     paragraphs.append(_wrapped(results.verdict, width))
@@ -102,11 +105,11 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
     for row in results.rows:
         vs = row.vs_best_single
         is_best = row is best
-        delta = f"{_signed(vs.delta)} [{_signed(vs.ci95[0])}, {_signed(vs.ci95[1])}]" if vs else NONE
+        delta = f"{signed(vs.delta)} [{signed(vs.ci95[0])}, {signed(vs.ci95[1])}]" if vs else NONE
         lines.append(
             (
                 _label(row, results),
-                f"{_count(row.resolved)}/{row.n}",
+                f"{count(row.resolved)}/{row.n}",
                 f"{row.rate:.1%}",
                 f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
                 NONE if row.cost_per_instance is None else f"{row.cost_per_instance:.4f}",
@@ -117,11 +120,11 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
         if row.bounds is not None:
             low, high = row.bounds
             whole = row.n + row.missing
-            resolved = f"{_count(low)} – {_count(high)}/{whole}"
+            resolved = f"{count(low)} – {count(high)}/{whole}"
             label = f"  if the {row.missing} without verdict failed – resolved"
             lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 3))
         if row.null is not None:
-            reached = f"{_count(row.null.mean)} ± {row.null.sd:.1f}"
+            reached = f"{count(row.null.mean)} ± {row.null.sd:.1f}"
             lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 4))
     return lines
 
@@ -171,35 +174,35 @@ def _failures(results: Results) -> list[str]:
 def _failure_table(results: Results) -> str:
     """Kind × model: cells that ended so, and behind + how often it struck before a later try."""
 
-    def counts(ended: int, earlier: int) -> str:
+    def endings(ended: int, earlier: int) -> str:
         return "" if not ended + earlier else f"{ended}" + (f" + {earlier}" if earlier else "")
 
     lines = [
-        "Cells that ended so; behind +, how often it struck before a later try of the cell.",
+        "Cells that ended so; behind +, how often it happened before a later try of the cell.",
         "",
         "| kind | whose | scored | " + " | ".join(results.pool) + " | tried again |",
         "|---|---|---|" + "---:|" * len(results.pool) + "---|",
     ]
     for failure in results.failures:
-        cells = [counts(failure.cells.get(model, 0), failure.earlier.get(model, 0)) for model in results.pool]
+        cells = [endings(failure.cells.get(model, 0), failure.earlier.get(model, 0)) for model in results.pool]
         scored = "as not resolved" if failure.scored else "never"
         lines.append(f"| {failure.kind} | {failure.whose} | {scored} | {' | '.join(cells)} | {failure.retried} |")
     return "\n".join(lines)
 
 
 def _complementarity(results: Results, with_pairs: bool = True) -> str:
-    found = results.complementarity
-    text = f"{found.oracle} instances were resolved by at least one model."
-    if found.repeatable_oracle is not None:
-        repeatable = found.repeatable_oracle
+    overlap = results.complementarity
+    text = f"{overlap.oracle} instances were resolved by at least one model."
+    if overlap.repeatable_oracle is not None:
+        repeatable = overlap.repeatable_oracle
         low, high = repeatable.resolved_ci95 or (None, None)
         interval = "" if low is None else f", 95 % interval {low:.0f} to {high:.0f}"
         text += (
             f" Repeatable: {repeatable.resolved:.1f}{interval}, as {repeatable.repeatable_share:.0%} of what models do "
             f"differently repeats ({repeatable.method})."
         )
-    if with_pairs and 0 < len(found.pairs) <= 6:
-        overlaps = (f"{pair.a_only} {pair.a} but not {pair.b}, {pair.b_only} the reverse" for pair in found.pairs)
+    if with_pairs and 0 < len(overlap.pairs) <= 6:
+        overlaps = (f"{pair.a_only} {pair.a} but not {pair.b}, {pair.b_only} the reverse" for pair in overlap.pairs)
         text += f" Resolved by {'; '.join(overlaps)}."
     return text
 
@@ -222,22 +225,9 @@ def _wrapped(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent=hanging, break_on_hyphens=False)
 
 
-def _count(value: float) -> str:
-    return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
-
-
-def _signed(value: float) -> str:
-    text = _count(abs(value))
-    return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
-
-
 def _tested(vs: VsBestSingle) -> str:
     """The p value; where correcting for several policies changes it, the corrected one."""
     assert vs.p_value is not None
     if vs.p_holm is None or vs.p_holm == vs.p_value:
-        return _p(vs.p_value)
-    return f"{_p(vs.p_holm)} (Holm)"
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+        return p_value(vs.p_value)
+    return f"{p_value(vs.p_holm)} (Holm)"

@@ -27,7 +27,7 @@ from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, FailureRow, State, Store
 
 if TYPE_CHECKING:
-    from harness.evaluation.results import Results
+    from harness.evaluation.schema import Results
 
 SELECTION = "selection"
 """Where results go when a command asks for a part of what the run folder holds."""

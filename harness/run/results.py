@@ -19,9 +19,10 @@ from harness.data.embeddings import configured_embedder, embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.evaluation.annotate import described
-from harness.evaluation.results import Results, build_results
+from harness.evaluation.results import build_results
 from harness.evaluation.rows import bounded, make_row
-from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt
+from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.files import write_atomic
 from harness.grading.verdict import Verdict
@@ -90,21 +91,25 @@ def _compared(
     config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str], failures: list[Failure]
 ) -> Results:
     """Every model on every instance: singles, policies held out, bounds."""
-    return build_results(
-        matrix,
-        embed_texts([instance.problem_statement for instance in dataset.instances], configured_embedder(config.router)),
+    router = config.router
+    texts = [instance.problem_statement for instance in dataset.instances]
+    inputs = EvaluationInputs(
+        outcomes=matrix,
+        embeddings=embed_texts(texts, configured_embedder(router)),
         dataset=dataset.name,
         evaluation="live",
-        policies=[config.router.policy],
-        policy_params={config.router.policy: config.router.params},
-        folds=config.router.folds,
-        repeats=config.router.repeats,
-        seed=config.router.seed,
         scripted=dataset.scripted,
-        notes=notes,
         failures=failures,
-        progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr),
+        notes=notes,
     )
+    settings = EvaluationSettings(
+        policies=[router.policy],
+        params={router.policy: router.params},
+        folds=router.folds,
+        repeats=router.repeats,
+        seed=router.seed,
+    )
+    return build_results(inputs, settings, progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr))
 
 
 def _routed(

@@ -74,6 +74,7 @@ def resume(path: Path, instances: int, models: int) -> dict[str, Any]:
 def report(path: Path, instances: int, models: int, policy: str) -> dict[str, Any]:
     started = time.monotonic()
     from harness.evaluation.results import build_results
+    from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
     from harness.importers import write_outcomes_csv
     from harness.report.tables import write_results
     from harness.store.matrix import matrix_of_run
@@ -89,7 +90,8 @@ def report(path: Path, instances: int, models: int, policy: str) -> dict[str, An
     out.mkdir(exist_ok=True)
     write_outcomes_csv(matrix, out / "outcomes.csv")
     kept = time.monotonic()
-    results = build_results(matrix, embeddings, dataset="synthetic", evaluation="live", policies=[policy])
+    inputs = EvaluationInputs(outcomes=matrix, embeddings=embeddings, dataset="synthetic", evaluation="live")
+    results = build_results(inputs, EvaluationSettings(policies=[policy]))
     built = time.monotonic()
     write_results(results, out)
     assert len(results.rows) >= models + 2

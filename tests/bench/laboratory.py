@@ -20,7 +20,9 @@ from time import perf_counter
 import numpy as np
 from shared_difficulty import read
 
-from harness.evaluation.results import PERMUTATIONS, build_results
+from harness.evaluation.policy_rows import PERMUTATIONS
+from harness.evaluation.results import build_results
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from router.auxiliary import without_repeats
 from router.policies import POLICIES
 
@@ -82,13 +84,17 @@ def measure_laboratory(data: Path, embeddings: Path | None, policies: list[str])
         X = Embedder().encode(texts)
     outcomes = everything.pool(m12)
     auxiliary, _ = without_repeats(everything.pool([name for name in everything.models if name not in m12]), outcomes)
-    told: list[str] = []
+    inputs = EvaluationInputs(
+        outcomes=outcomes,
+        embeddings=X.astype(np.float64),
+        dataset="M12",
+        auxiliary=auxiliary,
+        repositories=[name.rpartition("-")[0] for name in ids],
+    )
+    stages: list[str] = []
     with PeakMemory() as peak:
         started = perf_counter()
-        results = build_results(
-            outcomes, X.astype(np.float64), dataset="M12", evaluation="recorded", policies=policies,
-            repositories=[name.rpartition("-")[0] for name in ids], auxiliary=auxiliary, progress=told.append,
-        )  # fmt: skip
+        results = build_results(inputs, EvaluationSettings(policies=policies), progress=stages.append)
         seconds = perf_counter() - started
     rows = {row.name: row for row in results.rows if row.kind == "policy" and row.evaluation == "cross-fitted"}
     print(f"laboratory: {seconds:.1f} s (goal {GOAL_SECONDS:.0f}), peak {peak.mib:.0f} MiB (goal {GOAL_MIB:.0f})")

@@ -10,6 +10,7 @@ import pytest
 
 from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from router.outcomes import OutcomeMatrix
 
 pytest.importorskip("matplotlib")
@@ -22,10 +23,9 @@ def results(cost: bool = True, policies: tuple[str, ...] = ("cluster",)) -> Resu
         [f"i{k}" for k in range(60)], ["ant", "bee", "cat $ <&>"], (rng.random((60, 3)) < 0.5).astype(float), price
     )
     params = {"cluster": {"n_clusters": 3}} if "cluster" in policies else {}
-    return build_results(
-        outcomes, rng.normal(size=(60, 4)), dataset="toy", evaluation="recorded", policies=policies,
-        policy_params=params, folds=3, repeats=1, permutations=9,
-    )  # fmt: skip
+    inputs = EvaluationInputs(outcomes=outcomes, embeddings=rng.normal(size=(60, 4)), dataset="toy")
+    settings = EvaluationSettings(policies=policies, params=params, folds=3, repeats=1, permutations=9)
+    return build_results(inputs, settings)
 
 
 def test_every_figure_is_written_and_the_same_again(tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from harness.data.embeddings import embed
 from harness.data.instances import read_problem_statements
 from harness.errors import InputError
-from harness.evaluation.results import read_results
+from harness.evaluation.schema import read_results
+from harness.evaluation.settings import EvaluationSettings
 from harness.importers import load_outcomes
-from harness.replay import replay
+from harness.replay import RecordedSources, replay
 from harness.report.tables import render_terminal
 
 
@@ -52,15 +54,11 @@ def outcomes(tmp_path: Path) -> Path:
 
 
 def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path, tmp_path: Path):
-    arguments = {
-        "pool": ["ant", "bee"],
-        "repeats": 2,
-        "permutations": 9,
-        "cache": tmp_path / "cache",
-        "embedder": CountingEmbedder(),
-    }
-    first = replay([outcomes], tasks, out=tmp_path / "one", **arguments)
-    replay([outcomes], tasks, out=tmp_path / "two", **arguments)
+    sources = RecordedSources([outcomes], tasks, pool=["ant", "bee"])
+    settings = EvaluationSettings(repeats=2, permutations=9)
+    arguments = {"cache": tmp_path / "cache", "embedder": CountingEmbedder()}
+    first = replay(sources, settings, out=tmp_path / "one", **arguments)
+    replay(sources, settings, out=tmp_path / "two", **arguments)
     files = ["outcomes.csv", "results.csv", "results.json", "results.md"]
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == files
     for name in files:
@@ -69,7 +67,7 @@ def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path
     assert first.instances == 11
     assert any("1 of 12 instances have no outcome of the pool" in note for note in first.notes)
     # the written outcomes are an input again
-    assert replay([tmp_path / "one"], tasks, **arguments).rows == first.rows
+    assert replay(replace(sources, outcomes=[tmp_path / "one"]), settings, **arguments).rows == first.rows
 
 
 def test_columns_that_a_router_must_not_see_are_not_read(tasks: Path):
@@ -152,15 +150,13 @@ def test_the_cache_may_be_shared(tmp_path: Path):
 def test_the_published_record(shared_data: Path, tmp_path: Path):
     """The numbers of the recorded pool, computed from the site's file as it is. Letters stand in for the embedder:
     singles, oracle and pairs do not depend on it."""
-    results = replay(
+    sources = RecordedSources(
         [shared_data / "outcomes" / "leaderboards-2025-12-10.json"],
         shared_data / "tasks" / "swebench_verified.jsonl",
         pool=["opus medium", "gemini 3 pro", "4.5 sonnet"],
-        repeats=1,
-        permutations=9,
-        embedder=CountingEmbedder(),
-        cache=tmp_path,
     )
+    settings = EvaluationSettings(repeats=1, permutations=9)
+    results = replay(sources, settings, embedder=CountingEmbedder(), cache=tmp_path)
     singles = [row for row in results.rows if row.kind == "single"]
     assert [row.resolved for row in singles] == [372, 371, 353]
     assert [round(row.cost_per_instance or 0, 3) for row in singles] == [0.721, 0.460, 0.558]
@@ -195,11 +191,15 @@ def test_auxiliary_runs_repeats_and_sizes_reach_the_document(tmp_path: Path):
         return tmp_path / name
 
     pool = record("pool.csv", "ant", "bee")
-    results = replay(
-        [pool], tmp_path / "tasks.jsonl", repeats=1, folds=3, permutations=19, cache=tmp_path / "cache",
-        embedder=CountingEmbedder(), auxiliary=[record("more.csv", "cat"), pool],
-        repeats_from=[record("again.csv", "dog run1", "dog run2")], null_sizes=[30, 20, 10],
-    )  # fmt: skip
+    sources = RecordedSources(
+        [pool],
+        tmp_path / "tasks.jsonl",
+        auxiliary=[record("more.csv", "cat"), pool],
+        repeats_from=[record("again.csv", "dog run1", "dog run2")],
+    )
+    settings = EvaluationSettings(repeats=1, folds=3, permutations=19, null_sizes=[30, 20, 10])
+    arguments = {"cache": tmp_path / "cache", "embedder": CountingEmbedder()}
+    results = replay(sources, settings, **arguments)
     assert results.pool == ["ant", "bee"]
     assert results.auxiliary == ["cat"]
     assert results.complementarity.repeatable_oracle is not None
@@ -211,5 +211,4 @@ def test_auxiliary_runs_repeats_and_sizes_reach_the_document(tmp_path: Path):
     assert ("best-fixed", "cross-fitted") in kinds
     assert any("chosen in hindsight" in note for note in results.notes)
     with pytest.raises(InputError, match="null sizes: cluster sizes sum to 5"):
-        replay([pool], tmp_path / "tasks.jsonl", repeats=1, folds=3, permutations=2, cache=tmp_path / "cache",
-               embedder=CountingEmbedder(), null_sizes=[5])  # fmt: skip
+        replay(sources, replace(settings, null_sizes=[5]), **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness.errors import InputError
-from harness.evaluation.results import build_results, enough_permutations, read_results
-from harness.evaluation.schema import Results, Row, VsBestSingle
+from harness.evaluation.policy_rows import enough_permutations
+from harness.evaluation.results import build_results
+from harness.evaluation.schema import Results, Row, VsBestSingle, read_results
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import best_single, corrected, routing_rows, verdict
 from harness.report.tables import render_markdown
 from router.outcomes import OutcomeMatrix
 
-QUICK: dict[str, Any] = {
-    "dataset": "toy",
-    "evaluation": "recorded",
-    "repeats": 2,
-    "permutations": 39,
-    "policy_params": {"cluster": {"n_clusters": 2}},
-}
+QUICK = EvaluationSettings(repeats=2, permutations=39, params={"cluster": {"n_clusters": 2}})
+
+
+def results_of(outcomes: OutcomeMatrix, embeddings: np.ndarray, **changes: Any) -> Results:
+    inputs = EvaluationInputs(outcomes=outcomes, embeddings=embeddings, dataset="toy")
+    return build_results(inputs, replace(QUICK, **changes))
 
 
 def matrix(resolved: Any, cost: Any = None, models: tuple[str, ...] = ("ant", "bee", "cat")) -> OutcomeMatrix:
@@ -59,7 +61,7 @@ def by(results: Results, name: str, evaluation: str | None = None) -> Row:
 
 
 def test_a_pool_of_specialists_is_worth_routing():
-    results = build_results(specialists(), two_kinds(80), **QUICK)
+    results = results_of(specialists(), two_kinds(80))
     routed = by(results, "cluster", "cross-fitted")
     assert routed.resolved == 80
     assert routed.vs_best_single is not None
@@ -74,7 +76,7 @@ def test_a_pool_of_specialists_is_worth_routing():
 def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
     from router.lab.curves import cost_ratio_at, hull_gain
 
-    results = build_results(specialists(), two_kinds(80), **QUICK)
+    results = results_of(specialists(), two_kinds(80))
     row = by(results, "cluster", "cross-fitted")
     assert row.trade_off is not None
     assert row.curve is not None
@@ -91,7 +93,7 @@ def test_a_claim_among_many_policies_stays_possible_and_power_is_stated():
     assert enough_permutations(["cluster", "best-fixed"]) == 200
     assert enough_permutations([f"knn:k={k}" for k in range(9)]) == 900
     assert enough_permutations([f"knn:k={k}" for k in range(99)]) == 2000
-    results = build_results(coins(30), two_kinds(30), **QUICK | {"policies": ["cluster:n_clusters=3", "knn"]})
+    results = results_of(coins(30), two_kinds(30), policies=["cluster:n_clusters=3", "knn"])
     assert {"cluster:n_clusters=3", "knn"} <= {row.name for row in results.rows}
     assert any("is mostly invisible (estimate" in note for note in results.notes)
 
@@ -99,7 +101,7 @@ def test_a_claim_among_many_policies_stays_possible_and_power_is_stated():
 def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():
     params = {"cluster": {"n_clusters": 25, "min_count": 1}}
     texts = np.random.default_rng(1).normal(size=(100, 8))
-    results = build_results(coins(), texts, **QUICK | {"policy_params": params})
+    results = results_of(coins(), texts, params=params)
     flattering = by(results, "cluster", "in-sample")
     assert flattering.vs_best_single is not None
     assert flattering.vs_best_single.delta > 5
@@ -113,7 +115,7 @@ def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():
 
 def test_singles_bounds_and_pairs_are_counted_right():
     outcomes = matrix([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0]], [[3, 2, 1]] * 4)
-    results = build_results(outcomes, two_kinds(4), **QUICK)
+    results = results_of(outcomes, two_kinds(4))
     assert [row.resolved for row in results.rows if row.kind == "single"] == [3, 2, 0]
     assert by(results, "random").resolved == pytest.approx(5 / 3)
     assert by(results, "random").vs_best_single.p_value is None  # type: ignore[union-attr]
@@ -128,7 +130,7 @@ def test_the_best_single_is_compared_with_itself_and_others_by_mcnemar():
     resolved = np.zeros((30, 2))
     resolved[:20, 0] = 1
     resolved[15:22, 1] = 1  # 15 only ant, 2 only bee
-    results = build_results(matrix(resolved), two_kinds(30), **QUICK)
+    results = results_of(matrix(resolved), two_kinds(30))
     best, other = by(results, "ant").vs_best_single, by(results, "bee").vs_best_single
     assert best == VsBestSingle(delta=0, ci95=(0, 0), p_value=1)
     assert other is not None
@@ -140,7 +142,7 @@ def test_unknown_cells_are_left_out_and_told():
     resolved = np.array(outcomes.resolved)
     resolved[:4, 2] = math.nan
     resolved[4, 0] = math.nan
-    results = build_results(outcomes.with_resolved(resolved), two_kinds(40), **QUICK)
+    results = results_of(outcomes.with_resolved(resolved), two_kinds(40))
     assert [row.n for row in results.rows] == [39, 40, 36, 35, 35, 35, 35]
     assert by(results, "bee").vs_best_single is not None
     notes = "\n".join(results.notes)
@@ -149,7 +151,7 @@ def test_unknown_cells_are_left_out_and_told():
 
 
 def test_without_a_complete_instance_there_are_singles_and_no_claim():
-    results = build_results(matrix([[1, math.nan], [math.nan, 0]]), two_kinds(2), **QUICK)
+    results = results_of(matrix([[1, math.nan], [math.nan, 0]]), two_kinds(2))
     assert [(row.name, row.n, row.vs_best_single) for row in results.rows] == [("ant", 1, None), ("bee", 1, None)]
     assert results.complementarity.oracle == 1
     assert "nothing can be compared" in results.verdict
@@ -157,8 +159,8 @@ def test_without_a_complete_instance_there_are_singles_and_no_claim():
 
 def test_unknown_costs_leave_the_money_out():
     outcomes = specialists(20)
-    results = build_results(outcomes.pool(["ant", "bee"]).take(np.arange(20)), two_kinds(20), **QUICK)
-    free = build_results(matrix(outcomes.resolved), two_kinds(20), **QUICK)
+    results = results_of(outcomes.pool(["ant", "bee"]).take(np.arange(20)), two_kinds(20))
+    free = results_of(matrix(outcomes.resolved), two_kinds(20))
     routed, blind = by(results, "cluster"), by(free, "cluster")
     assert routed.area is not None
     assert 0 < routed.area <= 1
@@ -170,9 +172,10 @@ def test_unknown_costs_leave_the_money_out():
 
 
 def test_a_dozen_instances_fit_the_defaults_with_notes_and_no_claim():
-    results = build_results(
-        specialists(6), two_kinds(6), dataset="toy", evaluation="live", permutations=19, scripted=True
+    inputs = EvaluationInputs(
+        outcomes=specialists(6), embeddings=two_kinds(6), dataset="toy", evaluation="live", scripted=True
     )
+    results = build_results(inputs, EvaluationSettings(permutations=19))
     assert results.folds == 6
     notes = "\n".join(results.notes)
     assert "6 folds instead of 10" in notes
@@ -183,7 +186,7 @@ def test_a_dozen_instances_fit_the_defaults_with_notes_and_no_claim():
 
 
 def test_one_model_is_its_own_router():
-    results = build_results(matrix([[1], [0], [1]]), two_kinds(3), **QUICK)
+    results = results_of(matrix([[1], [0], [1]]), two_kinds(3))
     assert {row.resolved for row in results.rows} == {2}
     assert results.verdict == "With one model there is nothing to route: ant resolves 2 of 3."
 
@@ -192,30 +195,30 @@ def test_one_model_is_its_own_router():
     ("change", "complaint"),
     [
         ({"policies": ("clutser",)}, "did you mean 'cluster'"),
-        ({"policy_params": {"cluster": {"clusters": 3}}}, "no parameter 'clusters'"),
-        ({"policy_params": {"cluster": {"n_clusters": 0}}}, "n_clusters=0"),
+        ({"params": {"cluster": {"clusters": 3}}}, "no parameter 'clusters'"),
+        ({"params": {"cluster": {"n_clusters": 0}}}, "n_clusters=0"),
         ({"folds": 1}, "at least 2 folds"),
     ],
 )
 def test_impossible_wishes_are_refused_in_one_line(change: dict[str, Any], complaint: str):
     with pytest.raises(InputError, match=complaint):
-        build_results(specialists(20), two_kinds(20), **QUICK | change)
+        results_of(specialists(20), two_kinds(20), **change)
 
 
 def test_nothing_known_and_unpaired_embeddings_are_refused():
     with pytest.raises(InputError, match="no verdict is known"):
-        build_results(matrix(np.full((3, 2), math.nan)), two_kinds(3), **QUICK)
+        results_of(matrix(np.full((3, 2), math.nan)), two_kinds(3))
     with pytest.raises(InputError, match="4 embeddings for 3 instances"):
-        build_results(matrix(np.ones((3, 2))), two_kinds(4), **QUICK)
+        results_of(matrix(np.ones((3, 2))), two_kinds(4))
 
 
 def test_the_same_seed_gives_the_same_document_byte_by_byte():
     outcomes, texts = coins(40), two_kinds(40)
-    assert build_results(outcomes, texts, **QUICK).to_json() == build_results(outcomes, texts, **QUICK).to_json()
+    assert results_of(outcomes, texts).to_json() == results_of(outcomes, texts).to_json()
 
 
 def test_results_json_keeps_its_contract_and_reads_back(tmp_path: Path):
-    results = build_results(specialists(20), two_kinds(20), **QUICK)
+    results = results_of(specialists(20), two_kinds(20))
     (tmp_path / "results.json").write_text(results.to_json())
     document = json.loads(results.to_json())
     assert document["schema"] == 1
@@ -246,9 +249,9 @@ def test_any_half_finished_matrix_gives_a_document_or_one_clear_line(resolved: n
     outcomes = matrix(resolved)
     if np.isnan(resolved).all():
         with pytest.raises(InputError):
-            build_results(outcomes, two_kinds(len(resolved)), **QUICK)
+            results_of(outcomes, two_kinds(len(resolved)))
         return
-    results = build_results(outcomes, two_kinds(len(resolved)), **QUICK | {"permutations": 2})
+    results = results_of(outcomes, two_kinds(len(resolved)), permutations=2)
     complete = int((~np.isnan(resolved)).all(axis=1).sum())
     for row in results.rows:
         assert row.rate_ci95[0] <= row.rate <= row.rate_ci95[1]
@@ -315,17 +318,17 @@ def test_a_policy_that_does_not_read_the_text_is_no_router_and_costs_the_others_
 def test_of_identical_models_the_one_that_differences_are_to_is_the_best_single():
     verdicts = np.random.default_rng(2).integers(0, 2, (40, 1))
     same = matrix(np.tile(verdicts, (1, 3)), np.tile([[3.0, 1.0, 2.0]], (40, 1)))
-    results = build_results(same, two_kinds(40), **QUICK)
+    results = results_of(same, two_kinds(40))
     best = best_single(results.rows)
     assert best is not None
     assert best.name == same.models[same.best_single()] == "bee"
     assert "for bee (difference" in results.verdict
-    told = [line for line in render_markdown(results).splitlines() if "best single |" in line]
-    assert [line.split(" | ")[0] for line in told] == ["| bee"]
+    marked = [line for line in render_markdown(results).splitlines() if "best single |" in line]
+    assert [line.split(" | ")[0] for line in marked] == ["| bee"]
 
 
 def test_without_random_clusters_beside_it_there_is_no_in_sample_row():
-    results = build_results(specialists(), two_kinds(80), **QUICK | {"policies": ["linear", "cluster", "random"]})
+    results = results_of(specialists(), two_kinds(80), policies=["linear", "cluster", "random"])
     in_sample = [row for row in results.rows if row.evaluation == "in-sample"]
     assert [row.name for row in in_sample] == ["cluster"]
     assert in_sample[0].null is not None
@@ -338,10 +341,9 @@ def test_the_laboratory_evaluates_every_policy_there_is():
     rng = np.random.default_rng(0)
     matrix = OutcomeMatrix.build([f"i{k}" for k in range(40)], ["a", "b"], rng.integers(0, 2, size=(40, 2)))
     names = sorted(POLICIES)
-    results = build_results(
-        matrix, rng.normal(size=(40, 3)), dataset="coins", evaluation="recorded", policies=names, folds=4, repeats=1,
-        permutations=1,
-    )  # fmt: skip
+    results = results_of(
+        matrix, rng.normal(size=(40, 3)), policies=names, params={}, folds=4, repeats=1, permutations=1
+    )
     kinds = {row.name: row.kind for row in results.rows if row.evaluation == "cross-fitted"}
     assert kinds == dict.fromkeys(names, "policy") | {"oracle": "oracle"}, "a bound must not pass for a policy"
     assert "oracle" not in results.verdict.split(":")[0]

@@ -12,12 +12,17 @@ from harness.data.corpus import CorpusText, find_leaks, load_corpus, refuse_leak
 from harness.errors import InputError
 from harness.lab.labels import study_labels
 from harness.lab.pools import study_pools
-from harness.lab.tables import render_summary
+from harness.lab.recorded import RecordedStudy
+from harness.lab.summary import render_summary
 from harness.lab.transfer import study_transfer
-from harness.lab.trials import run_trials
+from harness.lab.trials import Execution, run_trials
 from router.outcomes import OutcomeMatrix
 
 N = 60
+
+
+def study_of(outcomes: OutcomeMatrix, X: np.ndarray, **more: object) -> RecordedStudy:
+    return RecordedStudy(name="made up", outcomes=outcomes, embeddings=X, **more)  # type: ignore[arg-type]
 
 
 def recorded(models: int = 5, prefix: str = "repo__a") -> tuple[OutcomeMatrix, np.ndarray]:
@@ -34,9 +39,13 @@ def recorded(models: int = 5, prefix: str = "repo__a") -> tuple[OutcomeMatrix, n
 def test_pools_are_compared_with_their_best_model(tmp_path: Path) -> None:
     outcomes, X = recorded()
     study = study_pools(
-        outcomes, X, data="made up", pools=3, folds=3, repeats=1, policies=["best-fixed", "price-aware best-fixed"],
-        out=tmp_path,
-    )  # fmt: skip
+        study_of(outcomes, X),
+        pools=3,
+        folds=3,
+        repeats=1,
+        policies=["best-fixed", "price-aware best-fixed"],
+        execution=Execution(out=tmp_path),
+    )
     document = json.loads((tmp_path / "pools.json").read_text())
     assert [row["policy"] for row in document["rows"]] == ["best-fixed", "price-aware best-fixed"]
     assert all(row.mean_delta <= 0 for row in study.rows), "no fixed choice beats the best fixed choice in hindsight"
@@ -53,21 +62,21 @@ def render_summary_of(folder: Path) -> str:
 def test_pools_of_incomplete_runs_or_unknown_policies_are_refused() -> None:
     outcomes, X = recorded()
     with pytest.raises(InputError, match="no policy 'cluster'"):
-        study_pools(outcomes, X, data="made up", policies=["cluster"])
+        study_pools(study_of(outcomes, X), policies=["cluster"])
     unknown = np.array(outcomes.resolved)
     unknown[0, 0] = np.nan
     with pytest.raises(InputError, match="every verdict and cost known"):
-        study_pools(outcomes.with_resolved(unknown), X, data="made up")
+        study_pools(study_of(outcomes.with_resolved(unknown), X))
 
 
 def test_a_stopped_series_goes_on_where_it_was(tmp_path: Path) -> None:
-    asked: list[int] = []
+    judged: list[int] = []
 
     def judge(task: int) -> dict[str, object]:
-        if task == 2 and asked.count(2) == 0:
-            asked.append(task)
+        if task == 2 and judged.count(2) == 0:
+            judged.append(task)
             raise InputError("stopped")
-        asked.append(task)
+        judged.append(task)
         return {"square": task * task}
 
     kept = tmp_path / "kept.jsonl"
@@ -76,20 +85,20 @@ def test_a_stopped_series_goes_on_where_it_was(tmp_path: Path) -> None:
     kept.write_text(kept.read_text() + '{"trial": 9, "rec')  # killed while writing
     records = run_trials(judge, [0, 1, 2, 3], settings="s", kept=kept)
     assert [record["square"] for record in records] == [0, 1, 4, 9]
-    assert asked == [0, 1, 2, 2, 3]
+    assert judged == [0, 1, 2, 2, 3]
     run_trials(judge, [0, 1], settings="other", kept=kept)
-    assert asked[-2:] == [0, 1], "other settings start anew"
+    assert judged[-2:] == [0, 1], "other settings start anew"
 
 
 def test_more_labels_make_a_smaller_error(tmp_path: Path) -> None:
     outcomes, X = recorded(8)
-    study = study_labels(outcomes, None, X, data="made up", counts=(5, 40), out=tmp_path)
+    study = study_labels(study_of(outcomes, X), counts=(5, 40), execution=Execution(out=tmp_path))
     few, many = study.rows
     assert many.error < few.error
     assert many.random_error < few.random_error
     assert "| 40 |" in (tmp_path / "labels.md").read_text()
     with pytest.raises(InputError, match="between 1 and 59"):
-        study_labels(outcomes, None, X, data="made up", counts=(60,))
+        study_labels(study_of(outcomes, X), counts=(60,))
 
 
 def test_a_new_model_is_not_estimated_from_itself_or_from_later_runs(tmp_path: Path) -> None:
@@ -98,27 +107,28 @@ def test_a_new_model_is_not_estimated_from_itself_or_from_later_runs(tmp_path: P
     free = np.ones((5, 6), dtype=bool)
     barred = free.copy()
     barred[0, 5] = False
-    told, honest = (
-        study_labels(outcomes, twin, X, data="made up", counts=(30,), known_before=known) for known in (free, barred)
+    leaking, honest = (
+        study_labels(study_of(outcomes, X, reference=twin, known_before=known), counts=(30,))
+        for known in (free, barred)
     )
-    assert told.trials[1:] == honest.trials[1:]
-    assert told.trials[0] != honest.trials[0]
+    assert leaking.trials[1:] == honest.trials[1:]
+    assert leaking.trials[0] != honest.trials[0]
     with pytest.raises(InputError, match="2 runs that were known before"):
-        study_labels(outcomes, None, X, data="made up", counts=(30,), known_before=np.eye(5, dtype=bool))
+        study_labels(study_of(outcomes, X, known_before=np.eye(5, dtype=bool)), counts=(30,))
 
 
 def test_transfer_refuses_what_is_evaluated_and_models_nobody_knows() -> None:
     outcomes, X = recorded(3)
     other, other_X = recorded(3, prefix="repo__b")
-    study = study_transfer(outcomes, X, other, other_X, policies=["best-fixed"], folds=3, repeats=1)
+    study = study_transfer(study_of(outcomes, X), study_of(other, other_X), policies=["best-fixed"], folds=3, repeats=1)
     assert study.known_cells == {"m0": N, "m1": N, "m2": N}
     low, high = study.rows[0].difference_ci95
     assert low <= study.rows[0].difference <= high
     with pytest.raises(InputError, match="60 instances are the evaluation's own"):
-        study_transfer(outcomes, X, outcomes, X)
+        study_transfer(study_of(outcomes, X), study_of(outcomes, X))
     stranger = OutcomeMatrix.build(other.instances, ["x", "y", "z"], other.resolved)
     with pytest.raises(InputError, match="no model of the pool"):
-        study_transfer(outcomes, X, stranger, other_X)
+        study_transfer(study_of(outcomes, X), study_of(stranger, other_X))
 
 
 STATEMENTS = {"django__django-1": "Fix the parser", "psf__requests-2": "Close the socket"}

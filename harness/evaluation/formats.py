@@ -1,0 +1,29 @@
+"""Numbers as every table, report and sentence shows them."""
+
+from __future__ import annotations
+
+NONE = "–"
+"""Stands where there is no number."""
+
+
+def count(value: float) -> str:
+    """Whole where it is whole: 372, 371.6."""
+    return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    """A count with its sign; zero has none."""
+    text = count(abs(value))
+    return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
+
+
+def p_value(value: float | None) -> str:
+    """A p value to three digits where it is small."""
+    if value is None:
+        return NONE
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def usd(value: float | None) -> str:
+    """US dollars with four digits, or that they are unknown."""
+    return "unknown cost" if value is None else f"${value:.4g}"
