@@ -39,8 +39,12 @@ class DatasetConfig(StrictModel):
     """`sample`, a dataset of the Hugging Face hub, a .json, .jsonl or .parquet file, or a task repo."""
     split: str = "test"
     """Split of the dataset."""
-    instances: list[str] | None = None
+    scripts: str | None = None
+    """For rows made before swebench 5: current rows (a name or path as in `name`) to take each eval_script from."""
+    instances: list[str] | None = Field(default=None, min_length=1)
     """Only these instance ids (all when absent)."""
+    exclude: list[str] = []
+    """Never these instance ids."""
     limit: int | None = Field(default=None, gt=0)
     """Only the first so many instances, in the dataset's order."""
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.data.embeddings import embed_texts
-from harness.data.instances import load_rows, problem_statements, repository_of
+from harness.data.instances import problem_statements, repository_of
+from harness.data.rows import load_rows
 from harness.evaluation.annotate import described
 from harness.evaluation.policy_rows import Progress, silent
 from harness.evaluation.results import build_results

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.instances import load_rows
+from harness.data.rows import load_rows
 from harness.errors import InputError
 
 if TYPE_CHECKING:

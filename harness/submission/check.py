@@ -103,14 +103,17 @@ class Datasets:
         return self._rows[split]
 
     def _load(self, split: str) -> dict[str, Row] | None:
-        from harness.data.instances import load_rows
+        from harness.data.checks import readable
+        from harness.data.classic import completed, is_classic
+        from harness.data.rows import load_rows
 
         name = self.given or SPLITS.get(split)
         if name is None:
             self.reasons[split] = f"'{split}' is no split of SWE-bench; name its instances with --dataset"
             return None
         try:
-            return {str(row.get("instance_id")): row for row in load_rows(name)}
+            rows = [completed(row) if is_classic(row) else row for row in load_rows(name)]
+            return {str(row.get("instance_id")): readable(row) for row in rows}
         except EnvironmentUnavailableError as error:
             self.reasons[split] = str(error)
             return None

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEST_OUTPUT = "test_output.txt"
-GRADING_FIELDS = ("log_parser", "eval_type", "eval_script", "FAIL_TO_PASS", "PASS_TO_PASS")
+GRADING_FIELDS = ("log_parser", "eval_type", "FAIL_TO_PASS", "PASS_TO_PASS")
+"""What reading a log takes; the script that made it is not run again."""
+MAX_LOG_BYTES = 256 * 2**20
+"""A test output that is larger, or that unpacks to more, is not read."""
 
 
 class DamagedLogError(ValueError):
@@ -22,7 +25,7 @@ class DamagedLogError(ValueError):
 
 
 def can_be_graded(row: Mapping[str, Any]) -> bool:
-    """Whether a dataset row says how its log is read (rows made before swebench 5 do not)."""
+    """Whether a dataset row says how its log is read."""
     return all(row.get(name) not in (None, "") for name in GRADING_FIELDS)
 
 
@@ -41,7 +44,12 @@ def regrade(row: Mapping[str, Any], patch: str, test_output: Path, system: str) 
     prediction = {"instance_id": instance, "model_patch": patch, "model_name_or_path": system}
     with _plain(test_output) as log:
         try:
-            report = get_eval_report(make_test_spec(dict(row)), prediction, str(log), include_tests_status=False)
+            report = get_eval_report(
+                make_test_spec({"eval_script": "", "image": "", **row}),
+                prediction,
+                str(log),
+                include_tests_status=False,
+            )
         except UnicodeDecodeError as error:
             raise DamagedLogError(f"no text: {error}") from error
     return bool(report[instance]["resolved"])
@@ -58,13 +66,18 @@ def find_test_output(folder: Path) -> Path | None:
 @contextmanager
 def _plain(log: Path) -> Iterator[Path]:
     if log.suffix != ".gz":
+        if log.stat().st_size > MAX_LOG_BYTES:
+            raise DamagedLogError(f"larger than {MAX_LOG_BYTES >> 20} MiB")
         yield log
         return
-    try:
-        text = gzip.decompress(log.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamagedLogError(f"not a whole gzip file: {error}") from error
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        file.write(text)
+        try:
+            with gzip.open(log) as packed:
+                while block := packed.read(2**20):
+                    if file.tell() + len(block) > MAX_LOG_BYTES:
+                        raise DamagedLogError(f"unpacks to more than {MAX_LOG_BYTES >> 20} MiB")
+                    file.write(block)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DamagedLogError(f"not a whole gzip file: {error}") from error
         file.flush()
         yield Path(file.name)

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from harness.data.instances import ALIASES
+from harness.data.rows import ALIASES
 from harness.errors import InputError
 from harness.submission.about import TODO, About
 from harness.submission.collect import TRAJECTORY, Attempted, Collected

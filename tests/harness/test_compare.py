@@ -19,7 +19,7 @@ from harness.compare.noise import BUILT_IN, noise_from
 from harness.compare.pairs import Outcomes, compare_pair, judged
 from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
-from harness.data.instances import load_rows
+from harness.data.rows import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from harness.config import find_config, load_config, with_overrides
-from harness.data.instances import load_rows
+from harness.data.rows import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.run.interrupt import Stop

@@ -12,6 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from harness.config import DatasetConfig
+from harness.data.checks import faults_of, readable
+from harness.data.classic import completed
 from harness.data.instances import load_dataset
 from harness.errors import EnvironmentUnavailableError, InputError
 
@@ -21,7 +23,7 @@ ROW = {
     "repo": "a/a",
     "version": "1.0",
     "image": "image:latest",
-    "eval_script": "#!/bin/bash\n: '>>>>> Start Test Output'\n",
+    "eval_script": "#!/bin/bash\n: '>>>>> Start Test Output'\npytest\n: '>>>>> End Test Output'\n",
     "log_parser": "parse_log_pytest",
     "eval_type": "pass_and_fail",
     "FAIL_TO_PASS": '["t.py::a"]',
@@ -39,7 +41,7 @@ def dataset_of(tmp_path: Path, rows: list[dict[str, Any]], **options: Any) -> An
 def test_the_same_instances_come_from_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
     rows = [ROW, ROW | {"instance_id": "a__a-2", "FAIL_TO_PASS": ["t.py::b"]}]
     if suffix == "parquet":
-        rows = [row | {"FAIL_TO_PASS": json.dumps(row["FAIL_TO_PASS"])} for row in rows]
+        rows[1] |= {"FAIL_TO_PASS": json.dumps(rows[1]["FAIL_TO_PASS"])}
     path = tmp_path / f"data.{suffix}"
     match suffix:
         case "json":
@@ -78,9 +80,138 @@ def test_incomplete_instances_are_named(tmp_path: Path, row: dict[str, Any], cul
     assert culprit in str(error.value)
 
 
-def test_rows_of_the_old_format_say_where_the_image_is_to_be_had(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="take the dataset's current version"):
-        dataset_of(tmp_path, [{k: v for k, v in ROW.items() if k not in ("image", "eval_script")}])
+CLASSIC = {
+    "instance_id": "django__django-1", "repo": "django/django", "version": "4.0", "base_commit": "c0ffee",
+    "problem_statement": "it breaks", "patch": "", "test_patch": "", "FAIL_TO_PASS": '["a"]', "PASS_TO_PASS": "[]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "current"),
+    [
+        ("verified.jsonl", "SWE-bench_Verified"),
+        ("my_lite.jsonl", "SWE-bench_Lite"),
+        ("rows.jsonl", "SWE-bench/SWE-bench"),
+    ],
+)
+def test_classic_rows_name_the_dataset_that_has_their_scripts(tmp_path: Path, name: str, current: str) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(CLASSIC) + "\n")
+    with pytest.raises(InputError, match=rf"django__django-1 lacks eval_script.*{current}.*dataset\.scripts"):
+        load_dataset(DatasetConfig(name=str(path)))
+
+
+def test_classic_rows_run_with_the_scripts_of_current_ones(tmp_path: Path) -> None:
+    current = CLASSIC | {"eval_script": ROW["eval_script"], "image": "mine/image:1"}
+    scripts = tmp_path / "current.jsonl"
+    scripts.write_text(json.dumps(current) + "\n")
+    (instance,) = dataset_of(tmp_path, [CLASSIC], scripts=str(scripts)).instances
+    assert instance.image == "mine/image:1"
+    assert (instance.row["log_parser"], instance.row["eval_type"]) == ("parse_log_django", "pass_and_fail")
+    scripts.write_text(json.dumps(current | {"base_commit": "another"}) + "\n")
+    with pytest.raises(InputError, match="another base commit"):
+        dataset_of(tmp_path, [CLASSIC], scripts=str(scripts))
+
+
+@pytest.mark.parametrize(
+    ("repo", "kind", "parser"),
+    [("django/django", "pass_and_fail", "parse_log_django"), ("eslint/eslint", "fail_only", "parse_log_eslint")],
+)
+def test_what_swebench_derives_is_derived(repo: str, kind: str, parser: str) -> None:
+    row = completed(CLASSIC | {"repo": repo, "instance_id": "Owner__name-7"})
+    assert row["image"] == "swebench/sweb.eval.x86_64.owner_1776_name-7:latest"
+    assert (row["eval_type"], row["log_parser"]) == (kind, parser)
+
+
+@pytest.mark.parametrize("name", ["verified", "lite", "multilingual"])
+def test_public_classic_rows_are_complete_but_for_their_scripts(shared_data: Path, name: str) -> None:
+    rows = [json.loads(line) for line in (shared_data / "tasks" / f"swebench_{name}.jsonl").open(encoding="utf-8")]
+    assert len(rows) >= 300
+    script = ROW["eval_script"]
+    unfit = {row["instance_id"]: faults_of(readable(completed(row)) | {"eval_script": script}) for row in rows}
+    # one row of Multilingual has no test that its fix makes pass
+    assert {name for name, faults in unfit.items() if faults} <= {"tokio-rs__axum-1730"}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"FAIL_TO_PASS": "[]"}, "has no tests: FAIL_TO_PASS is empty"),
+        ({"FAIL_TO_PASS": []}, "has no tests: FAIL_TO_PASS is empty"),
+        ({"FAIL_TO_PASS": "t.py::a"}, "has a FAIL_TO_PASS that is no list"),
+        ({"FAIL_TO_PASS": '{"a": 1}'}, "has a FAIL_TO_PASS that is no list"),
+        ({"PASS_TO_PASS": [1, 2]}, "has a PASS_TO_PASS that holds something that is not text"),
+        ({"PASS_TO_PASS": "__import__('os').system('true')"}, "has a PASS_TO_PASS that is no list"),
+        ({"PASS_TO_PASS": "[" * 100_000}, "has a PASS_TO_PASS that is no list"),
+        ({"log_parser": "parse_log_fancy"}, "a log_parser that swebench does not know"),
+        ({"eval_type": "pass_or_fail"}, "an eval_type that is none of pass_and_fail, fail_only"),
+        ({"eval_script": "pytest"}, "an eval_script without"),
+        ({"eval_script": ": '>>>>> End Test Output'\n: '>>>>> Start Test Output'"}, "an eval_script without"),
+        ({"image": "--privileged"}, "an image that is no name of one"),
+        ({"image": "a b"}, "an image that is no name of one"),
+        ({"image_assets": "{half"}, "is refused by swebench"),
+        ({"instance_id": "../../victim"}, "an id that cannot name a folder"),
+        ({"instance_id": "a/b"}, "an id that cannot name a folder"),
+        ({"instance_id": "-rm"}, "an id that cannot name a folder"),
+        ({"instance_id": "a" * 129}, "an id that cannot name a folder"),
+        ({"instance_id": "a b"}, "an id that cannot name a folder"),
+    ],
+)
+def test_what_the_official_harness_cannot_digest_is_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
+    with pytest.raises(InputError) as error:
+        dataset_of(tmp_path, [ROW | change])
+    assert fault in str(error.value)
+    assert len(str(error.value)) < 600, "one line, whatever the row holds"
+
+
+def test_ids_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a__a-1 and A__a-1 differ only in case"):
+        dataset_of(tmp_path, [ROW, ROW | {"instance_id": "A__a-1"}])
+
+
+def test_unsound_instances_can_be_left_out(tmp_path: Path) -> None:
+    rows = [ROW, ROW | {"instance_id": "a__a-2", "FAIL_TO_PASS": "[]"}]
+    with pytest.raises(InputError, match=r"a__a-2 has no tests.*dataset\.exclude"):
+        dataset_of(tmp_path, rows)
+    for selection in ({"exclude": ["a__a-2"]}, {"instances": ["a__a-1"]}, {"limit": 1}):
+        assert [i.instance_id for i in dataset_of(tmp_path, rows, **selection).instances] == ["a__a-1"]
+    with pytest.raises(InputError, match="leaves no instance"):
+        dataset_of(tmp_path, [ROW], exclude=["a__a-1"])
+
+
+def test_python_style_lists_are_read(tmp_path: Path) -> None:
+    (instance,) = dataset_of(tmp_path, [ROW | {"FAIL_TO_PASS": "['t.py::a', \"t.py::b['x']\"]"}]).instances
+    assert instance.row["FAIL_TO_PASS"] == ["t.py::a", "t.py::b['x']"]
+
+
+@pytest.mark.parametrize("form", ["split", "dict", "clone"])
+def test_a_copy_of_a_hub_dataset_loads_without_the_hub(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "copy"
+    table = datasets.Dataset.from_list([ROW])
+    if form == "split":
+        table.save_to_disk(str(folder))
+    elif form == "dict":
+        datasets.DatasetDict({"test": table}).save_to_disk(str(folder))
+    else:
+        (folder / "data").mkdir(parents=True)
+        table.to_parquet(str(folder / "data" / "test-00000-of-00001.parquet"))
+    assert [instance.instance_id for instance in load_dataset(DatasetConfig(name=str(folder))).instances] == ["a__a-1"]
+    if form != "split":
+        with pytest.raises(InputError, match="split 'dev'"):
+            load_dataset(DatasetConfig(name=str(folder), split="dev"))
+
+
+def test_an_earlier_name_of_a_hub_dataset_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(EnvironmentUnavailableError, match="dataset SWE-bench/SWE-bench_Verified"):
+        load_dataset(DatasetConfig(name="princeton-nlp/SWE-bench_Verified"))
 
 
 def test_duplicates_and_other_faults_are_reported_together(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.instances import load_rows, read_problem_statements
+from harness.data.instances import read_problem_statements
+from harness.data.rows import load_rows
 from harness.errors import InputError
 from harness.pool.history import pool_history, render_history
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness.data.instances import load_rows, read_problem_statements
+from harness.data.instances import read_problem_statements
+from harness.data.rows import load_rows
 from harness.errors import InputError
 from harness.importers import write_outcomes_csv
 from harness.pool.onboard import (
