@@ -78,7 +78,7 @@ def replay(
 
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
-    """Draw a results document again: cost–quality plane and the clusters' heatmap, as PNG and SVG."""
+    """Draw the figures of a results document again, as PNG and SVG in its folder's figures/."""
     from harness.evaluation.schema import read_results
     from harness.report.figures import write_figures
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,15 +44,11 @@ def report(
 
 
 def write_all(folder: Path, results: Results) -> Path:
-    """Write results.html, the cells' pages and, where matplotlib is installed, the figures; returns the page's path.
-
-    The page comes first: it is there whatever becomes of the figures.
-    """
+    """Write results.html, the cells' pages, and the figures as files; returns the page's path."""
+    from harness.report.figures import draw, save
     from harness.report.html import write_report
 
-    page = write_report(folder, results, show_bar=True)
-    if find_spec("matplotlib") is not None:
-        from harness.report.figures import write_figures
-
-        write_figures(results, folder / "figures")
+    drawings = draw(results)
+    page = write_report(folder, results, drawings=drawings, show_bar=True)
+    save(drawings.values(), folder / "figures")
     return page

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.instances import read_problem_statements
-from harness.errors import EnvironmentUnavailableError
 from harness.evaluation.policy_rows import Progress, silent
 from harness.evaluation.settings import EvaluationSettings
 from harness.importers import load_outcomes
@@ -179,10 +178,7 @@ def _present(data: Path, *names: str) -> list[Path]:
 
 def _replay(sources: RecordedSources, settings: EvaluationSettings, progress: Progress, out: Path) -> None:
     results = replay(sources, settings, out=out, words=False, progress=progress)
-    try:
-        write_figures(results, out / "figures")
-    except EnvironmentUnavailableError as fault:
-        progress(f"no figures: {fault}")
+    write_figures(results, out / "figures")
 
 
 def make_pools(data: Path, agent: str | None, pools: int, workers: int, out: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,12 +164,11 @@ def _run(
 
 def _load_for_results() -> None:
     """Import what the results will need: two seconds that would otherwise be spent after the last grading."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg  # noqa: F401
     import sklearn.cluster  # noqa: F401
 
     import harness.run.results  # noqa: F401
-
-    with suppress(ImportError):  # the extra for figures
-        import matplotlib.backends.backend_agg  # noqa: F401
 
 
 def _results(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import EXIT_FINDINGS, PolysweError
-from harness.report.html.text import plain
+from harness.report.text import plain
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""

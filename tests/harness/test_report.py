@@ -26,8 +26,8 @@ from harness.importers.table import write_outcomes_csv
 from harness.report.html import write_report
 from harness.report.html.assets import data_block
 from harness.report.html.page import MANY_CELLS
-from harness.report.html.text import clipped, plain
 from harness.report.tables import write_results
+from harness.report.text import clipped, plain
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell
 from router.outcomes import OutcomeMatrix

@@ -55,6 +55,20 @@ def test_no_page_is_wider_than_the_screen_and_nothing_in_it_runs(
         assert not [event for event in browser.events if event.get("method") == "Runtime.exceptionThrown"]
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_figures_are_whole_and_large_enough_to_read(browser: Browser, run: RunFolder, width: int) -> None:
+    browser.open(run.path / "results.html", width=width)
+    texts = browser.run(
+        "[...document.querySelectorAll('svg.drawing text')].map((text) => {"
+        "const [own, all] = [text.getBoundingClientRect(), text.closest('svg').getBoundingClientRect()];"
+        "const matrix = text.getScreenCTM();"
+        "const height = parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b);"
+        "return [text.textContent, height, own.left >= all.left - 1 && own.right <= all.right + 1]; })"
+    )
+    assert {text for text, _, _ in texts} >= {"meek", "1", "2", "share resolved, 95 % interval"}
+    assert [text for text, height, inside in texts if height < 8 or not inside] == []
+
+
 def test_the_policy_stops_what_slips_through_the_escaping(browser: Browser, run: RunFolder, tmp_path: Path) -> None:
     inserted = "<script>document.title='PWNED'</script><img src='x' onerror=\"document.title='PWNED'\">"
     remote = "<img src='http://127.0.0.1:9/x.png'><link rel='stylesheet' href='http://127.0.0.1:9/x.css'>"
@@ -100,9 +114,11 @@ def test_cells_are_searched_filtered_and_sorted_by_the_keyboard(browser: Browser
 def test_the_reader_may_choose_the_theme_and_print(browser: Browser, run: RunFolder, tmp_path: Path) -> None:
     browser.open(run.path / "results.html", scheme="light")
     colour = "getComputedStyle(document.body).backgroundColor"
-    light = browser.run(colour)
+    figure = "getComputedStyle(document.querySelector('svg.rates text')).fill"
+    light, text = browser.run(colour), browser.run(figure)
     browser.run("document.querySelector('#theme').click()")
     assert browser.run(colour) != light
+    assert browser.run(figure) != text
     browser.run("localStorage.clear()")
     browser.pdf(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from harness.report.html import text
+from harness.report import text
 
 if TYPE_CHECKING:
     from jinja2 import Environment

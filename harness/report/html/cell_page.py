@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.report.html.assets import FOLDER, environment, shell
 from harness.report.html.cells import CellFacts
-from harness.report.html.text import clipped, plain
+from harness.report.text import clipped, plain
 
 PATCH_LENGTH = 200_000
 TEST_OUTPUT_LENGTH = 200_000

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.evaluation.schema import ClusterProfile, Group, Pair, Results
+from harness.evaluation.schema import ClusterProfile, Group, Pair, Results, VerifierQuality
 from harness.evaluation.verdict import best_single, routing_rows
-from harness.report.html import charts
+from harness.report.figures import ON_PAGE, Drawing, inline
 from harness.report.html.assets import data_block, environment, heat, shell
 from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
 from harness.report.html.method import how_numbers_are_made
-from harness.report.html.optional import bounds_of, verifier, what_it_takes
-from harness.report.html.plane import cost_quality
-from harness.report.html.text import count, money, percent, plain, signed
+from harness.report.row_labels import bounds_of, chip, difference, tone
+from harness.report.text import count, money, percent, plain, signed
 from harness.store.store import Cell
 
 MOST_CELLS = 250_000
@@ -33,39 +32,47 @@ class Tile:
     more: str
 
 
-def render_page(results: Results, cells: Cells, run: dict[str, Any], up: str = "") -> str:
+@dataclass(frozen=True)
+class Bar:
+    """A count beside the greatest of its kind."""
+
+    name: str
+    n: int
+    most: int
+    text: str
+
+
+def render_page(
+    results: Results, cells: Cells, drawings: Mapping[str, Drawing], run: dict[str, Any], up: str = ""
+) -> str:
     """The page's text; the same arguments give the same page.
 
     Args:
         results: the numbers.
         cells: what there is to list and to link to.
+        drawings: the figures by name.
         run: a run's frozen `run.yaml`; empty for recorded outcomes.
         up: from the page to the run's folder, "" or "../".
     """
-    lines, axis = charts.rate_lines(results)
     found = shell("theme.js", "report.js")
     page = environment().get_template("report.html.j2")
     return page.render(
         shell=found,
         results=results,
         tiles=_tiles(results, cells),
-        chip=charts.chip,
+        figures={name: inline(drawing) for name, drawing in drawings.items() if name in ON_PAGE},
+        chip=chip,
         bounds=bounds_of,
-        tone=charts.tone,
-        difference=charts.difference,
+        tone=tone,
+        difference=difference,
         best=best_single(results.rows),
-        rate_lines=lines,
-        rate_axis=axis,
-        plane=cost_quality(results),
-        shares=charts.share_lines(results),
         solved=_solved(cells),
         overlaps=_overlaps(results),
         groups=_groups(results),
         shading=_shading,
         ends=_ends(cells),
         failures=_failures(cells),
-        verifier=verifier(results.verifier) if results.verifier else None,
-        what_it_takes=what_it_takes(results),
+        verifier=_verifier(results.verifier) if results.verifier else None,
         cells=data_block(_shown(_listed(cells, results, up))) if cells.facts else None,
         listed=len(cells.facts),
         run=run,
@@ -99,7 +106,7 @@ def _tiles(results: Results, cells: Cells) -> list[Tile]:
     return tiles
 
 
-def _solved(cells: Cells) -> dict[str, list[charts.Line]]:
+def _solved(cells: Cells) -> dict[str, list[Bar]]:
     """How many models solve an instance, and what each model alone solves; over instances with all verdicts."""
     solvers: dict[str, list[str]] = {}
     unknown = {fact.instance for fact in cells.facts if fact.resolved is None}
@@ -113,9 +120,15 @@ def _solved(cells: Cells) -> dict[str, list[charts.Line]]:
     numbers = [(names.get(k, str(k)), by_number[k]) for k in range(len(cells.models) + 1)]
     alone = Counter(models[0] for models in solvers.values() if len(models) == 1)
     return {
-        "by_number": charts.count_lines(numbers, len(solvers)),
-        "alone": charts.count_lines([(model, alone[model]) for model in cells.models], 0),
+        "by_number": _bars(numbers, total=len(solvers)),
+        "alone": _bars([(model, alone[model]) for model in cells.models]),
     }
+
+
+def _bars(counts: Sequence[tuple[str, int]], *, total: int = 0) -> list[Bar]:
+    """All on the scale of the greatest; with their share of the total where there is one."""
+    most = max((n for _, n in counts), default=0) or 1
+    return [Bar(name, n, most, f"{n:,}" + (f" ({percent(n / total, 0)})" if total else "")) for name, n in counts]
 
 
 def _overlaps(results: Results) -> dict[tuple[str, str], tuple[int, Pair]]:
@@ -139,6 +152,15 @@ def _shading(rows: Sequence[ClusterProfile | Group]) -> Callable[[float | None],
     rates = [rate for row in rows for rate in row.rates.values()]
     low, high = (min(rates), max(rates)) if rates else (0.0, 1.0)
     return lambda rate: "" if rate is None else heat((rate - low) / (high - low) * 0.85 if high > low else 0.4)
+
+
+def _verifier(quality: VerifierQuality) -> str:
+    low, high = quality.auc_ci95
+    return (
+        f"Held out over {quality.attempts:,} attempts: AUC within a model {quality.auc:.3f} "
+        f"[{low:.3f}, {high:.3f}], across models {quality.auc_across_models:.3f}; Brier {quality.brier:.3f} "
+        f"against {quality.brier_of_rates:.3f} for predicting each model’s own rate."
+    )
 
 
 def _ends(cells: Cells) -> dict[str, dict[str, Counter[str]]]:

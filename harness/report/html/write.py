@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from harness.errors import InputError
 from harness.evaluation.schema import Results, read_results
 from harness.files import slug, write_atomic
+from harness.report.figures import ON_PAGE, Drawing, draw
 from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
 from harness.report.html.page import render_page
@@ -19,12 +20,19 @@ from harness.store.store import Cell
 REPORT = "results.html"
 
 
-def write_report(folder: Path, results: Results | None = None, *, show_bar: bool = False) -> Path:
+def write_report(
+    folder: Path,
+    results: Results | None = None,
+    *,
+    drawings: Mapping[str, Drawing] | None = None,
+    show_bar: bool = False,
+) -> Path:
     """Write `results.html` into a folder of results, and the pages of a run's cells that are missing or out of date.
 
     Args:
         folder: of a run, its `selection/`, or a replay.
         results: what to show; None reads the folder's results.json.
+        drawings: the results' figures where they are drawn already; None draws those of the page.
         show_bar: draw a progress bar for the cells' pages, when it takes long.
 
     Returns:
@@ -34,9 +42,10 @@ def write_report(folder: Path, results: Results | None = None, *, show_bar: bool
         InputError: no results there, or a damaged file.
     """
     document = results or read_results(folder)
+    drawn = draw(document, ON_PAGE) if drawings is None else drawings
     cells = load_cells(folder)
     up = "" if cells.run is None or cells.run.path == folder else "../"
-    write_atomic(folder / REPORT, render_page(document, cells, _frozen(cells), up))
+    write_atomic(folder / REPORT, render_page(document, cells, drawn, _frozen(cells), up))
     for view, place in tqdm(
         list(_views(cells)),
         desc="pages of cells",

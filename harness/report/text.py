@@ -9,7 +9,8 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REORDERING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that make text read in another order than it is written (CVE-2021-42574)."""
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_NO_CHARACTER = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
+"""What no XML file may hold."""
 
 
 def count(value: float) -> str:
@@ -63,7 +64,7 @@ def plain(text: str) -> str:
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROL.sub(lambda match: f"␀{ord(match.group()):02x}", text)
     text = _REORDERING.sub(lambda match: f"⟦U+{ord(match.group()):04X}⟧", text)
-    return _SURROGATE.sub("�", text)
+    return _NO_CHARACTER.sub("�", text)
 
 
 def clipped(text: str, length: int) -> str:
