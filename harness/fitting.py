@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from router.checkpoint import Header, RoutedModel
     from router.outcomes import OutcomeMatrix
-    from router.policies.base import Policy
+    from router.policy import Policy
     from router.router import Router
 
 DEFAULT_POLICY = "auto"

@@ -1,13 +1,9 @@
-"""What a policy may know of a finished attempt."""
+"""An attempt that has finished, and what a policy may decide after it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from router.embedding import TextEmbedder
 from router.memory import ClusterNote
 from router.policies import UnknownPolicyError, make_policy
-from router.policies.base import FittedArrays, Policy, PolicyParameterError
-
-if TYPE_CHECKING:
-    from router.embedding import TextEmbedder
+from router.policy import FittedArrays, Policy, PolicyParameterError
 
 SCHEMA = 1
 _KEY = "polyswe.router"

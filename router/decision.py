@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
 from router.arrays import FloatArray, IntArray
 from router.attempt import FinishedAttempt
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Policy
+from router.policy import Policy
 from router.signals import LIVE_ONLY
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class SequentialPolicy(Policy, Protocol):
 
 
 def is_sequential(policy: Policy) -> TypeGuard[SequentialPolicy]:
-    """Whether the policy looks at finished attempts; one without `next_step` is one-shot."""
-    return hasattr(policy, "next_step")
+    """Whether the policy looks at finished attempts."""
+    return policy.is_sequential
 
 
 class BatchedPolicy(SequentialPolicy, Protocol):
@@ -72,7 +69,7 @@ class ClairvoyantPolicy(Policy, Protocol):
 
 def is_clairvoyant(policy: Policy) -> TypeGuard[ClairvoyantPolicy]:
     """Whether the policy needs the recorded outcomes of what it decides."""
-    return hasattr(policy, "choose_recorded")
+    return policy.needs_recorded
 
 
 class DecisionError(RuntimeError):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import KMeansClusters, nearest
 from router.outcomes import OutcomeMatrix
-from router.policies.base import FittedArrays, Policy
+from router.policy import FittedArrays, Policy
 
 WORDS = 8
 SHOWN = 5

@@ -23,7 +23,8 @@ from router.checkpoint import (
 from router.decision import Decision, next_step
 from router.embedding import Embedder, TextEmbedder
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
-from router.policies.base import TIE, Policy, choose
+from router.policies.base import TIE, choose
+from router.policy import Policy
 
 __all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
 

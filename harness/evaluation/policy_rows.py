@@ -12,13 +12,12 @@ from harness.errors import InputError
 from harness.evaluation.rows import SignificanceTest, make_row, sweep_of
 from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
-from harness.evaluation.verdict import BASELINES
 from router.decision import is_clairvoyant
 from router.lab.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds, group_folds, in_sample
 from router.lab.nulls import permutation_null, random_cluster_null
 from router.outcomes import OutcomeMatrix, Replay, single
-from router.policies import make_policy
-from router.policies.base import Policy
+from router.policies import is_baseline, make_policy
+from router.policy import Policy
 
 RANDOM_PARTITIONS = 1000
 """Random partitions behind a policy's in-sample row."""
@@ -49,7 +48,7 @@ def silent(message: str) -> None:
 
 def enough_permutations(policies: Sequence[str]) -> int:
     """So many that one of the `policies` can be claimed to win although all were tried."""
-    routing = len(set(policies) - BASELINES)
+    routing = sum(not is_baseline(name) for name in set(policies))
     return max(PERMUTATIONS, min(MOST_PERMUTATIONS, PERMUTATIONS_PER_POLICY * routing))
 
 
@@ -127,7 +126,7 @@ class Laboratory:
                 rows = [self._held_out(policy, name)]
                 if self.inputs.repositories is not None:
                     rows.append(self._on_unseen_repositories(policy, name, self.inputs.repositories))
-                null, clusters = (None, ()) if name in BASELINES else self._clusters(policy)
+                null, clusters = (None, ()) if policy.is_baseline else self._clusters(policy)
                 if null is not None:
                     rows.append(self._in_sample(policy, name, null))
                 return EvaluatedPolicy(name, tuple(rows), clusters, notes)
@@ -164,20 +163,19 @@ class Laboratory:
             auxiliary=self.inputs.auxiliary,
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
-        test = None if name in BASELINES else SignificanceTest(1.0)
-        if len(outcomes.models) > 1 and name not in BASELINES:
-            nested = name.startswith("auto") or bool(policy.get_params().get("prior"))
+        test = None if policy.is_baseline else SignificanceTest(1.0)
+        if len(outcomes.models) > 1 and not policy.is_baseline:
             permutations = enough_permutations(settings.policies)
             if settings.permutations is not None:
                 permutations = settings.permutations
-            if nested:
+            if policy.is_nested:
                 permutations = min(permutations, NESTED_PERMUTATIONS)
             self.progress(f"{name}: up to {permutations} permutations, each refitted in every fold")
             null = permutation_null(
                 policy,
                 self.inputs.embeddings,
                 outcomes,
-                splits[: 1 if nested else NULL_REPEATS],
+                splits[: 1 if policy.is_nested else NULL_REPEATS],
                 permutations,
                 seed=settings.seed,
                 auxiliary=self.inputs.auxiliary,

@@ -11,8 +11,8 @@ import numpy as np
 from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
 from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, wilson_interval
 from harness.evaluation.trade_off import trade_off
+from router.curves import aiq, area, qnc
 from router.lab.crossfit import CrossFit
-from router.lab.curves import aiq, area, qnc
 from router.outcomes import OutcomeMatrix, Replay
 
 

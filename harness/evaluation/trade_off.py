@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.schema import TradeOff
+from router.curves import aiq, hull, qnc
 from router.lab.crossfit import CrossFit
-from router.lab.curves import aiq, hull, qnc
 from router.outcomes import OutcomeMatrix
 
 RESAMPLES = 400
@@ -56,7 +56,7 @@ def trade_off(fit: CrossFit, outcomes: OutcomeMatrix, *, seed: int = 0, resample
 def _figures(
     cost: NDArray[np.float64], resolved: NDArray[np.float64], swept: int, best: int
 ) -> tuple[float, float, float]:
-    """Hull gain as a share, parity, and the same for 99 %: `router.lab.curves`, for a best single that is given."""
+    """Hull gain as a share, parity, and the same for 99 %: `router.curves`, for a best single that is given."""
     prices, rates = cost[swept:], resolved[swept:]
     low, high, goal = float(prices.min()), float(prices[best]), float(rates[best])
     gain = 0.0

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from harness.evaluation.formats import count, p_value, signed
 from harness.evaluation.schema import Row
 from harness.evaluation.stats import holm
+from router.policies import is_baseline
 
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a collapse could be seen."""
 SIGNIFICANT = 0.05
-BASELINES = frozenset({"best-fixed", "random", "zero-router"})
-"""Policies that do not read the text, so that they do not route; they are judged only when nothing else was tried."""
 
 SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing of real models' skill: "
 
@@ -70,7 +69,7 @@ def best_single(rows: Sequence[Row]) -> Row | None:
 def routing_rows(rows: Sequence[Row]) -> list[Row]:
     """The held-out rows that claims are made about: every policy that routes."""
     return [
-        row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted" and row.name not in BASELINES
+        row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted" and not is_baseline(row.name)
     ]
 
 

@@ -21,7 +21,7 @@ from harness.lab.transfer import study_transfer
 from harness.lab.trials import Execution
 from harness.replay import RecordedSources, replay
 from harness.report.figures import write_figures
-from router.policies import POLICIES, RECORDED_ONLY
+from router.policies import live_policies
 
 OLD, NEW = "outcomes/leaderboards-2025-12-10.json", "outcomes/leaderboards-2026-02-26.json"
 TASKS, EXPERIMENTS = "tasks/swebench_verified.jsonl", "outcomes/experiments"
@@ -65,7 +65,7 @@ class TableSettings:
 
     def chosen_policies(self) -> list[str]:
         """The slowest first, so that no process is left alone with it."""
-        routing = [name for name in POLICIES if name not in {*RECORDED_ONLY, "random"}]
+        routing = [name for name in live_policies() if name != "random"]
         return list(self.policies or [*VARIANTS, *routing])
 
 

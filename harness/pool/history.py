@@ -18,7 +18,7 @@ from router.clustering import number_of_clusters
 if TYPE_CHECKING:
     from router.arrays import Features
     from router.outcomes import OutcomeMatrix
-    from router.policies.base import Policy
+    from router.policy import Policy
 
 FOLDS, REPEATS = 5, 4
 LEAST_COVERAGE = 0.95

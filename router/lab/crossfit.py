@@ -9,10 +9,10 @@ import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.clustering import one_thread
+from router.curves import Curve
 from router.decision import decide
-from router.lab.curves import Curve
 from router.outcomes import OutcomeMatrix, Replay
-from router.policies.base import Policy
+from router.policy import Policy
 
 Fold = tuple[IntArray, IntArray]
 """row numbers of (train, test)"""

@@ -12,7 +12,7 @@ from router.clustering import one_thread
 from router.decision import decide
 from router.lab.crossfit import Folds, check_auxiliary, check_folds, fit_features
 from router.outcomes import OutcomeError, OutcomeMatrix
-from router.policies.base import Policy
+from router.policy import Policy
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,14 @@
-"""Routing policies by short name. One idea a file; a new policy is a new file and a line in POLICIES."""
+"""Routing policies by short name, one idea a file.
+
+To add a policy, write a file here with a dataclass that subclasses `router.policies.base.OneShotPolicy` and add its
+line to POLICIES. The class states all there is to know of it: `name`; its parameters, as fields; `fitted`, its arrays
+and their shapes; `may_be_unknown`, the arrays that may hold NaN; `is_baseline` and `needs_recorded`; and the methods
+`fit_features`, `fit_outcomes`, `scores` and `explain`. A policy that looks at finished attempts (a cascade) says so by
+`is_sequential` and has `next_step` too, see `router.decision`. The tests of all policies then include it.
+
+Classes are named by their import path, so that a policy is imported when it is asked for. Policies that use others
+(auto, cascade) make them by `make_policy`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +16,16 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from router.policies.base import Policy, PolicyNotFittedError, PolicyParameterError
+from router.policy import Policy, PolicyNotFittedError, PolicyParameterError
 
 __all__ = [
     "POLICIES",
-    "RECORDED_ONLY",
     "Policy",
     "PolicyNotFittedError",
     "PolicyParameterError",
     "UnknownPolicyError",
+    "is_baseline",
+    "live_policies",
     "make_policy",
 ]
 
@@ -34,10 +45,6 @@ POLICIES = {
 }
 
 
-RECORDED_ONLY = ("oracle",)
-"""policies that can be replayed on recorded outcomes, but neither act live nor be saved"""
-
-
 class UnknownPolicyError(ValueError):
     """There is no policy of that name; the message lists the names there are."""
 
@@ -49,13 +56,28 @@ def make_policy(name: str, **params: Any) -> Policy:
     """
     name, _, given = name.partition(":")
     params = {**_parameters(name, given), **params}
+    return _policy_class(name)().set_params(**params)
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a policy of this name, with or without parameters, is a yardstick; False for what is no policy."""
+    name = name.partition(":")[0]
+    return name in POLICIES and _policy_class(name).is_baseline
+
+
+def live_policies() -> list[str]:
+    """The names of the policies that can be run and saved, in the order of POLICIES."""
+    return [name for name in POLICIES if not _policy_class(name).needs_recorded]
+
+
+def _policy_class(name: str) -> type[Policy]:
     if name not in POLICIES:
         near = get_close_matches(name, POLICIES, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UnknownPolicyError(f"unknown policy {name!r}{hint}; valid policies: {', '.join(sorted(POLICIES))}")
     module, _, attribute = POLICIES[name].rpartition(".")
-    policy: Policy = getattr(import_module(module), attribute)()
-    return policy.set_params(**params)
+    kind: type[Policy] = getattr(import_module(module), attribute)
+    return kind
 
 
 def _parameters(name: str, given: str) -> dict[str, Any]:

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray, as_features
+from router.attempt import FinishedAttempt
+from router.decision import Decision, SequentialPolicy, decide
 from router.outcomes import OutcomeMatrix
-from router.policies.base import (
-    Explanation,
-    FittedArrays,
-    OneShotPolicy,
-    Policy,
-    PolicyNotFittedError,
-    PolicyParameterError,
-    check_numbers,
-    fill_costs,
-    known_rates,
-)
+from router.policies import make_policy
+from router.policies.base import OneShotPolicy, check_numbers, fill_costs, known_rates
 from router.policies.fixed import BestFixedPolicy
 from router.policies.partition import check_rows
-
-if TYPE_CHECKING:
-    from router.attempt import FinishedAttempt
-    from router.decision import Decision
+from router.policy import Explanation, FittedArrays, Policy, PolicyNotFittedError, PolicyParameterError
 
 PERMUTATIONS = 199
+"""of the gate"""
 LEAST_ROWS = 40
 """fewer training instances cannot tell a router from luck: the best fixed model it is"""
 EXTRAS = (0.0, 1.0, 4.0)
@@ -128,8 +119,6 @@ class AutoPolicy(OneShotPolicy):
 
     def _make(self, number: int) -> Policy:
         """The fallback (0) or a candidate, unfitted."""
-        from router.policies import make_policy
-
         if number == 0:
             return BestFixedPolicy(self.tolerance, time_weight=self.time_weight)
         name = self._names()[number - 1]
@@ -144,8 +133,6 @@ class AutoPolicy(OneShotPolicy):
         self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None, fallback: Policy
     ) -> tuple[list[_Trial], FloatArray]:
         """Every candidate on rows held out, at every weight of cost; and what each cell (n, m) is worth."""
-        from router.decision import decide
-
         if len(outcomes.models) < 2 or not self._parts or np.isinf(self.cost_weight):
             return [], np.zeros(outcomes.resolved.shape)
         usual = int(fallback.predict(self._X[:1], self.cost_weight)[0])
@@ -221,22 +208,24 @@ class AutoPolicy(OneShotPolicy):
         return self.cost_weight + float(self.extra_[0]) if cost_weight is None else cost_weight
 
     @property
-    def next_step(self) -> Any:
-        """Only where a cascade was taken: otherwise it is one-shot, and has no such attribute."""
-        from router.decision import is_sequential
+    def is_nested(self) -> bool:
+        return True
 
-        taken = self.__dict__.get("_taken")
-        if taken is None or not is_sequential(taken):
-            raise AttributeError("next_step")
+    @property
+    def is_sequential(self) -> bool:
+        """Where it is fitted and a cascade was taken."""
+        return hasattr(self, "_taken") and self._taken.is_sequential
 
-        def step(x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Decision:
-            return taken.next_step(x, attempts, self.effective_cost_weight(cost_weight))
-
-        return step
+    def next_step(
+        self, x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
+    ) -> Decision:
+        """What the cascade that was taken decides; only where `is_sequential`."""
+        taken = cast(SequentialPolicy, self.taken)
+        return taken.next_step(x, attempts, self.effective_cost_weight(cost_weight))
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
-        told = self.taken.explain(X, choices, self.effective_cost_weight(cost_weight))
-        return [Explanation(why.cluster, f"{why.reason} ({self.taken.name}, chosen by auto)") for why in told]
+        explanations = self.taken.explain(X, choices, self.effective_cost_weight(cost_weight))
+        return [Explanation(why.cluster, f"{why.reason} ({self.taken.name}, chosen by auto)") for why in explanations]
 
     def fitted_arrays(self) -> FittedArrays:
         self.check_fitted()

@@ -1,105 +1,33 @@
-"""What every policy can do, and the part of it that one-shot policies share."""
+"""What one-shot policies share: parameters, decision rule and persistence. A new policy is a subclass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Features, FloatArray, IntArray
 from router.outcomes import OutcomeError, OutcomeMatrix
+from router.policy import Explanation, FittedArrays, PolicyNotFittedError, PolicyParameterError
 
-# scores are ratios of small integers: closer than this is a tie, not a preference
+__all__ = [
+    "TIE",
+    "Explanation",
+    "FittedArrays",
+    "OneShotPolicy",
+    "PolicyNotFittedError",
+    "PolicyParameterError",
+    "check_numbers",
+    "choose",
+    "fill_costs",
+    "known_rates",
+]
+
 TIE = 1e-12
-
-FittedArrays = dict[str, NDArray[Any]]
-
-UNKNOWN_ALLOWED = frozenset({"cost_", "seconds_", "resolved_", "change_"})
-"""Fitted arrays in which NaN has a meaning: not known. Anywhere else it would decide at random, or always alike."""
-
-
-class PolicyNotFittedError(RuntimeError):
-    """The policy was asked to decide before it was fitted."""
-
-
-class PolicyParameterError(ValueError):
-    """The policy has no such parameter, or not with such a value."""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a model is chosen for an instance: its cluster, where the policy has clusters, and a sentence to read."""
-
-    cluster: int | None
-    reason: str
-
-
-class Policy(Protocol):
-    """A policy as the laboratory, the checkpoint and the router see it; scikit-learn's estimator shape.
-
-    Features (n, d) are fitted apart from outcomes so that a permutation test can refit outcomes without learning the
-    features again; `fit_features` never sees outcomes.
-    """
-
-    name: ClassVar[str]
-    """short name in the registry"""
-    models_: tuple[str, ...]
-    """(m,) model names, after fitting"""
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
-    def set_params(self, **params: Any) -> Self: ...
-
-    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
-        """Learn from training embeddings X (n, d) and optional unlabelled texts' embeddings `corpus` (c, d)."""
-
-    def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
-        """Learn from the outcomes of the rows given to `fit_features`.
-
-        `auxiliary` are other models' outcomes on the same rows: they may tell how hard an instance is, but are never
-        routed to. A policy that has no use for them ignores them.
-        """
-
-    def fit(
-        self,
-        X: Features,
-        outcomes: OutcomeMatrix,
-        corpus: Features | None = None,
-        auxiliary: OutcomeMatrix | None = None,
-    ) -> Self:
-        """`fit_features` then `fit_outcomes`."""
-
-    def scores(self, X: Features) -> FloatArray:
-        """(n, m) estimated P(resolved)."""
-
-    def costs(self, X: Features) -> FloatArray:
-        """(n, m) estimated USD, free of NaN."""
-
-    def seconds(self, X: Features) -> FloatArray:
-        """(n, m) estimated seconds, free of NaN."""
-
-    def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
-        """(n,) index of the chosen model: `choose(scores, costs, cost_weight, seconds, time_weight)`."""
-
-    def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
-        """(w, n) `predict` for each λ of `cost_weights` (None: the policy's own), estimating only once."""
-
-    def effective_cost_weight(self, cost_weight: float | None) -> float:
-        """The λ of a decision: the one given, or what the policy decides by on its own."""
-
-    def utilities(self, X: Features) -> FloatArray:
-        """(n, m) what a decision weighs against costs: the scores, unless the policy prefers otherwise."""
-
-    def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
-        """Why `choices` (n,), made with λ `cost_weight` (None: the policy's own), as read from the fitted arrays."""
-
-    def fitted_arrays(self) -> FittedArrays:
-        """Everything a decision needs, for a checkpoint."""
-
-    def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
-        """The inverse of `fitted_arrays`; PolicyParameterError when arrays are missing or of the wrong shape."""
+"""Scores are ratios of small integers: closer than this is a tie, not a preference."""
 
 
 class OneShotPolicy:
@@ -110,13 +38,25 @@ class OneShotPolicy:
     """
 
     name: ClassVar[str]
+    is_baseline: ClassVar[bool] = False
+    needs_recorded: ClassVar[bool] = False
     fitted: ClassVar[dict[str, str]]
+    may_be_unknown: ClassVar[frozenset[str]] = frozenset({"cost_", "seconds_"})
+    """fitted arrays in which NaN has a meaning: not known; anywhere else it would decide at random, or always alike"""
     cost_weight: float
     time_weight: float = 0.0
     models_: tuple[str, ...]
     overall_: FloatArray
     cost_: FloatArray
     seconds_: FloatArray
+
+    @property
+    def is_nested(self) -> bool:
+        return False
+
+    @property
+    def is_sequential(self) -> bool:
+        return False
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -197,7 +137,7 @@ class OneShotPolicy:
                     raise PolicyParameterError(
                         f"policy {self.name!r}: array {name!r} has {size} where others have {letter}={sizes[letter]}"
                     )
-            if name not in UNKNOWN_ALLOWED and np.isnan(arrays[name]).any():
+            if name not in self.may_be_unknown and np.isnan(arrays[name]).any():
                 raise PolicyParameterError(f"policy {self.name!r}: array {name!r} has values that are no numbers (NaN)")
             setattr(self, name, arrays[name])
         self.models_ = models

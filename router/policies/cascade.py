@@ -16,6 +16,7 @@ from router.decision import Accept, Decision, Run
 from router.irt import sigmoid
 from router.logistic import fit_logistic, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
+from router.policies import make_policy
 from router.policies.base import (
     TIE,
     Explanation,
@@ -84,6 +85,8 @@ class CascadePolicy(OneShotPolicy):
         "paid_": "cn",
     }
 
+    may_be_unknown: ClassVar[frozenset[str]] = OneShotPolicy.may_be_unknown | {"change_"}
+
     stages: int = 2
     """models that may run on one instance"""
     candidates: int = 4
@@ -104,6 +107,14 @@ class CascadePolicy(OneShotPolicy):
     """λ, resolved instances per USD"""
     time_weight: float = 0.0
     """μ, resolved instances per second; it chooses the chain and weighs on every escalation"""
+
+    @property
+    def is_nested(self) -> bool:
+        return bool(self.prior)
+
+    @property
+    def is_sequential(self) -> bool:
+        return True
 
     def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
         """Keep X (n, d) for the prior; without one, the texts are not used."""
@@ -206,8 +217,6 @@ class CascadePolicy(OneShotPolicy):
 
     def _fit_prior(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None) -> None:
         """The prior on all training rows, and its held-out logits (n, m) on them."""
-        from router.policies import make_policy
-
         self._prior: OneShotPolicy | None = None
         self._held_out_prior: FloatArray | None = None
         if not self.prior:
@@ -448,8 +457,6 @@ class CascadePolicy(OneShotPolicy):
         return super().fitted_arrays() | {PRIOR_PREFIX + name: array for name, array in inner.items()}
 
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
-        from router.policies import make_policy
-
         super().restore(models, arrays)
         self._check_chains()
         inner = {name.removeprefix(PRIOR_PREFIX): a for name, a in arrays.items() if name.startswith(PRIOR_PREFIX)}

@@ -31,6 +31,7 @@ class BestFixedPolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "best-fixed"
+    is_baseline: ClassVar[bool] = True
     fitted: ClassVar[dict[str, str]] = {"overall_": "m", "valued_": "m", "cost_": "m", "seconds_": "m"}
 
     tolerance: float = 0.0

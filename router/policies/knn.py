@@ -45,6 +45,8 @@ class NearestPolicy(OneShotPolicy):
         "seconds_": "m",
     }
 
+    may_be_unknown: ClassVar[frozenset[str]] = OneShotPolicy.may_be_unknown | {"resolved_"}
+
     n_neighbors: int | Auto = "auto"
     """k; ValueError at fit when there are fewer rows. "auto": all of them, or the one of 160, 80, 40, 20, 10, 5
     that routes better by a standard error in 5 folds of the training rows"""

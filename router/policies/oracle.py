@@ -26,6 +26,7 @@ class OraclePolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "oracle"
+    needs_recorded: ClassVar[bool] = True
     fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m", "seconds_": "m"}
 
     cost_weight: float = 0.0

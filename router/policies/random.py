@@ -22,6 +22,7 @@ class RandomPolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "random"
+    is_baseline: ClassVar[bool] = True
     fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m", "seconds_": "m", "salt_": "s"}
 
     cost_weight: float = 0.0

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray
-from router.lab.curves import hull
+from router.curves import hull
 from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, fill_costs
 from router.policies.draws import draws, salt_of
@@ -26,6 +26,7 @@ class ZeroRouterPolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "zero-router"
+    is_baseline: ClassVar[bool] = True
     fitted: ClassVar[dict[str, str]] = {"overall_": "m", "cost_": "m", "seconds_": "m", "salt_": "s"}
 
     budget: float | None = None

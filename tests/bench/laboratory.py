@@ -18,12 +18,14 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from shared_difficulty import read
 
+from harness.data.embeddings import embed_texts
+from harness.data.instances import read_problem_statements
 from harness.evaluation.policy_rows import PERMUTATIONS
 from harness.evaluation.results import build_results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
-from router.auxiliary import without_repeats
+from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
+from router.outcomes import OutcomeMatrix
 from router.policies import POLICIES
 
 GOAL_SECONDS, GOAL_MIB = 90.0, 1024.0
@@ -74,22 +76,28 @@ def resident_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def measure_laboratory(data: Path, embeddings: Path | None, policies: list[str]) -> dict[str, object]:
-    ids, texts, everything, m12 = read(data)
-    if embeddings is not None:
-        X = np.load(embeddings)["X"]
-    else:
-        from router.embedding import Embedder
+def recorded(data: Path, instances: list[str]) -> tuple[OutcomeMatrix, OutcomeMatrix]:
+    """The twelve runs of mini-swe-agent 2, and every other sound run of the boards and of SWE-bench/experiments."""
+    boards = [data / "outcomes" / f"leaderboards-{date}.json" for date in ("2026-02-26", "2025-12-10")]
+    runs = load_outcomes(boards).runs
+    pool = [run.name for run in runs if (run.agent or "").endswith("2.0.0") and set(instances) <= run.cells.keys()]
+    outcomes, _ = outcome_matrix(runs, pool, instances)
+    everything = load_outcomes([*boards, data / "outcomes" / "experiments"]).runs
+    auxiliary, _ = auxiliary_matrix(everything, outcomes, benchmark=instances)
+    assert auxiliary is not None
+    return outcomes, auxiliary
 
-        X = Embedder().encode(texts)
-    outcomes = everything.pool(m12)
-    auxiliary, _ = without_repeats(everything.pool([name for name in everything.models if name not in m12]), outcomes)
+
+def measure_laboratory(data: Path, embeddings: Path | None, policies: list[str]) -> dict[str, object]:
+    statements = read_problem_statements(data / "tasks" / "swebench_verified.jsonl")
+    X = np.load(embeddings)["X"] if embeddings is not None else embed_texts(list(statements.values()))
+    outcomes, auxiliary = recorded(data, list(statements))
     inputs = EvaluationInputs(
         outcomes=outcomes,
         embeddings=X.astype(np.float64),
         dataset="M12",
         auxiliary=auxiliary,
-        repositories=[name.rpartition("-")[0] for name in ids],
+        repositories=[name.rpartition("-")[0] for name in statements],
     )
     stages: list[str] = []
     with PeakMemory() as peak:
@@ -125,8 +133,8 @@ def measure_kmeans() -> dict[str, object]:
         "t = time.perf_counter(); found = CentroidClusters(20, 0, n_init=1).fit(X); found.assign(X)\n"
         "print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    seconds, mib = float(told[0]), float(told[1])
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    seconds, mib = float(printed[0]), float(printed[1])
     print(f"K-means, 20,000 × 768, 20 clusters: {seconds:.1f} s, peak {mib:.0f} MiB")
     return {"rows": 20000, "dimensions": 768, "clusters": 20, "seconds": round(seconds, 1), "peak_mib": round(mib)}
 

@@ -62,7 +62,7 @@ def test_auto_routes_where_the_text_tells_and_not_where_it_does_not(world) -> No
     untold = make_policy("auto", candidates="linear").fit(noise, world.outcomes)
     assert untold.taken.name == "best-fixed"
     assert len(set(untold.predict(noise))) == 1
-    assert not hasattr(untold, "next_step"), "one-shot, unless a cascade was taken"
+    assert not untold.is_sequential, "one-shot, unless a cascade was taken"
 
 
 def test_auto_with_few_instances_or_one_model_is_the_best_fixed(world) -> None:

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from router.checkpoint import CheckpointError, RoutedModel, read_checkpoint
 from router.outcomes import OutcomeMatrix
-from router.policies import POLICIES, RECORDED_ONLY, make_policy
+from router.policies import live_policies, make_policy
 from router.router import Router
 
 
@@ -26,7 +26,7 @@ def rewrite(path: Path, **changes: object) -> None:
     save_file(arrays, path, metadata={"polyswe.router": json.dumps(fields), "schema": str(fields["schema_"])})
 
 
-@pytest.mark.parametrize("name", sorted(set(POLICIES) - set(RECORDED_ONLY)))
+@pytest.mark.parametrize("name", sorted(live_policies()))
 def test_a_loaded_router_decides_as_the_saved_one(name: str, tmp_path: Path, world, word_embedder) -> None:
     policy = make_policy(name, cost_weight=0.2).fit(world.X, world.outcomes)
     models = [RoutedModel(name=m, mean_cost_usd=0.5, input_cost_per_token=1e-6) for m in world.outcomes.models]
@@ -124,7 +124,7 @@ def test_arrays_that_no_fit_makes_are_refused_at_loading(
         Router.load(path, word_embedder)
 
 
-@pytest.mark.parametrize("name", sorted(set(POLICIES) - set(RECORDED_ONLY)))
+@pytest.mark.parametrize("name", sorted(live_policies()))
 def test_what_was_fitted_on_little_can_be_loaded(name: str, tmp_path: Path, world, word_embedder) -> None:
     """Unknown costs, unknown verdicts and a model that nobody has seen leave no array that loading would refuse."""
     resolved = np.array(world.outcomes.resolved)

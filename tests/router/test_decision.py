@@ -14,6 +14,7 @@ class CheapFirst(BestFixedPolicy):
     """Run the cheap model; escalate to the dear one when it was slow."""
 
     name = "cheap-first"
+    is_sequential = True
 
     def next_step(
         self, x: np.ndarray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
@@ -26,11 +27,15 @@ class CheapFirst(BestFixedPolicy):
 
 
 class Stubborn(BestFixedPolicy):
+    is_sequential = True
+
     def next_step(self, x: np.ndarray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Run:
         return Run("cheap")
 
 
 class Inventor(BestFixedPolicy):
+    is_sequential = True
+
     def next_step(self, x: np.ndarray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None) -> Accept:
         return Accept("cheap")
 

@@ -7,16 +7,17 @@ from sklearn.base import clone
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import (
     POLICIES,
-    RECORDED_ONLY,
     PolicyNotFittedError,
     PolicyParameterError,
     UnknownPolicyError,
+    is_baseline,
+    live_policies,
     make_policy,
 )
 from router.policies.base import choose, fill_costs
 from router.policies.cluster import ClusterPolicy
 
-LIVE = sorted(set(POLICIES) - set(RECORDED_ONLY))
+LIVE = sorted(live_policies())
 X2 = np.array([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
 
 
@@ -172,3 +173,14 @@ def test_a_name_may_carry_parameters():
         make_policy("cascade:slack")
     with pytest.raises(PolicyParameterError, match="nope"):
         make_policy("cascade:nope=1")
+
+
+def test_a_number_called_prior_makes_no_policy_slow_to_fit(world) -> None:
+    """Permutation tests are cut short for policies that fit others, and for these only."""
+    nested = {name for name in POLICIES if make_policy(name).is_nested}
+    assert nested == {"auto"}
+    assert make_policy("cascade:prior=shared-difficulty").is_nested
+    assert {name for name in POLICIES if is_baseline(name)} == {"best-fixed", "random", "zero-router"}
+    assert is_baseline("zero-router:budget=0.5")
+    assert not is_baseline("routed")
+    assert set(POLICIES) - set(live_policies()) == {"oracle"}

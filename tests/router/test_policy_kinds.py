@@ -11,13 +11,13 @@ from router.decision import next_step
 from router.lab.crossfit import crossfit, folds
 from router.lab.oracle import oracle
 from router.outcomes import OutcomeError, OutcomeMatrix, single
-from router.policies import POLICIES, RECORDED_ONLY, PolicyNotFittedError, make_policy
+from router.policies import POLICIES, PolicyNotFittedError, live_policies, make_policy
 from router.policies.knn import neighbors
 from router.policies.linear import _Decomposed
 from router.policies.oracle import RecordedOnlyError
 from router.policies.uniroute_map import log_loss
 
-LIVE = sorted(set(POLICIES) - set(RECORDED_ONLY))
+LIVE = sorted(live_policies())
 READING = sorted(set(LIVE) - {"best-fixed", "cascade", "random", "zero-router"})
 N = 60
 X = np.random.default_rng(1).normal(size=(N, 5))

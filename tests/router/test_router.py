@@ -4,7 +4,7 @@ import pytest
 from router import OutcomeMatrix, Router
 from router.attempt import FinishedAttempt
 from router.decision import Accept, Run
-from router.policies import POLICIES, RECORDED_ONLY, PolicyNotFittedError, make_policy
+from router.policies import PolicyNotFittedError, live_policies, make_policy
 
 TEXTS = ["the parser fails on tabs", "socket timeout is ignored"] * 6
 
@@ -83,7 +83,7 @@ def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) 
 @pytest.mark.parametrize(
     ("name", "params"),
     [
-        *((name, {}) for name in sorted(set(POLICIES) - set(RECORDED_ONLY))),
+        *((name, {}) for name in sorted(live_policies())),
         ("auto", {"candidates": "linear", "tolerance": 0.2}),
         ("auto", {"candidates": "cascade", "tolerance": 0.2, "alpha": 1.0, "caution": -5.0}),
         ("best-fixed", {"tolerance": 0.3}),

@@ -13,7 +13,7 @@ from harness.evaluation.verdict import best_single
 from harness.report.figures.drawing import COLOURS, WIDTH, Drawing, as_percent, blank, fix_layout, label, series
 from harness.report.row_labels import chip
 from harness.report.text import count, money, percent
-from router.lab.curves import hull, pareto
+from router.curves import hull, pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -74,7 +74,7 @@ def test_a_pool_of_specialists_is_worth_routing():
 
 
 def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
-    from router.lab.curves import cost_ratio_at, hull_gain
+    from router.curves import cost_ratio_at, hull_gain
 
     results = results_of(specialists(), two_kinds(80))
     row = by(results, "cluster", "cross-fitted")

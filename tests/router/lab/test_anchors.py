@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from router.auxiliary import without_repeats
 from router.irt import sigmoid
 from router.lab.anchors import ReferenceRuns, choose_anchors
-from router.outcomes import OutcomeMatrix
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +71,3 @@ def test_labels_of_one_kind_stay_inside_the_unit_interval(runs) -> None:
         assert 0 <= found.low <= found.rate <= found.high <= 1
     with pytest.raises(ValueError, match="0 known"):
         ReferenceRuns(runs).estimate(np.full(300, np.nan))
-
-
-def test_a_run_recorded_under_another_name_is_left_out(runs) -> None:
-    ids = [f"i{k}" for k in range(300)]
-    almost = runs[:, 0].copy()
-    almost[:3] = 1 - almost[:3]
-    pool = OutcomeMatrix.build(ids, ["a", "b"], runs[:, :2])
-    auxiliary = OutcomeMatrix.build(
-        ids, ["copy of a", "b", "other", "other again"], np.column_stack([almost, runs[:, 5], runs[:, 6], runs[:, 6]])
-    )
-    kept, dropped = without_repeats(auxiliary, pool)
-    assert kept.models == ("other",)
-    assert dropped == (("copy of a", "a"), ("b", "b"), ("other again", "other"))
-    with pytest.raises(ValueError, match="same instances"):
-        without_repeats(auxiliary.take(np.arange(5)), pool)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.lab.curves import aiq, area, best_point, cost_ratio_at, hull, hull_gain, pareto, qnc
+from router.curves import aiq, area, best_point, cost_ratio_at, hull, hull_gain, pareto, qnc
 
 points = st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1)), min_size=1, max_size=15).map(
     lambda pairs: tuple(np.array(pairs).T)
