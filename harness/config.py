@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,6 +87,13 @@ class RayConfig(StrictModel):
     """Seconds to wait for a node that can work, when none is left, before the run ends."""
 
 
+class Engine(StrEnum):
+    """Where cells run; each has its module in `harness.run.engines`."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class RunConfig(StrictModel):
     mode: Literal["matrix", "routed"] = "matrix"
     """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
@@ -115,7 +123,7 @@ class RunConfig(StrictModel):
     """Seconds before a pull is tried again; they double each time, up to five minutes."""
     least_disk_gb: float = Field(default=LEAST_DISK_GB, ge=0)
     """Free space, where the run and the engine write, below which no cell is started."""
-    engine: Literal["local", "ray"] = "local"
+    engine: Engine = Engine.LOCAL
     """Where the cells run: on this machine, or on the nodes of a Ray cluster (extra `ray`)."""
     ray: RayConfig = RayConfig()
     """The cluster, for `engine: ray`."""

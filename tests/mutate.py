@@ -137,7 +137,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what meets a full disk is graded as the model's", "harness/run/cells.py",
-        "            self._check_starved(attempt.trajectory)\n", "",
+        "            check_starved(self.backend.places, attempt.trajectory)\n", "",
         ("tests/harness/run/test_fault_matrix.py::"
          "test_an_engine_whose_disk_is_full_is_told_from_a_missing_container",),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +9,6 @@ import typer
 
 from harness.commands.common import quiet_libraries, say
 from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
-
-
-class Mode(StrEnum):
-    matrix = "matrix"
-    routed = "routed"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
 
 
 def evaluate(
@@ -35,12 +24,14 @@ def evaluate(
     ] = False,
     instance: Annotated[list[str] | None, typer.Option(help="Only this instance (repeatable).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
+    mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
     max_cost: Annotated[float | None, typer.Option(min=0, help="Make no call once so many USD are spent.")] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
-    engine: Annotated[Engine | None, typer.Option(help="Where cells run: this machine, or a Ray cluster.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Head node of the Ray cluster (default: one of its own).")] = None,
     set_: Annotated[
         list[str] | None,
@@ -85,11 +76,11 @@ def evaluate(
         "dataset.instances": instance or None,
         "dataset.limit": limit,
         "router.checkpoint": checkpoint,
-        "run.mode": mode.value if mode else None,
+        "run.mode": mode,
         "run.max_cost": max_cost,
         "run.agent_workers": agent_workers,
         "run.grading_workers": grading_workers,
-        "run.engine": engine.value if engine else None,
+        "run.engine": engine,
         "run.ray.address": address,
         "out.run_id": run_id,
         "out.root": out,
@@ -104,15 +95,14 @@ def evaluate(
         print(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
         return
     with stop_on_signals(folder.label) as stop:
-        end = run(settings, folder, stop=stop, fresh=fresh)
+        end = run(settings, folder, stop=stop, fresh=fresh, say=say)
     if end.results is not None:
         print(render_terminal(end.results))
         say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
         say(f"report: {write_all(end.written_to, end.results)}")
     if end.missing:
-        say(
-            f"{len(end.missing)} of {len(end.rows)} cells have no verdict{f' ({end.stopped})' if end.stopped else ''}: "
-        )
+        reason = f" ({end.stopped})" if end.stopped else ""
+        say(f"{len(end.missing)} of {len(end.rows)} cells have no verdict{reason}:")
         for line in end.reasons():
             say(f"  {line}")
         say("the same command continues the run")
@@ -125,4 +115,4 @@ def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results
     from harness.report.tables import render_terminal
     from harness.run.results import results_again
 
-    print(render_terminal(results_again(run)))
+    print(render_terminal(results_again(run, say)))

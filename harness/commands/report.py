@@ -37,7 +37,7 @@ def report(
     if (folder / "outcomes.sqlite").is_file() and not as_written:
         from harness.run.results import results_again
 
-        results = results_again(folder)
+        results = results_again(folder, say)
     else:
         results = read_results(run)
     say(f"report: {write_all(folder, results)}")

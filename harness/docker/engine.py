@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineUnavailableError, EnvironmentUnavailableError
+from harness.errors import DiskFullError, EngineUnavailableError, EnvironmentUnavailableError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -19,6 +19,10 @@ CELL_LABEL = "polyswe.cell"
 """`<instance>/<model>` of the container."""
 LEAST_DISK_GB = 2
 """Free space below which no run is started."""
+NO_SPACE = "No space left on device"
+"""What commands print that meet a full disk."""
+STARVED_GB = 0.1
+"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
 MEND = "run 'make engine' (installs one as root on Debian-like systems) or start Docker and check 'docker info'"
 
 
@@ -91,13 +95,21 @@ def check_disk(path: Path, least: float = LEAST_DISK_GB) -> None:
         raise EnvironmentUnavailableError(f"{free:.1f} GB free at {path.resolve()}: free at least {least:g} GB first")
 
 
+def check_starved(places: Iterable[Path], record: Path) -> None:
+    """Commands that met a full disk say nothing of the model, though they look like its failures.
+
+    Args:
+        places: where the run and the engine write.
+        record: what the commands printed; it may be absent.
+
+    Raises:
+        DiskFullError: a disk is full, and the record shows that commands failed for it.
+    """
+    full = [place for place in places if disk_free_gb(place) < STARVED_GB]
+    if full and record.is_file() and NO_SPACE in record.read_text(encoding="utf-8", errors="replace"):
+        raise DiskFullError(f"the disk at {full[0]} is full, and {record.name} shows that commands failed for it")
+
+
 def server_version(client: DockerClient) -> str:
     info: dict[str, Any] = client.version()
     return str(info.get("Version", "?"))
-
-
-NO_SPACE = "No space left on device"
-
-
-STARVED_GB = 0.1
-"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""

@@ -1,4 +1,4 @@
-"""Every way in which a cell can end without a plain verdict: owner it is, and whether it is tried again."""
+"""Every way in which a cell can end without a plain verdict: whose fault it is, and whether it is tried again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
@@ -16,11 +15,10 @@ from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailab
 from harness.grading.verdict import Grade, Verdict
 from harness.store.store import KILLED
 
-if TYPE_CHECKING:
-    pass
-
 
 class FaultOwner(StrEnum):
+    """Whose fault a failure is."""
+
     MODEL = "model"
     """Counts as not resolved."""
     PROVIDER = "provider"
@@ -55,7 +53,7 @@ _FINAL = {
 }
 _AGAIN = "no: it is the model's work on this instance"
 MODEL_KINDS = ("context-window", "content-policy")
-"""Provider's refusals that the agent turns into exit statuses of the model."""
+"""A provider's refusals that the agent turns into exit statuses of the model."""
 
 _ALL = [
     # the model's: scored as not resolved
@@ -110,7 +108,7 @@ def kind_of(name: str) -> Kind:
 
 
 def attempt_kind(error: BaseException) -> str:
-    """Kind of what broke an attempt off."""
+    """Kind of failure that ended an attempt early."""
     if isinstance(error, DiskFullError) or disk_is_full(error):
         return "disk"
     match error:
@@ -156,7 +154,7 @@ _GRADING_SIGNS = (
 
 
 def grading_kind(grade: Grade) -> str:
-    """Kind behind a grading without a verdict, told by what the official harness logged last."""
+    """Kind of failure of a grading without a verdict, by what the official harness logged last."""
     return next((kind for kind, sign in _GRADING_SIGNS if sign.search(grade.detail)), "grading: unknown")
 
 

@@ -11,25 +11,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from harness.docker.engine import connect, sweep
 from harness.errors import EXIT_INTERRUPTED
 
-if TYPE_CHECKING:
-    pass
+
+class Stop:
+    """Asks a run to end: cells in flight are finished, no other is started."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+        self.now = False
+        """The process is about to end: nothing is started or tried again, not even a grading."""
+
+    def request(self, reason: str) -> None:
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
 
 
 @contextmanager
 def stop_on_signals(run_label: str) -> Iterator[Stop]:
     """A `Stop` that SIGINT and SIGTERM request; a second signal removes the run's containers and ends the process."""
     stop = Stop()
-    asked = False  # by a signal: a run that stops for another reason finishes its cells on the first one, too
+    signalled = False  # a run that stops for another reason finishes its cells on the first signal, too
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal signalled
+        if not signalled:
+            signalled = True
             stop.request("interrupted")
             print("\npolyswe: finishing the cells in flight; again to stop now", file=sys.stderr)
             return
@@ -50,7 +65,7 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
 
 
 def _kill_children() -> None:
-    """End grading processes and docker commands, which might create another container while we sweep (Linux)."""
+    """End grading processes and docker commands, which might create another container during the sweep (Linux)."""
     for listing in Path("/proc/self/task").glob("*/children"):
         for child in listing.read_text().split():
             with suppress(ProcessLookupError):
@@ -58,29 +73,10 @@ def _kill_children() -> None:
 
 
 def _sweep_until_clean(run_label: str) -> None:
-    """What was asked for before its client was killed may appear a moment later: look again until nothing does."""
+    """A container whose client was killed may appear a moment later: look again until none does."""
     client = connect(timeout=20)
     for _ in range(20):
-        found = sweep(client, run_label)
+        removed = sweep(client, run_label)
         time.sleep(0.5)
-        if not found and not sweep(client, run_label):
+        if not removed and not sweep(client, run_label):
             return
-
-
-class Stop:
-    """Asks a run to end: cells in flight are finished, no other is started."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.reason = ""
-        self.now = False
-        """The process is about to end: nothing is started or tried again, not even a grading."""
-
-    def request(self, reason: str) -> None:
-        if not self._event.is_set():
-            self.reason = reason
-            self._event.set()
-
-    @property
-    def requested(self) -> bool:
-        return self._event.is_set()

@@ -1,14 +1,11 @@
-"""What an instance knows that its agent must not, and what is said of attempts that went looking for it."""
+"""What the scan of a trajectory needs to know of an instance."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from agents.leaks import Hints
-
-if TYPE_CHECKING:
-    from harness.data.instances import Instance
+from harness.data.instances import Instance
 
 _IMPORT_NAMES = {
     "scikit-learn": ("sklearn",),
@@ -21,7 +18,7 @@ _IMPORT_NAMES = {
 
 
 def hints_of(instance: Instance) -> Hints:
-    """What the scan of an attempt's trajectory is told of its instance; the model is not."""
+    """What a model must not know and the scan of its trajectory looks for."""
     added = re.findall(r"^--- /dev/null\n\+\+\+ b/(.+?)\s*$", str(instance.row.get("test_patch") or ""), re.MULTILINE)
     return Hints(
         repo=instance.repo,

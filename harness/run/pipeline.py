@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agents.attempt import paid_in
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
+from harness.evaluation.schema import Results
 from harness.files import slug
 from harness.run.cells import CellRunner
 from harness.run.engines import open_backend
 from harness.run.engines.base import RunContext
 from harness.run.interrupt import Stop
-from harness.run.plan import plan
+from harness.run.plan import plan, routing_notes
 from harness.run.preflight import preflight, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, FailureRow, State, Store
-
-if TYPE_CHECKING:
-    from harness.evaluation.schema import Results
+from harness.store.store import Cell, CellRow, State, Store
 
 SELECTION = "selection"
 """Where results go when a command asks for a part of what the run folder holds."""
@@ -61,10 +57,33 @@ class RunEnd:
         ]
 
 
-def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = False) -> RunEnd:
+@dataclass(frozen=True)
+class _Run:
+    """A run at work in its locked folder."""
+
+    config: Config
+    dataset: Dataset
+    folder: RunFolder
+    store: Store
+    stop: Stop
+
+
+def evaluate(
+    config: Config,
+    folder: RunFolder,
+    *,
+    stop: Stop,
+    fresh: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+) -> RunEnd:
     """Run every cell of a configuration that has no verdict yet, then compute the results.
 
-    `fresh` puts an earlier run in the folder aside first, once it is certain that this one can start.
+    Args:
+        config: what to run.
+        folder: where the run is kept.
+        stop: asked before every cell.
+        fresh: put an earlier run in the folder aside first, once it is certain that this one can start.
+        say: takes a line for the user.
 
     Raises:
         InputError, EnvironmentUnavailableError: before anything is spent, when the run cannot work.
@@ -72,31 +91,25 @@ def evaluate(config: Config, folder: RunFolder, *, stop: Stop, fresh: bool = Fal
     dataset = load_dataset(config.dataset)
     preflight(config, dataset)
     plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
+    for note in routing_notes(config):
+        say(note)
     with folder.locked():
-        if fresh and (aside := folder.archive()):
-            print(f"polyswe: the earlier run is kept in {aside}", file=sys.stderr)
+        if fresh and (kept := folder.archive()):
+            say(f"the earlier run is kept in {kept}")
         with Store(folder.store_path) as store:
+            run = _Run(config, dataset, folder, store, stop)
             cells = plan(config, dataset, store.rows(), folder)
-            rows = _planned(store, cells)
-            out = _results_folder(folder, rows, cells)
-            while any(row.state is not State.GRADED for row in rows if row.cell in cells):
-                with scripted_models_ready(config, dataset) as models:
-                    out.write_manifest(config, dataset)
-                    if dataset.scripted:
-                        # the sample has no public copy: this one is what `swebench eval` takes
-                        out.write_dataset(dataset)
-                    _run(config, dataset, models, folder, store, list(cells), stop)
-                rows = store.rows()
-                # a cascade asks for more once it has seen the attempts
-                asked = plan(config, dataset, rows, folder)
-                if stop.requested or asked.keys() <= cells.keys():
-                    break
-                cells |= asked
-                rows = _planned(store, cells)
-            failure_events = store.failures()
-        planned = [row for row in rows if row.cell in cells]
-        results = _results(config, dataset, folder, planned, out.path, failure_events)
-    return RunEnd(planned, results, stop.reason, out.path)
+            store.plan(cells)
+            out = _results_folder(folder, store.rows(), cells)
+            cells = _run_planned(run, cells, out)
+            rows = [row for row in store.rows() if row.cell in cells]
+        return RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path)
+
+
+def run_folder(config: Config, config_path: Path) -> RunFolder:
+    """Where a configuration's run lives: the same command comes back to the same folder."""
+    name = config.out.run_id or slug(config_path.stem) + ("-routed" if config.run.mode == "routed" else "")
+    return RunFolder(config.out.root / name)
 
 
 def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collection[Cell]) -> RunFolder:
@@ -104,58 +117,78 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
 
     Cells that only failed are no run to protect: a model or an instance may have been mended by leaving it out.
     """
-    more = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
-    frozen = (folder.path / "run.yaml").is_file()
-    return RunFolder(folder.path / SELECTION) if more and frozen else folder
+    others = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
+    has_manifest = (folder.path / "run.yaml").is_file()
+    return RunFolder(folder.path / SELECTION) if others and has_manifest else folder
 
 
-def _planned(store: Store, cells: dict[Cell, str]) -> list[CellRow]:
-    store.plan(cells)
-    return store.rows()
+def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder) -> dict[Cell, str]:
+    """Run the planned cells, and those that a cascade asks for once it has seen their attempts; returns all of them."""
+    while _any_missing(run.store.rows(), cells):
+        with scripted_models_ready(run.config.pool) as models:
+            out.write_manifest(run.config, run.dataset)
+            if run.dataset.scripted:
+                # the sample has no public copy: this one is what `swebench eval` takes
+                out.write_dataset(run.dataset)
+            _run_missing(run, models, list(cells))
+        requested = plan(run.config, run.dataset, run.store.rows(), run.folder)
+        if run.stop.requested or requested.keys() <= cells.keys():
+            break
+        cells = cells | requested
+        run.store.plan(cells)
+    return cells
 
 
-def _run(
-    config: Config,
-    dataset: Dataset,
-    models: Sequence[ModelConfig],
-    folder: RunFolder,
-    store: Store,
-    cells: Sequence[Cell],
-    stop: Stop,
-) -> None:
-    for row in store.rows():
+def _any_missing(rows: Sequence[CellRow], cells: Collection[Cell]) -> bool:
+    return any(row.state is not State.GRADED for row in rows if row.cell in cells)
+
+
+def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]) -> None:
+    """Run what each cell lacks: its attempt and its grading, or only the grading."""
+    for row in run.store.rows():
         if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
-            store.killed(row.cell, paid_in(folder.cell_dir(row.cell) / "trajectory.json"))
-    rows = {row.cell: row for row in store.rows()}
+            run.store.killed(row.cell, paid_in(run.folder.cell_dir(row.cell) / "trajectory.json"))
+    rows = {row.cell: row for row in run.store.rows()}
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
     to_attempt = [cell for cell in cells if rows[cell].state not in (State.GRADED, State.AGENT_DONE)]
-    instances = {instance.instance_id: instance for instance in dataset.instances}
-    order = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
+    instances = {instance.instance_id: instance for instance in run.dataset.instances}
     progress = Progress(
-        len(cells), done=len(done), resolved=sum(row.verdict == "resolved" for row in done), cost=store.spent()
+        len(cells),
+        done=len(done),
+        resolved=sum(row.verdict == "resolved" for row in done),
+        cost=run.store.spent(),
     )
-    job = RunContext(config, dataset, models, folder, store, order, stop, progress.say)
+    context = RunContext(
+        config=run.config,
+        dataset=run.dataset,
+        models=models,
+        folder=run.folder,
+        store=run.store,
+        images=[instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)],
+        stop=run.stop,
+        say=progress.say,
+    )
     try:
-        with open_backend(job) as backend:
-            work = CellRunner(
+        with open_backend(context) as backend:
+            runner = CellRunner(
                 instances=instances,
                 models={model.name: model for model in models},
-                agent=config.agent,
-                folder=folder,
-                store=store,
+                agent=run.config.agent,
+                folder=run.folder,
+                store=run.store,
                 backend=backend,
                 progress=progress,
-                stop=stop,
-                limits=config.run,
+                stop=run.stop,
+                limits=run.config.run,
             )
             run_cells(
                 to_attempt,
                 to_grade,
-                work,
-                agent_workers=config.run.agent_workers,
+                runner,
+                agent_workers=run.config.run.agent_workers,
                 grading_workers=backend.gradings_in_flight,
-                stop=stop,
+                stop=run.stop,
                 meanwhile=_load_for_results,
             )
     finally:
@@ -171,25 +204,12 @@ def _load_for_results() -> None:
     import harness.run.results  # noqa: F401
 
 
-def _results(
-    config: Config,
-    dataset: Dataset,
-    folder: RunFolder,
-    rows: Sequence[CellRow],
-    out: Path,
-    failure_events: Sequence[FailureRow],
-) -> Results | None:
-    from harness.run.results import UndecidedError, results_of_run
+def _results(run: _Run, rows: Sequence[CellRow], out: Path, say: Callable[[str], None]) -> Results | None:
+    from harness.run.results import RunRecord, UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):
         return None
     try:
-        return results_of_run(config, dataset, folder, rows, out, failure_events)
+        return results_of_run(RunRecord.read(run.config, run.dataset, run.folder, rows), out, say)
     except UndecidedError:
         return None
-
-
-def run_folder(config: Config, config_path: Path) -> RunFolder:
-    """Where a configuration's run lives: the same command comes back to the same folder."""
-    name = config.out.run_id or slug(config_path.stem) + ("-routed" if config.run.mode == "routed" else "")
-    return RunFolder(config.out.root / name)

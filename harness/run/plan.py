@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import ConfigError
+from harness.fitting import load_router
+from harness.run.rollout import models_missing_from, roll_out
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow
-
-if TYPE_CHECKING:
-    pass
-
 
 OUTCOME_NEUTRAL = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
 """Settings of the agent that change no outcome: an earlier outcome stands when they change."""
@@ -28,20 +25,23 @@ def plan(
 ) -> dict[Cell, str]:
     """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together.
 
-    A routed run's are those that the policy asks for after the finished attempts among `rows`, whose patches are in
-    `folder`.
+    A routed run's cells are those that the policy asks for after the finished attempts among `rows`, whose patches are
+    in `folder`.
+
+    Raises:
+        ConfigError: the checkpoint routes to models that the pool lacks.
     """
     keys = {model.name: settings_key(config, model) for model in config.pool}
     if config.run.mode == "routed":
-        asked = _routed_models(config, dataset, rows, folder)
-        pairs = [(instance, name) for instance in dataset.instances for name in asked[instance.instance_id]]
+        requested = _requested_models(config, dataset, rows, folder)
+        pairs = [(instance, name) for instance in dataset.instances for name in requested[instance.instance_id]]
     else:
         pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
     return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
 
 
 def settings_key(config: Config, model: ModelConfig) -> str:
-    """Changes with every setting that may change an outcome; where the key comes from is none of them."""
+    """Changes with every setting that may change an outcome; where the API key comes from is none of them."""
     settings = {
         "model": model.model_dump(mode="json", exclude={"api_key_env"}),
         # patience with providers and engines changes no outcome, and neither does a look at what is finished
@@ -52,25 +52,33 @@ def settings_key(config: Config, model: ModelConfig) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _routed_models(
+def routing_notes(config: Config) -> list[str]:
+    """What the user should know of a routed run before it starts: models of the checkpoint that the pool lacks."""
+    if config.run.mode != "routed":
+        return []
+    checkpoint = _checkpoint(config)
+    missing = models_missing_from(load_router(checkpoint), [model.name for model in config.pool])
+    if not missing:
+        return []
+    return [
+        f"checkpoint {checkpoint} knows {', '.join(missing)}, not in the pool: what it would give them goes to its "
+        "next best"
+    ]
+
+
+def _requested_models(
     config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
 ) -> dict[str, tuple[str, ...]]:
-    """The models the checkpoint has asked for on each instance so far."""
-    from harness.fitting import load_router
-    from harness.run.rollout import models_missing_from, roll_out
-
-    assert config.router.checkpoint is not None  # the configuration's validator sees to it
-    router = load_router(config.router.checkpoint)
+    """By instance: the models that the checkpoint has asked for so far."""
+    checkpoint = _checkpoint(config)
     pool = [model.name for model in config.pool]
-    asked = {instance: rollouts.models for instance, rollouts in roll_out(router, dataset, rows, folder, pool).items()}
-    if folder is None and (absent := models_missing_from(router, pool)):  # the look ahead; said once
-        print(
-            f"polyswe: checkpoint {config.router.checkpoint} knows {', '.join(absent)}, not in the pool: what it would "
-            "give them goes to its next best",
-            file=sys.stderr,
-        )
-    if strange := sorted({name for names in asked.values() for name in names} - set(pool)):
-        raise ConfigError(
-            f"checkpoint {config.router.checkpoint} routes to {', '.join(strange)}, not in the pool: {', '.join(pool)}"
-        )
-    return asked
+    rollouts = roll_out(load_router(checkpoint), dataset, rows, folder, pool)
+    requested = {instance: rollout.models for instance, rollout in rollouts.items()}
+    if unknown := sorted({name for names in requested.values() for name in names} - set(pool)):
+        raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(unknown)}, not in the pool: {', '.join(pool)}")
+    return requested
+
+
+def _checkpoint(config: Config) -> Path:
+    assert config.router.checkpoint is not None  # the configuration's validator sees to it
+    return config.router.checkpoint

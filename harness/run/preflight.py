@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool, prices
 from harness.config import Config
+from harness.data.embeddings import configured_embedder, embed_texts, load_ahead
 from harness.data.instances import Dataset
 from harness.docker.engine import check_disk
 from harness.errors import ConfigError, EnvironmentUnavailableError
-
-if TYPE_CHECKING:
-    pass
-
+from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
 
 SCRIPTED_ADDRESS = "scripted"
 """`api_base` of a stand-in model: the loopback server that the run starts itself."""
@@ -26,33 +23,29 @@ def preflight(config: Config, dataset: Dataset) -> None:
     """Find out before anything is spent what would only show when the results are computed.
 
     Raises:
-        InputError: the router's policy or its parameters do not exist.
+        InputError: the router's policy or its parameters do not exist; stand-ins of the sample on another dataset.
         EnvironmentUnavailableError: no embedder; API keys that are not set; too little disk.
     """
-    from harness.data.embeddings import configured_embedder, embed_texts, load_ahead
-
     texts = [instance.problem_statement for instance in dataset.instances]
     embedder = configured_embedder(config.router)
     load_ahead(texts, embedder)  # it takes seconds, and so do the imports behind the prices
     check_settings(config)
-    try:
-        check_pool(config.pool)
-    except MissingKeyError as error:
-        raise EnvironmentUnavailableError(str(error)) from error
-    except PoolError as error:
-        raise ConfigError(f"pool: {error}") from error
+    check_models(config.pool)
+    if not dataset.scripted and any(model.api_base == SCRIPTED_ADDRESS for model in config.pool):
+        raise ConfigError(
+            f"pool: api_base '{SCRIPTED_ADDRESS}' names the stand-ins of the embedded sample; "
+            f"they know nothing of {dataset.name}"
+        )
     check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
     embed_texts(texts, embedder)
 
 
 def check_settings(config: Config) -> None:
-    """What the configuration alone can tell, without keys, disk or embedder.
+    """Check what the configuration alone can tell, without keys, disk or embedder.
 
     Raises:
         ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
     """
-    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
-
     try:
         make_policy(config.router.policy, **config.router.params)
     except (UnknownPolicyError, PolicyParameterError) as error:
@@ -64,22 +57,32 @@ def check_settings(config: Config) -> None:
         raise ConfigError(f"pool: {error}") from error
 
 
+def check_models(pool: Sequence[ModelConfig]) -> None:
+    """Check names, prices and keys of the models that are about to be called.
+
+    Raises:
+        ConfigError: two models of one name, or an unknown price.
+        EnvironmentUnavailableError: an API key is not set.
+    """
+    try:
+        check_pool(pool)
+    except MissingKeyError as error:
+        raise EnvironmentUnavailableError(str(error)) from error
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
+
+
 @contextmanager
-def scripted_models_ready(config: Config, dataset: Dataset) -> Iterator[list[ModelConfig]]:
-    """The pool, checked before the first call, with the loopback server running where stand-ins are used."""
-    if not any(model.api_base == SCRIPTED_ADDRESS for model in config.pool):
-        yield list(config.pool)
+def scripted_models_ready(pool: Sequence[ModelConfig]) -> Iterator[list[ModelConfig]]:
+    """The pool, with the loopback server of the sample's stand-ins running where it has any."""
+    if not any(model.api_base == SCRIPTED_ADDRESS for model in pool):
+        yield list(pool)
         return
     from agents.scripted.server import ScriptedServer
     from harness.sample import PLAYBOOK
 
-    if not dataset.scripted:
-        raise ConfigError(
-            f"pool: api_base '{SCRIPTED_ADDRESS}' names the stand-ins of the embedded sample; "
-            f"they know nothing of {dataset.name}"
-        )
     with ScriptedServer(PLAYBOOK) as server:
         yield [
             model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED_ADDRESS else model
-            for model in config.pool
+            for model in pool
         ]

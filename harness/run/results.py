@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
@@ -25,59 +24,79 @@ from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, 
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.files import write_atomic
+from harness.fitting import fitted_on, load_router
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
+from harness.run.plan import plan
+from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
-from harness.store.store import CellRow, FailureRow, State, Store
-
-if TYPE_CHECKING:
-    from harness.evaluation.schema import Failure
-if TYPE_CHECKING:
-    from harness.store.store import Cell
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
-    from router.router import Router
+from harness.store.store import Cell, CellRow, FailureRow, State, Store
+from router.outcomes import OutcomeMatrix, Replay
+from router.router import Router
 
 
 class UndecidedError(InputError):
     """A routed run whose policy has accepted no graded attempt yet."""
 
 
-def results_of_run(
-    config: Config,
-    dataset: Dataset,
-    folder: RunFolder,
-    rows: Sequence[CellRow],
-    out: Path,
-    failure_events: Sequence[FailureRow] = (),
-) -> Results:
-    """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl to `out`.
+@dataclass(frozen=True)
+class RunRecord:
+    """What is on record of a run: its configuration, its cells, and what went wrong."""
+
+    config: Config
+    dataset: Dataset
+    folder: RunFolder
+    rows: Sequence[CellRow]
+    failure_events: Sequence[FailureRow]
+    """Everything that went wrong in these cells, also what was overcome."""
+    flags: Mapping[Cell, Sequence[Flag]]
+    """Signs of help in these cells' attempts."""
+
+    @classmethod
+    def read(cls, config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow]) -> RunRecord:
+        """Add what the folder's store says of the cells of `rows`."""
+        cells = {row.cell for row in rows}
+        with Store(folder.store_path, read_only=True) as store:
+            failure_events = [event for event in store.failures() if event.cell in cells]
+            flags = {cell: flags for cell, flags in store.flags().items() if cell in cells}
+        return cls(config, dataset, folder, rows, failure_events, flags)
+
+    @property
+    def issues(self) -> list[str]:
+        return [instance.problem_statement for instance in self.dataset.instances]
+
+    @property
+    def failures(self) -> list[Failure]:
+        return failure_table(self.rows, self.failure_events)
+
+
+def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = lambda message: None) -> Results:
+    """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl.
+
+    Args:
+        record: the run.
+        out: folder to write to.
+        say: takes a line on the progress of what takes long.
 
     Raises:
         EnvironmentUnavailableError: no embedder for the routed rows.
     """
-    models = [model.name for model in config.pool if any(row.model == model.name for row in rows)]
-    matrix = matrix_of_run(rows, [instance.instance_id for instance in dataset.instances], models)
+    config, dataset = record.config, record.dataset
+    models = [model.name for model in config.pool if any(row.model == model.name for row in record.rows)]
+    ids = [instance.instance_id for instance in dataset.instances]
+    matrix = matrix_of_run(record.rows, ids, models)
     write_outcomes_csv(matrix, out / "outcomes.csv")
-    _write_predictions(folder, rows, models, out / "predictions")
-    routed = config.run.mode == "routed"
-    cells = {row.cell for row in rows}
-    failures = failure_table(rows, [event for event in failure_events if event.cell in cells])
-    if routed:
-        results = _routed(config, dataset, matrix, rows, folder, failures)
-    else:
-        results = _compared(config, dataset, matrix, _notes(rows), failures)
-    with Store(folder.store_path) as store:
-        flagged = flagged_attempts(store.flags(), [row.cell for row in rows if row.state is State.GRADED])
+    _write_predictions(record.folder, record.rows, models, out / "predictions")
+    results = _routed(record, matrix) if config.run.mode == "routed" else _compared(record, matrix, say)
+    flagged = flagged_attempts(record.flags, [row.cell for row in record.rows if row.state is State.GRADED])
     results = results.model_copy(update={"flagged": flagged, "notes": [*results.notes, *flag_notes(flagged)]})
     results = described(
         results,
         matrix,
-        {instance.instance_id: instance.problem_statement for instance in dataset.instances},
+        dict(zip(ids, record.issues, strict=True)),
         {
             "repository": [instance.repo for instance in dataset.instances],
             "difficulty": [str(instance.row.get("difficulty") or "") for instance in dataset.instances],
@@ -87,20 +106,17 @@ def results_of_run(
     return results
 
 
-def _compared(
-    config: Config, dataset: Dataset, matrix: OutcomeMatrix, notes: list[str], failures: list[Failure]
-) -> Results:
+def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], None]) -> Results:
     """Every model on every instance: singles, policies held out, bounds."""
-    router = config.router
-    texts = [instance.problem_statement for instance in dataset.instances]
+    router = record.config.router
     inputs = EvaluationInputs(
         outcomes=matrix,
-        embeddings=embed_texts(texts, configured_embedder(router)),
-        dataset=dataset.name,
+        embeddings=embed_texts(record.issues, configured_embedder(router)),
+        dataset=record.dataset.name,
         evaluation="live",
-        scripted=dataset.scripted,
-        failures=failures,
-        notes=notes,
+        scripted=record.dataset.scripted,
+        failures=record.failures,
+        notes=_notes(record.rows),
     )
     settings = EvaluationSettings(
         policies=[router.policy],
@@ -109,63 +125,55 @@ def _compared(
         repeats=router.repeats,
         seed=router.seed,
     )
-    return build_results(inputs, settings, progress=lambda stage: print(f"polyswe: {stage}", file=sys.stderr))
+    return build_results(inputs, settings, progress=say)
 
 
-def _routed(
-    config: Config,
-    dataset: Dataset,
-    matrix: OutcomeMatrix,
-    cells: Sequence[CellRow],
-    folder: RunFolder,
-    failures: list[Failure],
-) -> Results:
+def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     """Only the routed cells were run: one row, and nothing to compare it with."""
-    from harness.fitting import load_router
-    from harness.run.rollout import models_missing_from, roll_out
-    from router.outcomes import Replay
-
+    config, dataset = record.config, record.dataset
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     pool = [model.name for model in config.pool]
     router = load_router(config.router.checkpoint)
-    rollouts = roll_out(router, dataset, cells, folder, pool)
-    notes = _notes(cells)
-    if absent := models_missing_from(router, pool):
+    rollouts = roll_out(router, dataset, record.rows, record.folder, pool)
+    notes = _notes(record.rows)
+    if missing := models_missing_from(router, pool):
         notes.append(
-            f"the checkpoint knows {', '.join(absent)}, not in the pool: what it would give them went to its next best"
+            f"the checkpoint knows {', '.join(missing)}, not in the pool: what it would give them went to its next best"
         )
     # of an instance whose cascade has not come to its end nothing can be said
     ended = [
-        (i, how)
-        for i, how in enumerate(rollouts.values())
-        if how.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(how.accepted)])
+        (i, rollout)
+        for i, rollout in enumerate(rollouts.values())
+        if rollout.accepted in matrix.models and not np.isnan(matrix.resolved[i, matrix.models.index(rollout.accepted)])
     ]
     if not ended:
-        raise UndecidedError(f"{folder.path}: no instance has an accepted attempt with a verdict yet")
+        raise UndecidedError(f"{record.folder.path}: no instance has an accepted attempt with a verdict yet")
     rows = np.array([i for i, _ in ended], dtype=np.int64)
-    choices = np.array([matrix.models.index(how.accepted) for _, how in ended if how.accepted], dtype=np.int64)
-    asked = [[matrix.models.index(model) for model in how.models] for _, how in ended]
+    accepted = [matrix.models.index(rollout.accepted) for _, rollout in ended if rollout.accepted]
+    choices = np.array(accepted, dtype=np.int64)
+    tried = [[matrix.models.index(model) for model in rollout.models] for _, rollout in ended]
     replayed = Replay(
         choices=choices[None, :],
         resolved=matrix.resolved[rows, choices],
-        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
-        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, asked, strict=True)]),
+        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, tried, strict=True)]),
+        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, tried, strict=True)]),
         share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
     )
-    told, known = _in_sample(router, [instance for instance, how in rollouts.items() if how.accepted is not None])
-    notes += known
+    decided = [instance for instance, rollout in rollouts.items() if rollout.accepted is not None]
+    in_sample, in_sample_notes = _in_sample(router, decided)
+    notes += in_sample_notes
     if unfinished := len(rollouts) - len(ended):
         notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
-    if escalated := sum(len(models) > 1 for models in asked):
+    if escalated := sum(len(models) > 1 for models in tried):
         notes.append(
-            f"{escalated} of {len(asked)} instances were escalated to a further model; the cost of every attempt counts"
+            f"{escalated} of {len(tried)} instances were escalated to a further model; the cost of every attempt counts"
         )
     row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
         f"Live, routing by {config.router.checkpoint} resolves {row.resolved:g} of {row.n} "
-        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{told}; only the routed cells were run, "
+        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{in_sample}; only the routed cells were run, "
         "so this does not say whether routing beats a single model."
     )
     return Results(
@@ -177,7 +185,7 @@ def _routed(
         repeats=0,
         scripted=dataset.scripted,
         rows=bounded([row], len(dataset.instances)),
-        failures=failures,
+        failures=record.failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
         verdict=SCRIPTED_CAVEAT + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
         notes=notes,
@@ -186,16 +194,14 @@ def _routed(
 
 def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]]:
     """For the verdict and for the notes: whether the router decided instances whose outcomes it was fitted on."""
-    from harness.fitting import fitted_on
-
-    both = fitted_on(router, instances)
-    if both is None:
+    fitted = fitted_on(router, instances)
+    if fitted is None:
         return "", ["the checkpoint does not say on which instances it was fitted (an older one): perhaps on these"]
-    if not both:
+    if not fitted:
         return "", []
-    count = f"{len(both)} of {len(instances)}"
+    count = f"{len(fitted)} of {len(instances)}"
     return (
-        f" (fitted on {len(both)} of these instances: in-sample)",
+        f" (fitted on {len(fitted)} of these instances: in-sample)",
         [
             f"the router was fitted on outcomes of {count} of the instances it decided here, so the routed row is "
             "in-sample there and flatters; fit it on other instances to learn what it is worth"
@@ -203,14 +209,12 @@ def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]
     )
 
 
-def results_again(path: Path) -> Results:
-    """A run's results from what its folder holds now.
+def results_again(path: Path, say: Callable[[str], None] = lambda message: None) -> Results:
+    """A run's results from what its folder holds now; `say` as for `results_of_run`.
 
     Raises:
         InputError: no run there, or none of its cells has a verdict yet.
     """
-    from harness.run.plan import plan
-
     folder = RunFolder(path)
     try:
         config = Config.model_validate(folder.read_manifest()["config"])
@@ -220,13 +224,13 @@ def results_again(path: Path) -> Results:
             "'polyswe report --as-written' shows the results it wrote"
         ) from error
     dataset = load_dataset(config.dataset)
-    with Store(folder.store_path) as store:
-        stored, failure_events = store.rows(), store.failures()
-        cells = plan(config, dataset, stored, folder)
-        rows = [row for row in stored if row.cell in cells]
+    with Store(folder.store_path, read_only=True) as store:
+        stored = store.rows()
+    cells = plan(config, dataset, stored, folder)
+    rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(config, dataset, folder, rows, folder.path, failure_events)
+    return results_of_run(RunRecord.read(config, dataset, folder, rows), folder.path, say)
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:
@@ -266,18 +270,18 @@ def flagged_attempts(flags: Mapping[Cell, Sequence[Flag]], cells: Sequence[Cell]
     rows = []
     for cell in sorted(set(cells) & set(flags)):
         for kind in LEAK_KINDS:
-            found = [flag for flag in flags[cell] if flag.kind == kind]
-            if found:
-                first = next((flag for flag in found if not flag.failed), found[0])
+            signs = [flag for flag in flags[cell] if flag.kind == kind]
+            if signs:
+                first = next((flag for flag in signs if not flag.failed), signs[0])
                 rows.append(
                     FlaggedAttempt(
                         instance_id=cell.instance_id,
                         model=cell.model,
                         kind=kind,
-                        times=len(found),
+                        times=len(signs),
                         step=first.step,
                         command=first.command,
-                        failed=all(flag.failed for flag in found),
+                        failed=all(flag.failed for flag in signs),
                     )
                 )
     return rows
@@ -289,10 +293,10 @@ def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
         return []
     cells = len({(row.instance_id, row.model) for row in flagged})
     kinds = Counter(row.kind for row in flagged)
-    told = ", ".join(f"{count} {LEAK_KINDS[kind]}" for kind, count in kinds.most_common())
-    vain = sum(row.failed for row in flagged)
-    tail = f"; {vain} of these in vain" if vain else ""
-    return [f"{cells} attempts are flagged, see results.json: {told}{tail}; they are counted like any other"]
+    counts = ", ".join(f"{count} {LEAK_KINDS[kind]}" for kind, count in kinds.most_common())
+    failed = sum(row.failed for row in flagged)
+    failed_note = f"; {failed} of these commands failed" if failed else ""
+    return [f"{cells} attempts are flagged, see results.json: {counts}{failed_note}; they are counted like any other"]
 
 
 def ending(row: CellRow) -> str | None:
@@ -305,9 +309,7 @@ def ending(row: CellRow) -> str | None:
 
 
 def failure_table(rows: Sequence[CellRow], failure_events: Sequence[FailureRow]) -> list[Failure]:
-    """Kind × model, the model's own kinds first: how cells ended, and what failure_events before a later try."""
-    from harness.evaluation.schema import Failure
-
+    """Kind × model, the model's own kinds first: how cells ended, and what a later try overcame."""
     endings = {row.cell: kind for row in rows if (kind := ending(row)) is not None}
     ended = Counter((kind, cell.model) for cell, kind in endings.items())
     earlier = Counter((event.kind, event.model) for event in failure_events)

@@ -1,4 +1,4 @@
-"""Acting a policy out live: which cells it asks for, given the attempts that have finished so far.
+"""Running a policy live: which cells it asks for, given the attempts that have finished so far.
 
 What a policy decides depends on the finished attempts alone, so its decisions are read off the store whenever they are
 needed: after a crash, for the next attempt, and for the results.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agents.signals import agreement
 from harness.data.embeddings import embed_texts
@@ -16,14 +15,13 @@ from harness.data.instances import Dataset
 from harness.store.matrix import OWN_COLUMNS
 from harness.store.run_folder import RunFolder, read_patch
 from harness.store.store import Cell, CellRow, State
+from router.arrays import FloatArray
+from router.attempt import FinishedAttempt
+from router.decision import Decision, Run, is_sequential, next_step
+from router.router import Router, predict_without
 
-if TYPE_CHECKING:
-    from router.arrays import FloatArray
-    from router.attempt import FinishedAttempt
-    from router.decision import Decision
-    from router.router import Router
-
-FINISHED = (State.AGENT_DONE, State.GRADED)
+FINISHED = frozenset((State.AGENT_DONE, State.GRADED))
+"""States of a cell whose attempt a policy may look at."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,13 @@ class Rollout:
     """How far a policy has come on one instance."""
 
     models: tuple[str, ...]
-    """asked for, in order; the last one has not finished where nothing is accepted yet"""
+    """Models that the policy asked for, in order; the last one has not finished where nothing is accepted yet."""
     accepted: str | None
-    """whose patch is handed in; None while an attempt is missing"""
+    """The model whose patch is handed in; None while an attempt is missing."""
 
 
 def models_missing_from(router: Router, pool: Sequence[str]) -> list[str]:
     """The checkpoint's models that `pool` lacks and that its policy can do without: no cascade can, nor no model."""
-    from router.decision import is_sequential
-
     if is_sequential(router.policy) or not set(router.policy.models_) & set(pool):
         return []
     return [name for name in router.policy.models_ if name not in pool]
@@ -57,9 +53,6 @@ def roll_out(
     With a `pool`, a policy that looks at no attempts chooses among the pool's models: the next best where the
     checkpoint's first choice is not in it.
     """
-    from router.decision import Run, next_step
-    from router.router import predict_without
-
     exclude = [] if pool is None else models_missing_from(router, pool)
 
     def decide(x: FloatArray, attempts: Sequence[FinishedAttempt]) -> Decision:
@@ -73,13 +66,13 @@ def roll_out(
     embeddings = embed_texts(texts, router.embedder)
     rollouts: dict[str, Rollout] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
-        made: list[CellRow] = []
-        while isinstance(decision := decide(x, _attempts(made, folder)), Run):
+        attempted: list[CellRow] = []
+        while isinstance(decision := decide(x, _attempts(attempted, folder)), Run):
             row = finished.get(Cell(instance.instance_id, decision.model))
             if row is None:
                 break
-            made.append(row)
-        models = tuple(row.model for row in made)
+            attempted.append(row)
+        models = tuple(row.model for row in attempted)
         if isinstance(decision, Run):
             rollouts[instance.instance_id] = Rollout((*models, decision.model), None)
         else:
@@ -89,15 +82,13 @@ def roll_out(
 
 def cells_requested(rollouts: Mapping[str, Rollout]) -> list[Cell]:
     """Every cell that the policy has asked for so far, an instance's in order."""
-    return [Cell(instance, model) for instance, how in rollouts.items() for model in how.models]
+    return [Cell(instance, model) for instance, rollout in rollouts.items() for model in rollout.models]
 
 
 def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[FinishedAttempt]:
-    from router.attempt import FinishedAttempt
-
     patches = [None if folder is None else read_patch(folder, row.cell) for row in rows]
-    known = [patch or "" for patch in patches]
-    alike = agreement(known) if len(rows) > 1 and None not in patches else [{} for _ in rows]
+    comparable = len(rows) > 1 and None not in patches
+    similarities = agreement([patch or "" for patch in patches]) if comparable else [{} for _ in rows]
     return [
         FinishedAttempt(
             row.model,
@@ -106,7 +97,7 @@ def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[Finishe
             patch=patch,
             calls=row.api_calls,
             seconds=row.agent_seconds,
-            signals={name: value for name, value in row.signals.items() if name not in OWN_COLUMNS} | similar,
+            signals={name: value for name, value in row.signals.items() if name not in OWN_COLUMNS} | similarity,
         )
-        for row, patch, similar in zip(rows, patches, alike, strict=True)
+        for row, patch, similarity in zip(rows, patches, similarities, strict=True)
     ]

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agents.errors import MissingKeyError, PoolError
-from agents.pool import ModelConfig, check_pool
+from agents.pool import ModelConfig
 from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
 from harness.fitting import load_router
+from harness.run.preflight import check_models, scripted_models_ready
 from harness.serve.config import ServeConfig
 
 
@@ -70,29 +70,13 @@ def own_key(settings: ServeConfig) -> str | None:
 @contextmanager
 def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterator[list[ModelConfig]]:
     """The models the checkpoint routes to, checked, with the loopback server running where they are stand-ins."""
-    from harness.run.preflight import SCRIPTED_ADDRESS
-
     pool = [model for model in config.pool if model.name in routed]
     if missing := sorted(routed - {model.name for model in pool}):
         names = ", ".join(model.name for model in config.pool)
         raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(missing)}, not in the pool: {names}")
-    try:
-        check_pool(pool)
-    except MissingKeyError as error:
-        raise EnvironmentUnavailableError(str(error)) from error
-    except PoolError as error:
-        raise ConfigError(f"pool: {error}") from error
-    if not any(model.api_base == SCRIPTED_ADDRESS for model in pool):
-        yield pool
-        return
-    from agents.scripted.server import ScriptedServer
-    from harness.sample import PLAYBOOK
-
-    with ScriptedServer(PLAYBOOK) as server:
-        yield [
-            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED_ADDRESS else model
-            for model in pool
-        ]
+    check_models(pool)
+    with scripted_models_ready(pool) as ready:
+        yield ready
 
 
 @contextmanager

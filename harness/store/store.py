@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,18 +16,17 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agents.attempt import Attempt
+from agents.budget import Call
+from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
 from harness.grading.verdict import Grade, Verdict
 
-if TYPE_CHECKING:
-    from agents.attempt import Attempt
-    from agents.budget import Call
-    from agents.leaks import Flag
-
 SCHEMA = 1
+"""Version of the file's tables; columns that were added since are added to older files."""
 KILLED = "killed"
 """Failure of a cell whose agent was at work when the run was killed."""
 
@@ -79,7 +79,17 @@ CREATE TABLE IF NOT EXISTS failures (   -- everything that went wrong and was no
 CREATE TABLE IF NOT EXISTS images (     -- pulled by this run, so that only these are removed again
     name TEXT NOT NULL PRIMARY KEY
 ) STRICT;
+CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    command TEXT NOT NULL,              -- its beginning
+    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
+) STRICT;
 """
+ADDED_COLUMNS = {"signals": "TEXT NOT NULL DEFAULT '{}'"}
+"""Columns of the table `cells` that files of earlier versions lack."""
 
 
 class State(StrEnum):
@@ -91,18 +101,6 @@ class State(StrEnum):
     GRADED = "graded"
     FAILED = "failed"
     """A failure that was not the model's; the next start tries again."""
-
-
-TABLES += """
-CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
-    instance_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    step INTEGER NOT NULL,
-    command TEXT NOT NULL,              -- its beginning
-    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, order=True)
@@ -144,9 +142,7 @@ class CellRow:
 
 
 COLUMNS = tuple(column.name for column in fields(CellRow))
-STATES = {str(state): state for state in State}
-VERDICTS = {str(verdict): verdict for verdict in Verdict}
-"""looked up for every row read: an enumeration's own look-up takes ten times as long"""
+"""What a row of the table `cells` holds, by the name of the field that takes it."""
 
 
 @dataclass(frozen=True)
@@ -165,51 +161,32 @@ class FailureRow:
         return Cell(self.instance_id, self.model)
 
 
-@dataclass(frozen=True)
-class ModelCalls:
-    """What a model's calls add up to, over all attempts."""
-
-    model: str
-    answered: int
-    failed: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    cost_usd: float
-    seconds: float
-
-
 class Store:
     """The run's cells. Safe for many threads of one process; the run folder's lock keeps other processes out."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Raises InputError when the file is not a store of this schema."""
+        """Open the file, and make its tables where they are missing.
+
+        Args:
+            path: the SQLite file.
+            read_only: refuse every change; the file must exist.
+
+        Raises:
+            InputError: the file is not a store of this schema.
+        """
         self.path = path
         self._lock = threading.Lock()
-        address = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
+        self._db = _connect(path, read_only)
         try:
+            self._check_schema()
             if not read_only:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA):
-                raise InputError(
-                    f"{path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
-                )
-            if read_only:
-                return
-            self._db.executescript(TABLES)
-            if "signals" not in {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}:  # of before
-                self._db.execute("ALTER TABLE cells ADD COLUMN signals TEXT NOT NULL DEFAULT '{}'")
-            if version != SCHEMA:
-                self._db.execute(f"PRAGMA user_version={SCHEMA}")
+                self._make_tables()
         except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
+            self._db.close()
             raise
         except sqlite3.DatabaseError as error:
+            self._db.close()
             raise InputError(f"{path}: not a readable outcome store ({error})") from error
-        sync_folder(path.parent)  # a file that SQLite has just created
 
     def close(self) -> None:
         self._db.close()
@@ -220,45 +197,56 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # ---- planning ----
+
     def plan(self, cells: Mapping[Cell, str]) -> None:
         """Add the cells that are not there yet; `cells` maps each to the key of its configuration.
 
         Raises:
             RunMismatchError: a cell was already worked on under another key. Nothing is changed then.
         """
-        now = _now()
-        with self._lock, self._db:
-            known = {
-                (instance, model): (key, state)
-                for instance, model, key, state in self._tuples("SELECT instance_id, model, key, state FROM cells")
-            }
-            # new, or known under another key: a start that finds every cell planned has nothing to write
-            other = [(cell, key) for cell, key in cells.items() if known.get(_key(cell), (None, None))[0] != key]
-            changed = [
-                cell
-                for cell, _ in other
-                if _key(cell) in known and known[_key(cell)][1] in (State.AGENT_DONE, State.GRADED)
-            ]
+        with self._transaction():
+            known = {_cell_of(row): row for row in self._db.execute("SELECT instance_id, model, key, state FROM cells")}
+            # a start that finds every cell planned has nothing to write
+            new = {cell: key for cell, key in cells.items() if cell not in known or known[cell]["key"] != key}
+            finished = (State.AGENT_DONE, State.GRADED)
+            changed = [cell for cell in new if cell in known and known[cell]["state"] in finished]
             if changed:
                 models = sorted({cell.model for cell in changed})
                 raise RunMismatchError(
                     f"{self.path.parent} holds {len(changed)} outcomes obtained with other settings "
                     f"(models: {', '.join(models)}); choose another --run-id, or put them aside with --fresh"
                 )
-            self._db.execute("BEGIN")
+            now = _now()
             self._db.executemany(
                 "INSERT INTO cells (instance_id, model, key, state, updated_at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET key = excluded.key",
-                [(*_key(cell), key, State.PLANNED, now) for cell, key in other],
+                [(cell.instance_id, cell.model, key, State.PLANNED, now) for cell, key in new.items()],
             )
-            self._db.execute("COMMIT")
+
+    # ---- a cell's states ----
 
     def agent_started(self, cell: Cell) -> None:
         self._update(cell, state=State.RUNNING, failure=None, detail="")
 
+    def called(self, cell: Cell, call: Call) -> None:
+        """Record a request that has ended: what a killed attempt had paid is known to the call."""
+        self._insert(
+            "calls",
+            instance_id=cell.instance_id,
+            model=cell.model,
+            started_at=call.started_at,
+            seconds=call.seconds,
+            prompt_tokens=call.prompt_tokens,
+            cached_tokens=call.cached_tokens,
+            completion_tokens=call.completion_tokens,
+            cost_usd=call.cost_usd,
+            estimated=int(call.estimated),
+            failure=call.failure,
+        )
+
     def agent_done(self, cell: Cell, attempt: Attempt, signals: Mapping[str, float] | None = None) -> None:
         """Record a finished attempt. Call it only after the patch is safely on disk."""
-        known = {name: value for name, value in (signals or {}).items() if math.isfinite(value)}
         self._update(
             cell,
             state=State.AGENT_DONE,
@@ -272,36 +260,26 @@ class Store:
             agent_seconds=attempt.seconds,
             unsubmitted=int(bool(attempt.unsubmitted_patch)),
             scripted=int(attempt.scripted),
-            signals=json.dumps(known, sort_keys=True),
+            signals=json.dumps(_finite(signals or {}), sort_keys=True),
         )
 
     def add_signals(self, cell: Cell, signals: Mapping[str, float], cost_usd: float = 0.0) -> None:
         """Signals that came after the attempt was recorded, and what they cost."""
-        known = {name: value for name, value in signals.items() if math.isfinite(value)}
         with self._lock:
             self._db.execute(
                 "UPDATE cells SET signals = json_patch(signals, ?), cost_usd = cost_usd + ? "
                 "WHERE instance_id = ? AND model = ?",
-                (json.dumps(known), cost_usd, cell.instance_id, cell.model),
+                (json.dumps(_finite(signals)), cost_usd, cell.instance_id, cell.model),
             )
 
-    def called(self, cell: Cell, call: Call) -> None:
-        """Record a request that has ended: what a killed attempt had paid is known to the call."""
-        with self._lock:
-            self._db.execute(
-                "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    cell.instance_id,
-                    cell.model,
-                    call.started_at,
-                    call.seconds,
-                    call.prompt_tokens,
-                    call.cached_tokens,
-                    call.completion_tokens,
-                    call.cost_usd,
-                    int(call.estimated),
-                    call.failure,
-                ),
+    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
+        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+        key = cell.instance_id, cell.model
+        rows = [(*key, flag.kind, flag.step, _storable(flag.command), flag.failed) for flag in flags]
+        with self._transaction():
+            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", key)
+            self._db.executemany(
+                "INSERT INTO flags (instance_id, model, kind, step, command, failed) VALUES (?, ?, ?, ?, ?, ?)", rows
             )
 
     def graded(self, cell: Cell, grade: Grade, failure: str = "grading: unknown") -> None:
@@ -312,16 +290,17 @@ class Store:
                 state=State.GRADED,
                 verdict=grade.verdict,
                 failure=None,
-                detail=grade.detail,
+                detail=_storable(grade.detail),
                 grading_seconds=grade.seconds,
             )
-        else:
-            with self._transaction():
-                self._db.execute(
-                    "UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE instance_id = ? AND model = ?",
-                    (failure, grade.detail, _now(), cell.instance_id, cell.model),
-                )
-                self._note_failure(cell, failure, grade.detail, 0.0)
+            return
+        detail = _storable(grade.detail)
+        with self._transaction():
+            self._db.execute(
+                "UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE instance_id = ? AND model = ?",
+                (failure, detail, _now(), cell.instance_id, cell.model),
+            )
+            self._note_failure(cell, failure, detail, 0.0)
 
     def failed(self, cell: Cell, failure: str, detail: str, lost_cost_usd: float = 0.0) -> None:
         """Record a failure that was not the model's, with what it cost."""
@@ -334,68 +313,86 @@ class Store:
             )
             self._note_failure(cell, failure, detail, lost_cost_usd)
 
-    def killed(self, cell: Cell, on_record: float = 0.0) -> None:
+    def killed(self, cell: Cell, cost_on_record: float = 0.0) -> None:
         """Record that the run was killed while the cell's agent was at work; what its calls had cost is lost.
 
-        on_record: USD that the attempt's trajectory says were paid, for stores that knew no calls yet.
+        Args:
+            cost_on_record: USD that the attempt's trajectory says were paid, for stores that knew no calls yet.
         """
+        key = cell.instance_id, cell.model
         with self._lock:
-            calls, paid = self._db.execute(
-                "SELECT COUNT(*), TOTAL(cost_usd) FROM calls WHERE instance_id = ? AND model = ?",
-                (cell.instance_id, cell.model),
+            calls = self._db.execute(
+                "SELECT COUNT(*) AS number, TOTAL(cost_usd) AS paid FROM calls WHERE instance_id = ? AND model = ?", key
             ).fetchone()
-            known = self._db.execute(
-                "SELECT TOTAL(lost_cost_usd) FROM cells WHERE instance_id = ? AND model = ?",
-                (cell.instance_id, cell.model),
-            ).fetchone()[0]
+            earlier = self._db.execute(
+                "SELECT TOTAL(lost_cost_usd) AS lost FROM cells WHERE instance_id = ? AND model = ?", key
+            ).fetchone()
         # a cell whose agent was at work has no finished attempt: whatever its calls cost is lost, now or before
-        lost = max(0.0, paid - known) if calls else on_record
+        lost = max(0.0, calls["paid"] - earlier["lost"]) if calls["number"] else cost_on_record
         self.failed(cell, KILLED, "the run was killed while the agent was at work", lost)
+
+    # ---- what is on record ----
+
+    def rows(self) -> list[CellRow]:
+        """All cells, by instance and model."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells ORDER BY instance_id, model").fetchall()
+        return [_cell_row(row) for row in rows]
+
+    def spent(self) -> float:
+        """USD spent so far, failed attempts included."""
+        with self._lock:
+            total = self._db.execute("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) AS usd FROM cells").fetchone()
+        return float(total["usd"])
 
     def failures(self) -> list[FailureRow]:
         """Everything that went wrong so far and was not the model's, in order."""
         with self._lock:
-            found = self._db.execute("SELECT * FROM failures ORDER BY rowid").fetchall()
-        return [FailureRow(**dict(row)) for row in found]
+            rows = self._db.execute("SELECT * FROM failures ORDER BY rowid").fetchall()
+        return [FailureRow(**dict(row)) for row in rows]
 
-    def calls_by_model(self) -> list[ModelCalls]:
-        """What the providers were asked and what it cost, by model; unanswered requests count as failed."""
+    def flags(self) -> dict[Cell, list[Flag]]:
+        """Flagged cells, and what was seen in each."""
         with self._lock:
-            found = self._db.execute(
-                "SELECT model, SUM(failure = '') AS answered, SUM(failure <> '') AS failed, "
-                "SUM(prompt_tokens) AS prompt_tokens, SUM(cached_tokens) AS cached_tokens, "
-                "SUM(completion_tokens) AS completion_tokens, TOTAL(cost_usd) AS cost_usd, TOTAL(seconds) AS seconds "
-                "FROM calls GROUP BY model ORDER BY model"
-            ).fetchall()
-        return [ModelCalls(**dict(row)) for row in found]
+            rows = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        flags: dict[Cell, list[Flag]] = {}
+        for row in rows:
+            failed = None if row["failed"] is None else bool(row["failed"])
+            flag = Flag(kind=row["kind"], step=row["step"], command=row["command"], failed=failed)
+            flags.setdefault(_cell_of(row), []).append(flag)
+        return flags
+
+    # ---- images ----
 
     def image_pulled(self, name: str) -> None:
         """Note that an image is about to be pulled by this run."""
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO images VALUES (?)", (name,))
+            self._db.execute("INSERT OR IGNORE INTO images (name) VALUES (?)", (name,))
 
     def images_pulled(self) -> set[str]:
         """Images that this run has pulled, at this start or an earlier one."""
         with self._lock:
             return {row["name"] for row in self._db.execute("SELECT name FROM images")}
 
-    def rows(self) -> list[CellRow]:
-        """All cells, by instance and model."""
-        with self._lock:
-            found = self._tuples(f"SELECT {', '.join(COLUMNS)} FROM cells ORDER BY instance_id, model").fetchall()
-        return [_cell_row(row) for row in found]
+    # ---- private ----
 
-    def spent(self) -> float:
-        """USD spent so far, failed attempts included."""
-        with self._lock:
-            total = self._db.execute("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) FROM cells").fetchone()[0]
-        return float(total)
+    def _check_schema(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA):
+            raise InputError(
+                f"{self.path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
+            )
 
-    def _tuples(self, query: str) -> sqlite3.Cursor:
-        """Of a hundred thousand rows: without names, which take longer to look up than the row to read."""
-        cursor = self._db.cursor()
-        cursor.row_factory = None
-        return cursor.execute(query)
+    def _make_tables(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(TABLES)
+        present = {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}
+        for name, declaration in ADDED_COLUMNS.items():
+            if name not in present:
+                self._db.execute(f"ALTER TABLE cells ADD COLUMN {name} {declaration}")
+        self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        sync_folder(self.path.parent)  # a file that SQLite has just created
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -409,11 +406,10 @@ class Store:
                 raise
             self._db.execute("COMMIT")
 
-    def _note_failure(self, cell: Cell, kind: str, detail: str, cost: float) -> None:
-        self._db.execute(
-            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
-            (cell.instance_id, cell.model, _now(), kind, detail, cost),
-        )
+    def _insert(self, table: str, **columns: object) -> None:
+        places = ", ".join("?" for _ in columns)
+        with self._lock:
+            self._db.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", tuple(columns.values()))
 
     def _update(self, cell: Cell, **columns: object) -> None:
         columns["updated_at"] = _now()
@@ -426,42 +422,50 @@ class Store:
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
 
-    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
-        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
-        rows = [(*_key(cell), flag.kind, flag.step, _storable(flag.command), flag.failed) for flag in flags]
-        with self._transaction():
-            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", _key(cell))
-            self._db.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _note_failure(self, cell: Cell, kind: str, detail: str, cost: float) -> None:
+        """Within a transaction."""
+        self._db.execute(
+            "INSERT INTO failures (instance_id, model, at, kind, detail, cost_usd) VALUES (?, ?, ?, ?, ?, ?)",
+            (cell.instance_id, cell.model, _now(), kind, detail, cost),
+        )
 
-    def flags(self) -> dict[Cell, list[Flag]]:
-        """Flagged cells, and what was seen in each."""
-        from agents.leaks import Flag
 
-        with self._lock:
-            found = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
-        flags: dict[Cell, list[Flag]] = {}
-        for row in found:
-            failed = None if row["failed"] is None else bool(row["failed"])
-            flag = Flag(row["kind"], row["step"], row["command"], failed)
-            flags.setdefault(Cell(row["instance_id"], row["model"]), []).append(flag)
-        return flags
+def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+    """A reader opens the file for writing, too, where it may: only then does SQLite tidy up its `-wal` file."""
+    mode = "mode=rwc"
+    if read_only:
+        mode = "mode=rw" if os.access(path.parent, os.W_OK) else "immutable=1"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
+    )
+    connection.row_factory = sqlite3.Row
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _cell_of(row: sqlite3.Row) -> Cell:
+    return Cell(instance_id=row["instance_id"], model=row["model"])
+
+
+def _cell_row(row: sqlite3.Row) -> CellRow:
+    values: dict[str, Any] = dict(row)
+    values["state"] = State(row["state"])
+    values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
+    values["unsubmitted"] = bool(row["unsubmitted"])
+    values["scripted"] = bool(row["scripted"])
+    values["signals"] = json.loads(row["signals"])
+    return CellRow(**values)
+
+
+def _finite(signals: Mapping[str, float]) -> dict[str, float]:
+    """What an attempt does not say is left out: JSON has no NaN."""
+    return {name: value for name, value in signals.items() if math.isfinite(value)}
 
 
 def _storable(text: str) -> str:
     """A text without lone surrogates, which a model's JSON may hold and SQLite does not take."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _key(cell: Cell) -> tuple[str, str]:
-    return cell.instance_id, cell.model
-
-
-def _cell_row(values: tuple[Any, ...]) -> CellRow:
-    """From the values of COLUMNS."""
-    instance_id, model, key, state, verdict, *others, unsubmitted, scripted, updated_at, signals = values
-    outcome = STATES[state], None if verdict is None else VERDICTS[verdict]
-    last = bool(unsubmitted), bool(scripted), updated_at, json.loads(signals) if signals != "{}" else {}
-    return CellRow(*(instance_id, model, key, *outcome, *others, *last))
 
 
 def _now() -> str:

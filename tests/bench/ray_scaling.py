@@ -32,7 +32,15 @@ from harness.data.instances import Instance
 from harness.grading.verdict import Grade, Verdict
 from harness.run.cells import CellRunner
 from harness.run.engines.ray import RayBackend
-from harness.run.engines.ray_node import AttemptFinished, AttemptJob, Event, Graded, GradingJob, Needs, TaskDone
+from harness.run.engines.ray_node import (
+    AttemptFinished,
+    AttemptJob,
+    Event,
+    Graded,
+    GradingJob,
+    NodeRequirements,
+    TaskDone,
+)
 from harness.run.engines.ray_nodes import Nodes
 from harness.run.interrupt import Stop
 from harness.run.progress import Progress
@@ -61,15 +69,15 @@ def waiting_attempt(job: AttemptJob) -> Iterator[Event]:
 
 
 def waiting_grade(job: GradingJob) -> Graded:
-    time.sleep(float(job.needs.label) * 0.2)
+    time.sleep(float(job.requirements.label) * 0.2)
     return Graded(Grade(Verdict.RESOLVED), {"report.json": b"{}" * 500, "test_output.txt": b"ok\n" * 2000})
 
 
 class Waiting(RayBackend):
-    """A fleet whose attempts are told how long to wait by their label."""
+    """A backend whose attempts take the time that their label says."""
 
     def run_agent(self, *args, labels, **more):  # type: ignore[no-untyped-def]
-        return super().run_agent(*args, labels={"seconds": self.needs.label}, **more)
+        return super().run_agent(*args, labels={"seconds": self.requirements.label}, **more)
 
 
 def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str, object]:
@@ -77,21 +85,28 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
     models = {f"m{i}": config.pool[0].model_copy(update={"name": f"m{i}"}) for i in range(MODELS)}
     rows = {"FAIL_TO_PASS": "[]", "PASS_TO_PASS": "[]", "test_patch": ""}
     instances = {f"i{i}": Instance(f"i{i}", "text", "r", f"image{i}", rows) for i in range(INSTANCES)}
-    needs = Needs(str(seconds), tuple(models.values()), 0, 1, 0)
+    requirements = NodeRequirements(
+        label=str(seconds), models=tuple(models.values()), least_disk_gb=0, pull_attempts=1, pull_wait=0
+    )
     run = RunConfig(agent_workers=workers, ray=RayConfig(agent_cpus=1, grading_cpus=1))
-    nodes = Nodes(needs, 1, print)
-    if not nodes.look():
+    nodes = Nodes(requirements, 1, print)
+    if not nodes.refresh():
         raise SystemExit("the node is not fit, see above")
-    fleet = Waiting(
-        nodes, needs, run, Budget(None), (), ray.remote(num_returns="streaming", max_retries=0)(waiting_attempt),
-        ray.remote(max_retries=0)(waiting_grade),
-    )  # fmt: skip
+    backend = Waiting(
+        nodes=nodes,
+        requirements=requirements,
+        run=run,
+        budget=Budget(None),
+        places=(),
+        attempt_task=ray.remote(num_returns="streaming", max_retries=0)(waiting_attempt),
+        grading_task=ray.remote(max_retries=0)(waiting_grade),
+    )
     todo = [Cell(instance, model) for instance in instances for model in models][:cells]
     with Store(folder / "outcomes.sqlite") as store:
         store.plan({cell: "key" for cell in todo})
         work = CellRunner(
             instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store,
-            backend=fleet,
+            backend=backend,
             progress=Progress(len(todo), done=0, resolved=0, cost=0), stop=Stop(), limits=run,
         )  # fmt: skip
         graders = max(2, workers // 4)

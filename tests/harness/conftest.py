@@ -8,12 +8,14 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tarfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -339,3 +341,30 @@ def official_log(instance: Instance, *, passed: bool) -> str:
     lines = [f"{'PASSED' if passed else 'FAILED'} {test}" for test in names("FAIL_TO_PASS")]
     lines += [f"PASSED {test}" for test in names("PASS_TO_PASS")]
     return "\n".join([": '>>>>> Start Test Output'", *lines, ": '>>>>> End Test Output'", ""])
+
+
+@dataclass(frozen=True)
+class ModelCalls:
+    """What a model's calls add up to in a store, over all attempts."""
+
+    answered: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    seconds: float
+
+
+@pytest.fixture
+def calls_by_model() -> Callable[[Path], dict[str, ModelCalls]]:
+    """Reads what a store has on record of the requests to providers: `calls_by_model(path)`."""
+
+    def read(path: Path) -> dict[str, ModelCalls]:
+        with sqlite3.connect(path) as db:
+            rows = db.execute(
+                "SELECT model, SUM(failure = ''), SUM(failure <> ''), SUM(prompt_tokens), SUM(completion_tokens), "
+                "TOTAL(cost_usd), TOTAL(seconds) FROM calls GROUP BY model"
+            ).fetchall()
+        return {model: ModelCalls(*sums) for model, *sums in rows}
+
+    return read

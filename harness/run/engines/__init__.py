@@ -1,16 +1,15 @@
-"""Where cells run: this machine, or a Ray cluster."""
+"""Where cells run: a module here for each name of `harness.config.Engine`.
+
+To add an engine, add its name to that enumeration and a module of this name here, with a context manager
+`open_backend(context)` that yields what `harness.run.engines.base.Backend` describes.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.run.engines.base import Backend, RunContext
-
-ENGINES = {"local": "harness.run.engines.local", "ray": "harness.run.engines.ray"}
-"""`run.engine` → module with `open_backend(context)`."""
+from harness.run.engines.base import Backend, RunContext
 
 
 def open_backend(context: RunContext) -> AbstractContextManager[Backend]:
@@ -19,5 +18,6 @@ def open_backend(context: RunContext) -> AbstractContextManager[Backend]:
     Raises:
         EnvironmentUnavailableError: no Docker Engine, no disk, no cluster.
     """
-    backend: AbstractContextManager[Backend] = import_module(ENGINES[context.config.run.engine]).open_backend(context)
+    module = import_module(f"{__name__}.{context.config.run.engine.value}")
+    backend: AbstractContextManager[Backend] = module.open_backend(context)
     return backend

@@ -1,26 +1,22 @@
-"""What the pipeline and an engine agree on."""
+"""What a run needs of an engine, and what the engine is given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from agents.attempt import AgentTask, Attempt
+from agents.budget import Budget, Call
 from agents.pool import ModelConfig
+from agents.runner import AgentConfig
 from harness.config import Config
-from harness.data.instances import Dataset
+from harness.data.instances import Dataset, Instance
+from harness.grading.verdict import Grade
 from harness.run.interrupt import Stop
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
-
-if TYPE_CHECKING:
-    from agents.attempt import AgentTask, Attempt
-    from agents.budget import Budget, Call
-    from agents.pool import ModelConfig
-    from agents.runner import AgentConfig
-    from harness.data.instances import Instance
-    from harness.grading.verdict import Grade
 
 
 class CellStages(Protocol):
@@ -51,7 +47,7 @@ class RunAgent(Protocol):
 
 
 class ImageCache(Protocol):
-    """`harness.docker.images.Images`, or the nodes' own."""
+    """`harness.docker.images.Images`, or the images of a cluster's nodes."""
 
     def ensure(self, image: str) -> None: ...
     def release(self, image: str) -> None: ...
@@ -72,22 +68,22 @@ class Backend(Protocol):
     grader: GraderLike
     budget: Budget
     gradings_in_flight: int
-    """Gradings in hand at the same time, those being set up or cleaned up included."""
+    """Gradings at the same time, those being set up or cleaned up included."""
     places: Sequence[Path]
     """Where the run and the engine write on this machine."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run, as far as an engine needs to know it."""
+    """What an engine needs to know of a run."""
 
     config: Config
     dataset: Dataset
     models: Sequence[ModelConfig]
     folder: RunFolder
     store: Store
-    order: Sequence[str]
-    """The image of every cell that is left, in the order the cells start."""
+    images: Sequence[str]
+    """The image of every cell that is left, in the order in which the cells start."""
     stop: Stop
     say: Callable[[str], None]
-    """A line for the user."""
+    """Takes a line for the user."""

@@ -52,7 +52,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
     grader = Grader(
         folder.label,
         folder.scratch,
-        workers=max(1, min(run.grading_workers, len(context.order))),
+        workers=max(1, min(run.grading_workers, len(context.images))),
         timeout=run.grading_timeout,
         attempts=run.grading_attempts,
         limits=run.grading_limits,
@@ -68,9 +68,16 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         give_up=lambda: stop.now,
     )
     budget = Budget(run.max_cost, context.store.spent(), halted=lambda: stop.now)
-    with grader, images.ahead(context.order, workers=run.pull_workers, depth=run.pull_workers):
+    with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
         try:
-            yield LocalBackend(run_agent, images, grader, budget, grader.gradings_in_flight, (folder.path, root))
+            yield LocalBackend(
+                run_agent=run_agent,
+                images=images,
+                grader=grader,
+                budget=budget,
+                gradings_in_flight=grader.gradings_in_flight,
+                places=(folder.path, root),
+            )
         finally:
             _sweep_if_it_answers(client, context)
 

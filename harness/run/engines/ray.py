@@ -50,7 +50,7 @@ from harness.run.engines.ray_node import (
     AttemptJob,
     Graded,
     GradingJob,
-    Needs,
+    NodeRequirements,
     TaskDone,
     TaskFailed,
 )
@@ -59,10 +59,10 @@ from harness.run.engines.ray_nodes import Nodes
 
 @dataclass(frozen=True)
 class RayBackend:
-    """Implements `harness.run.engines.base.Backend`, and its image keeper and grader, on the cluster's nodes."""
+    """Implements `harness.run.engines.base.Backend`, and its images and its grader, on the cluster's nodes."""
 
     nodes: Nodes
-    needs: Needs
+    requirements: NodeRequirements
     run: RunConfig
     budget: Budget
     places: Sequence[Path]
@@ -112,26 +112,31 @@ class RayBackend:
         """
         out_dir.mkdir(parents=True, exist_ok=True)
         share = budget.of(uuid.uuid4().hex) if isinstance(budget, ClusterBudget) else None
-        job = AttemptJob(task, model, config, dict(labels), self.needs, share)
+        job = AttemptJob(
+            task=task,
+            model=model,
+            agent=config,
+            labels=dict(labels),
+            requirements=self.requirements,
+            budget=share,
+        )
         paid = 0.0
-        with self.nodes.place(task.image) as (node, place):
-            stream: Any = self.attempt_task.options(num_cpus=self.run.ray.agent_cpus, scheduling_strategy=place).remote(
-                job
-            )
+        with self.nodes.reserve(task.image) as (node, strategy):
+            attempt_there = self.attempt_task.options(num_cpus=self.run.ray.agent_cpus, scheduling_strategy=strategy)
             try:
-                for piece in stream:
-                    match ray.get(piece):
+                for event in attempt_there.remote(job):
+                    match ray.get(event):
                         case Call() as call:
                             paid += call.cost_usd
                             on_call(call)
                         case AttemptFinished(attempt, trajectory):
-                            on_attempt(_here(attempt, trajectory, out_dir))
+                            on_attempt(_with_trajectory(attempt, trajectory, out_dir))
                         case TaskDone(attempt):
                             return replace(attempt, trajectory=out_dir / TRAJECTORY)
-                        case TaskFailed() as broken:
-                            self._raise(broken, node, out_dir, paid)
+                        case TaskFailed() as failure:
+                            self._raise(failure, node, out_dir, paid)
             except RayError as error:
-                self.nodes.doubt(node)
+                self.nodes.suspect(node)
                 if share is not None:
                     share.abandon()
                 lost = NodeLostError(f"its node is gone ({_line(error)})")
@@ -145,42 +150,45 @@ class RayBackend:
         """As `harness.grading.grader.Grader.grade`, on the node that has the image, once more if that is lost."""
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
-        run = self.run
         job = GradingJob(
-            instance, model, patch, run.grading_timeout, run.grading_attempts, run.grading_limits, self.needs
+            instance=instance,
+            model=model,
+            patch=patch,
+            timeout=self.run.grading_timeout,
+            attempts=self.run.grading_attempts,
+            limits=self.run.grading_limits,
+            requirements=self.requirements,
         )
-        for last in (False, True):
-            try:
-                return self._grade(job, cell_dir)
-            except NodeLostError:
-                if last or not self.engine_answers(self.run.ray.patience):
-                    raise
-        raise AssertionError("not reached")
+        try:
+            return self._grade(job, cell_dir)
+        except NodeLostError:
+            if not self.engine_answers(self.run.ray.patience):
+                raise
+        return self._grade(job, cell_dir)
 
     def _grade(self, job: GradingJob, cell_dir: Path) -> Grade:
-        with self.nodes.place(job.instance.image) as (node, place):
+        with self.nodes.reserve(job.instance.image) as (node, strategy):
+            grade_there = self.grading_task.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=strategy)
             try:
-                found = ray.get(
-                    self.grading_task.options(num_cpus=self.run.ray.grading_cpus, scheduling_strategy=place).remote(job)
-                )
+                result = ray.get(grade_there.remote(job))
             except RayError as error:
-                self.nodes.doubt(node)
+                self.nodes.suspect(node)
                 raise NodeLostError(f"its node is gone ({_line(error)})") from error
-            if isinstance(found, TaskFailed):
-                self._raise(found, node, cell_dir)
-            assert isinstance(found, Graded)
-            for name in set(KEPT_FILES) - found.files.keys():  # of an earlier try
+            if isinstance(result, TaskFailed):
+                self._raise(result, node, cell_dir)
+            assert isinstance(result, Graded)
+            for name in set(KEPT_FILES) - result.files.keys():  # of an earlier try
                 (cell_dir / name).unlink(missing_ok=True)
-            for name, content in found.files.items():
+            for name, content in result.files.items():
                 write_atomic(cell_dir / name, content)
-            return found.grade
+            return result.grade
 
-    def _raise(self, broken: TaskFailed, node: str, out_dir: Path, paid: float = 0.0) -> None:
-        error = broken.error
+    def _raise(self, failure: TaskFailed, node: str, out_dir: Path, paid: float = 0.0) -> None:
+        error = failure.error
         if isinstance(error, AgentError) and error.attempt is not None:
-            error.attempt = _here(error.attempt, broken.trajectory, out_dir)
-        if broken.nodes_own:
-            self.nodes.leave_out(node, str(error))
+            error.attempt = _with_trajectory(error.attempt, failure.trajectory, out_dir)
+        if failure.nodes_fault:
+            self.nodes.exclude(node, str(error))
             lost = NodeLostError(f"its node cannot work: {error}")
             lost.paid = paid
             raise lost from error
@@ -188,34 +196,39 @@ class RayBackend:
 
 
 @contextmanager
-def open_backend(job: RunContext) -> Iterator[RayBackend]:
+def open_backend(context: RunContext) -> Iterator[RayBackend]:
     """Join the cluster (or start one on this machine), and leave no container on any node.
 
     Raises:
         ConfigError: settings that a cluster cannot keep.
         EnvironmentUnavailableError: no cluster at the address, another version there, no node that can work.
     """
-    run, stop = job.config.run, job.stop
+    run, stop = context.config.run, context.stop
     if run.images_gb is not None:
         raise ConfigError("run.images_gb: nodes of a cluster keep their images; leave it out with engine 'ray'")
-    check_disk(job.folder.path, run.least_disk_gb)
+    check_disk(context.folder.path, run.least_disk_gb)
     with _joined(run.ray.address):
-        needs = Needs(
-            label=job.folder.label,
-            models=tuple(job.models),
+        requirements = NodeRequirements(
+            label=context.folder.label,
+            models=tuple(context.models),
             least_disk_gb=run.least_disk_gb,
             pull_attempts=run.pull_attempts,
             pull_wait=run.pull_wait,
-            sample=job.dataset.instances if job.dataset.scripted else (),
+            sample=context.dataset.instances if context.dataset.scripted else (),
         )
         cpus = max(run.ray.agent_cpus, run.ray.grading_cpus)
-        nodes = Nodes(needs, cpus, job.say, lambda: stop.now)
-        if not nodes.look():
+        nodes = Nodes(requirements, cpus, context.say, lambda: stop.now)
+        if not nodes.refresh():
             raise EnvironmentUnavailableError("no node of the cluster can work: see why above")
-        for_tasks = replace(needs, sample=())
         try:
             yield RayBackend(
-                nodes, for_tasks, run, _budget(run, job.store.spent()), (job.folder.path,), ATTEMPT, GRADING
+                nodes=nodes,
+                requirements=replace(requirements, sample=()),
+                run=run,
+                budget=_budget(run, context.store.spent()),
+                places=(context.folder.path,),
+                attempt_task=ATTEMPT,
+                grading_task=GRADING,
             )
         finally:
             nodes.sweep()
@@ -248,7 +261,12 @@ def _joined(address: str | None) -> Iterator[None]:
 
 
 def _check_address(address: str | None) -> None:
-    """Ray itself would try a dead address for minutes, silently. Raises EnvironmentUnavailableError, ConfigError."""
+    """Ray itself would try a dead address for minutes, silently.
+
+    Raises:
+        ConfigError: no address.
+        EnvironmentUnavailableError: nothing answers there.
+    """
     if address is None or address == "auto" or "://" in address:
         return
     host, _, port = address.rpartition(":")
@@ -265,9 +283,9 @@ def _check_address(address: str | None) -> None:
 def _budget(run: RunConfig, spent: float) -> Budget:
     if run.max_cost is None:
         return Budget(None, spent)
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # every agent may wait in it at the same time
-    options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": here}
+    options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": beside_driver}
     return ClusterBudget(run.max_cost, ray.remote(BudgetActor).options(**options).remote(run.max_cost, spent))
 
 
@@ -276,7 +294,7 @@ ATTEMPT = ray.remote(num_returns="streaming", max_retries=0)(ray_node.attempt)
 GRADING = ray.remote(max_retries=0)(ray_node.grade)
 
 
-def _here(attempt: Attempt, trajectory: bytes, out_dir: Path) -> Attempt:
+def _with_trajectory(attempt: Attempt, trajectory: bytes, out_dir: Path) -> Attempt:
     """The attempt with its trajectory in the run folder."""
     if trajectory:
         write_atomic(out_dir / TRAJECTORY, trajectory)

@@ -1,4 +1,4 @@
-"""One budget for a whole cluster: an actor beside the driver holds it, agents on all nodes ask it before every call."""
+"""One budget for a whole cluster: an actor beside the driver holds it; agents on all nodes ask it before every call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BudgetActor:
 
 
 class ClusterBudget(Budget):
-    """What the driver and one attempt's agent hold: asks the budget_actor. Travels between processes."""
+    """The actor's client, for the driver or for one attempt's agent; it can be sent between processes."""
 
     def __init__(self, limit: float, budget_actor: Any, attempt: str = "") -> None:
         super().__init__(limit)
@@ -60,7 +60,7 @@ class ClusterBudget(Budget):
         return ClusterBudget, (self.limit, self.budget_actor, self.attempt)
 
     def of(self, attempt: str) -> ClusterBudget:
-        """The same budget_actor, for one attempt."""
+        """A client of the same actor for one attempt."""
         assert self.limit is not None
         return ClusterBudget(self.limit, self.budget_actor, attempt)
 
@@ -72,7 +72,7 @@ class ClusterBudget(Budget):
 
     @property
     def _holder(self) -> str:
-        """Who makes the call; on the driver itself, where reviewers are asked, each thread makes its own."""
+        """Who makes the call: the attempt, or a thread of the driver, which calls reviewers."""
         return self.attempt or f"driver-{threading.get_ident()}"
 
     @property

@@ -1,4 +1,4 @@
-"""What runs on a node of the cluster: its fitness, one attempt, one grading. Knows no run folder and no store."""
+"""What runs on a node of the cluster: its preparation, one attempt, one grading. Knows no run folder and no store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agents.errors import PoolError
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance
-from harness.docker.engine import NO_SPACE, STARVED_GB, check_disk, connect, disk_free_gb, sweep
+from harness.docker.engine import check_disk, check_starved, connect, sweep
 from harness.docker.images import Images, Patience
 from harness.errors import DiskFullError, EnvironmentUnavailableError, ImageUnavailableError
 from harness.grading.grader import Grader
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 TRAJECTORY = "trajectory.json"
+"""Name of the file in which an agent keeps its messages."""
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a run asks of every node."""
+class NodeRequirements:
+    """What every node must have, and how it works for the run."""
 
     label: str
-    """Marks the run's containers; empty where nothing is to be swept."""
+    """Marks the run's containers; empty where none of an earlier start can be left."""
     models: tuple[ModelConfig, ...]
     """The pool, whose keys must be in the node's own environment."""
     least_disk_gb: float
@@ -54,24 +55,28 @@ class Needs:
 
 @dataclass(frozen=True)
 class AttemptJob:
+    """One attempt, as the driver sends it to a node."""
+
     task: AgentTask
     model: ModelConfig
     agent: AgentConfig
     labels: Mapping[str, str]
-    needs: Needs
+    requirements: NodeRequirements
     budget: Budget | None
     """The cluster's; None without a cost limit."""
 
 
 @dataclass(frozen=True)
 class GradingJob:
+    """One grading, as the driver sends it to a node."""
+
     instance: Instance
     model: str
     patch: str
     timeout: int
     attempts: int
     limits: ContainerLimits
-    needs: Needs
+    requirements: NodeRequirements
 
 
 @dataclass(frozen=True)
@@ -84,28 +89,32 @@ class AttemptFinished:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """Nothing more comes: the container is gone."""
+    """The attempt's container is gone: the last event."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """An attempt, or a grading, that broke off."""
+    """An attempt or a grading that ended with an error: the last event."""
 
     error: Exception
     trajectory: bytes = b""
-    nodes_own: bool = False
-    """The node's fault, not the cell's: another node may do better."""
+    nodes_fault: bool = False
+    """Another node may succeed."""
 
 
 @dataclass(frozen=True)
 class Graded:
+    """What a grading ended with."""
+
     grade: Grade
     files: Mapping[str, bytes]
+    """Report, test output and logs by name."""
 
 
 Event = Call | AttemptFinished | TaskDone | TaskFailed
+"""What an attempt sends to the driver."""
 
 
 def versions() -> dict[str, str]:
@@ -116,21 +125,25 @@ def versions() -> dict[str, str]:
     }
 
 
-def examine(needs: Needs, expected: Mapping[str, str]) -> str:
-    """Prepare this node: sweep what a killed run left, build the sample's images. Why it is unfit, or nothing."""
-    here = versions()
-    if wrong := [f"{name} {here.get(name)} instead of {want}" for name, want in expected.items() if here[name] != want]:
+def examine(requirements: NodeRequirements, expected: Mapping[str, str]) -> str:
+    """Prepare this node: remove what a killed run left, build the sample's images.
+
+    Returns:
+        Why the node is unfit; empty when it is fit.
+    """
+    own = versions()
+    if wrong := [f"{name} {own[name]} instead of {want}" for name, want in expected.items() if own[name] != want]:
         return f"other versions: {', '.join(wrong)}"
     try:
-        check_pool(needs.models)
+        check_pool(requirements.models)
         client = connect()
-        _check_disk(client, needs.least_disk_gb)
-        if needs.label:
-            sweep(client, needs.label)
-        if needs.sample:
+        _check_disk(client, requirements.least_disk_gb)
+        if requirements.label:
+            sweep(client, requirements.label)
+        if requirements.sample:
             from harness.sample.images import build_images
 
-            build_images(client, needs.sample)
+            build_images(client, requirements.sample)
     except (EnvironmentUnavailableError, PoolError) as fault:
         return str(fault)
     return ""
@@ -142,32 +155,32 @@ def sweep_node(label: str) -> None:
 
 
 def attempt(job: AttemptJob) -> Iterator[Event]:
-    """One attempt, told as it goes: every call, the finished attempt before its container is removed, the end."""
+    """One attempt as a stream of events: every call, the attempt before its container is removed, the end."""
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     folder = Path(tempfile.mkdtemp(prefix="polyswe-cell-"))
 
-    def finished(found: Attempt) -> None:
-        _check_starved(folder / TRAJECTORY)
-        events.put(AttemptFinished(found, _bytes(folder / TRAJECTORY)))
+    def keep(finished: Attempt) -> None:
+        check_starved(_places(_client()), folder / TRAJECTORY)
+        events.put(AttemptFinished(attempt=finished, trajectory=_read_bytes(folder / TRAJECTORY)))
 
     def work() -> None:
         try:
-            _check_disk(_client(), job.needs.least_disk_gb)
-            _images(job.needs.pull_attempts, job.needs.pull_wait).ensure(job.task.image)
-            done = run_agent(
+            _check_disk(_client(), job.requirements.least_disk_gb)
+            _images(job.requirements.pull_attempts, job.requirements.pull_wait).ensure(job.task.image)
+            finished = run_agent(
                 job.task,
                 job.model,
                 job.agent,
                 out_dir=folder,
                 labels=job.labels,
-                on_attempt=finished,
+                on_attempt=keep,
                 budget=job.budget or Budget(),
                 on_call=events.put,
             )
-        except Exception as error:  # noqa: BLE001 - told to the driver, which knows what to do with each kind
-            events.put(_broken(error, _bytes(folder / TRAJECTORY)))
+        except Exception as error:  # noqa: BLE001 - sent to the driver, which knows what to do with each kind
+            events.put(_task_failed(error, _read_bytes(folder / TRAJECTORY)))
         else:
-            events.put(TaskDone(done))
+            events.put(TaskDone(finished))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -186,26 +199,26 @@ def grade(job: GradingJob) -> Graded | TaskFailed:
     """The official verdict on one patch, with the files that are kept."""
     folder = Path(tempfile.mkdtemp(prefix="polyswe-cell-"))
     try:
-        _check_disk(_client(), job.needs.least_disk_gb)
-        _images(job.needs.pull_attempts, job.needs.pull_wait).ensure(job.instance.image)
-        found = _grader(job.needs.label, job.timeout, job.attempts, job.limits.model_dump_json()).grade(
-            job.instance, job.model, job.patch, folder
-        )
-        _check_starved(folder / "test_output.txt")
-        return Graded(found, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+        _check_disk(_client(), job.requirements.least_disk_gb)
+        _images(job.requirements.pull_attempts, job.requirements.pull_wait).ensure(job.instance.image)
+        grader = _grader(job.requirements.label, job.timeout, job.attempts, job.limits.model_dump_json())
+        verdict = grader.grade(job.instance, job.model, job.patch, folder)
+        check_starved(_places(_client()), folder / "test_output.txt")
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        return Graded(grade=verdict, files=files)
     except Exception as error:  # noqa: BLE001 - as above
-        return _broken(error)
+        return _task_failed(error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _broken(error: Exception, trajectory: bytes = b"") -> TaskFailed:
+def _task_failed(error: Exception, trajectory: bytes = b"") -> TaskFailed:
     if disk_is_full(error) and not isinstance(error, EnvironmentUnavailableError):
         error = DiskFullError(f"the node's disk is full ({error})")
     error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does
     error.__cause__ = error.__context__ = None
-    own = isinstance(error, EnvironmentUnavailableError) and not isinstance(error, ImageUnavailableError)
-    return TaskFailed(error, trajectory, own)
+    nodes_fault = isinstance(error, EnvironmentUnavailableError) and not isinstance(error, ImageUnavailableError)
+    return TaskFailed(error=error, trajectory=trajectory, nodes_fault=nodes_fault)
 
 
 def _check_disk(client: DockerClient, least_gb: float) -> None:
@@ -213,20 +226,11 @@ def _check_disk(client: DockerClient, least_gb: float) -> None:
         check_disk(place, least_gb)
 
 
-def _check_starved(record: Path) -> None:
-    """As the driver does for its own disk: commands that met a full one say nothing of the model."""
-    full = [place for place in _places(_client()) if disk_free_gb(place) < STARVED_GB]
-    if full and NO_SPACE in _bytes(record).decode("utf-8", "replace"):
-        raise DiskFullError(
-            f"the node's disk at {full[0]} is full, and {record.name} shows that commands failed for it"
-        )
-
-
 def _places(client: DockerClient) -> tuple[Path, Path]:
     return Path(tempfile.gettempdir()), docker_root(client)
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
@@ -244,8 +248,14 @@ def _images(pull_attempts: int, pull_wait: float) -> Images:
 def _grader(label: str, timeout: int, attempts: int, limits: str) -> Grader:
     """Of this process, which Ray keeps for further gradings: the official harness takes seconds to import."""
     scratch = Path(tempfile.mkdtemp(prefix="polyswe-grading-"))
-    found = ContainerLimits.model_validate_json(limits)
-    grader = Grader(label, scratch, workers=1, timeout=timeout, attempts=attempts, limits=found)
+    grader = Grader(
+        label,
+        scratch,
+        workers=1,
+        timeout=timeout,
+        attempts=attempts,
+        limits=ContainerLimits.model_validate_json(limits),
+    )
     grader.warm_up()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     atexit.register(grader.close)

@@ -1,4 +1,4 @@
-"""Which nodes of the cluster can work, and which of them a cell should go to. The queueing is Ray's."""
+"""Which nodes of the cluster can work, and which of them a cell should go to. Ray queues the tasks of a node."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import NodeLostError
 from harness.run.engines import ray_node
-from harness.run.engines.ray_node import Needs
+from harness.run.engines.ray_node import NodeRequirements
 
-EXAMINED_WITHIN = 900.0
+EXAMINATION_SECONDS = 900.0
 """Seconds a node may take to prepare itself; the sample's images are built in it."""
-LOOK_EVERY = 5.0
-"""Seconds between two looks at who is in the cluster."""
-UNFIT_FOR = 60.0
+REFRESH_SECONDS = 5.0
+"""Seconds between two looks at which nodes are in the cluster."""
+UNFIT_SECONDS = 60.0
 """Seconds until an unfit node is examined again: its Docker Engine may have been restarted, its disk cleared."""
 
 
@@ -33,76 +33,86 @@ class _Node:
     cpus: float
     fit: bool = False
     examining: bool = False
-    examined: float = -UNFIT_FOR
+    examined: float = -UNFIT_SECONDS
     """When it was examined last, on the monotonic clock."""
     swept: bool = False
-    """What a killed run left there is gone. Later containers of the run are its own."""
-    unfit: str = ""
-    """Why, as last told to the user."""
-    in_hand: int = 0
-    """Cells there now."""
+    """What a killed run left there has been removed; containers of the run are this start's own."""
+    reason: str = ""
+    """Why it is unfit, as the user was last told."""
+    cells: int = 0
+    """Cells at work there."""
 
 
 class Nodes:
-    """The cluster's nodes, the cells each has in hand, and which images it has seen."""
+    """The cluster's nodes, how many cells are at work on each, and which images it has."""
 
     def __init__(
-        self, needs: Needs, cpus: float, say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
+        self,
+        requirements: NodeRequirements,
+        cpus: float,
+        say: Callable[[str], None],
+        give_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        """cpus: what a cell occupies at most; a node with fewer takes none. give_up: asked while waiting for nodes."""
-        self.needs = needs
+        """
+        Args:
+            requirements: what every node must have.
+            cpus: what a cell occupies at most; a node with fewer takes none.
+            say: takes a line for the user.
+            give_up: asked while waiting for nodes.
+        """
+        self.requirements = requirements
         self.cpus = cpus
         self.say = say
         self.give_up = give_up
-        self._examine = ray.remote(num_cpus=0, max_retries=0)(ray_node.examine)
+        self._examine_task = ray.remote(num_cpus=0, max_retries=0)(ray_node.examine)
         self._nodes: dict[str, _Node] = {}
         self._images: dict[str, str] = {}
         """Image → the node that took it first."""
-        self._looked = -LOOK_EVERY
+        self._refreshed = -REFRESH_SECONDS
         self._changed = threading.Condition()
 
-    def look(self) -> int:
-        """See who joined and who left the cluster, examine the new ones and wait for them; how many are fit."""
+    def refresh(self) -> int:
+        """Look for nodes that joined or left, wait until the new ones are examined, and return how many are fit."""
         with self._changed:
-            self._look()
+            self._refresh_nodes()
             while any(node.examining for node in self._nodes.values()) and not self.give_up():
                 self._changed.wait(1)
             return sum(node.fit for node in self._nodes.values())
 
     @contextmanager
-    def place(self, image: str) -> Iterator[tuple[str, NodeAffinitySchedulingStrategy]]:
-        """A node for a cell: the one that has its image unless that is busier than others by more than it has CPUs.
+    def reserve(self, image: str) -> Iterator[tuple[str, NodeAffinitySchedulingStrategy]]:
+        """A node for a cell: the one that has its image, unless its cells outnumber another's by more than its CPUs.
 
         Raises:
             NodeLostError: no node is fit.
         """
         with self._changed:
-            at = self._choose(image)
-            self._images[image] = at
-            self._nodes[at].in_hand += 1
+            node = self._choose(image)
+            self._images[image] = node
+            self._nodes[node].cells += 1
         try:
-            yield at, NodeAffinitySchedulingStrategy(at, soft=False)
+            yield node, NodeAffinitySchedulingStrategy(node, soft=False)
         finally:
             with self._changed:
-                self._nodes[at].in_hand -= 1
+                self._nodes[node].cells -= 1
 
-    def leave_out(self, node: str, why: str) -> None:
+    def exclude(self, node: str, reason: str) -> None:
         """The node gets no further cells until it has been found fit again."""
         with self._changed:
-            self._unfit(self._nodes[node], why)
+            self._mark_unfit(self._nodes[node], reason)
 
-    def doubt(self, node: str) -> None:
+    def suspect(self, node: str) -> None:
         """A cell's task was lost there: the node gets no other before it has been examined again."""
         with self._changed:
             known = self._nodes[node]
             if known.fit:
-                self._unfit(known, "it lost a cell's task; it is examined again, if it is still there")
-                known.examined = -UNFIT_FOR
+                self._mark_unfit(known, "it lost a cell's task; it is examined again, if it is still there")
+                known.examined = -UNFIT_SECONDS
 
     def wait(self, patience: float) -> bool:
         """Whether a node is fit, now or within `patience` seconds."""
         until = time.monotonic() + patience
-        while not self.look():
+        while not self.refresh():
             if self.give_up() or time.monotonic() >= until:
                 return False
             time.sleep(1)
@@ -115,7 +125,9 @@ class Nodes:
             alive = _alive()
             nodes = [node for node, known in self._nodes.items() if known.swept and node in alive]
         jobs = [
-            sweep.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(self.needs.label)
+            sweep.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                self.requirements.label
+            )
             for node in nodes
         ]
         ready, late = ray.wait(jobs, num_returns=len(jobs), timeout=60) if jobs else ([], [])
@@ -129,62 +141,64 @@ class Nodes:
 
     def _choose(self, image: str) -> str:
         while True:
-            if time.monotonic() - self._looked >= LOOK_EVERY:
-                self._look()
+            if time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+                self._refresh_nodes()
             fit = {name: node for name, node in self._nodes.items() if node.fit}
             if fit:
                 break
             if not any(node.examining for node in self._nodes.values()):
                 raise NodeLostError("no node of the cluster can work: see why above, or add one")
             self._changed.wait(1)
-        idlest = min(fit, key=lambda name: (fit[name].in_hand / fit[name].cpus, fit[name].name))
-        at = self._images.get(image, idlest)
-        return at if at in fit and fit[at].in_hand <= fit[idlest].in_hand + max(1, fit[at].cpus) else idlest
+        idlest = min(fit, key=lambda name: (fit[name].cells / fit[name].cpus, fit[name].name))
+        has_image = self._images.get(image, idlest)
+        if has_image in fit and fit[has_image].cells <= fit[idlest].cells + max(1, fit[has_image].cpus):
+            return has_image
+        return idlest
 
-    def _look(self) -> None:
-        """Examinations go on in threads of their own: a node that hangs must not hold up the others' cells."""
-        self._looked = time.monotonic()
+    def _refresh_nodes(self) -> None:
+        """Examine new nodes in threads of their own: a node that hangs must not hold up the others' cells."""
+        self._refreshed = time.monotonic()
         alive = _alive()
         for name, node in self._nodes.items():
             if node.fit and name not in alive:
                 node.fit = False
                 self.say(f"node {node.name} is gone")
-        for name, found in alive.items():
-            cpus = float(found["Resources"].get("CPU", 0))
-            node = self._nodes.setdefault(name, _Node(f"{found['NodeManagerAddress']}/{name[:8]}", cpus))
-            if node.fit or node.examining or self._looked - node.examined < UNFIT_FOR:
+        for name, state in alive.items():
+            cpus = float(state["Resources"].get("CPU", 0))
+            node = self._nodes.setdefault(name, _Node(f"{state['NodeManagerAddress']}/{name[:8]}", cpus))
+            if node.fit or node.examining or self._refreshed - node.examined < UNFIT_SECONDS:
                 continue
-            node.examined = self._looked
+            node.examined = self._refreshed
             if cpus < self.cpus:
                 if cpus > 0:  # a node with none was meant to take no cells
-                    self._unfit(node, f"a cell needs {self.cpus:g} CPUs, it has {cpus:g}")
+                    self._mark_unfit(node, f"a cell needs {self.cpus:g} CPUs, it has {cpus:g}")
                 continue
             node.examining = True
-            needs = replace(self.needs, label="") if node.swept else self.needs
+            requirements = replace(self.requirements, label="") if node.swept else self.requirements
             node.swept = True
-            threading.Thread(target=self._examined, args=(name, node, needs), daemon=True).start()
+            threading.Thread(target=self._examine_node, args=(name, node, requirements), daemon=True).start()
 
-    def _examined(self, name: str, node: _Node, needs: Needs) -> None:
+    def _examine_node(self, name: str, node: _Node, requirements: NodeRequirements) -> None:
         strategy = NodeAffinitySchedulingStrategy(name, soft=False)
         try:
-            job = self._examine.options(scheduling_strategy=strategy).remote(needs, ray_node.versions())
-            unfit = ray.get(job, timeout=EXAMINED_WITHIN)
+            job = self._examine_task.options(scheduling_strategy=strategy).remote(requirements, ray_node.versions())
+            reason = ray.get(job, timeout=EXAMINATION_SECONDS)
         except RayError as error:
-            unfit = f"it could not be examined ({_line(error)})"
+            reason = f"it could not be examined ({_line(error)})"
         with self._changed:
             node.examining = False
             node.examined = time.monotonic()
-            if unfit:
-                self._unfit(node, unfit)
+            if reason:
+                self._mark_unfit(node, reason)
             else:
-                node.fit, node.unfit = True, ""
+                node.fit, node.reason = True, ""
             self._changed.notify_all()
 
-    def _unfit(self, node: _Node, why: str) -> None:
+    def _mark_unfit(self, node: _Node, reason: str) -> None:
         node.fit = False
-        if why != node.unfit:
-            self.say(f"node {node.name} is left out: {why}")
-        node.unfit = why
+        if reason != node.reason:
+            self.say(f"node {node.name} is left out: {reason}")
+        node.reason = reason
 
 
 def _alive() -> dict[str, dict[str, Any]]:

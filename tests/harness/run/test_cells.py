@@ -144,7 +144,9 @@ class Killed(Store):
 
 
 @pytest.mark.parametrize("kind", [Store, Killed])
-def test_a_reviewers_call_is_on_record_and_paid_once(bench: MakeBench, kind: type[Store]) -> None:
+def test_a_reviewers_call_is_on_record_and_paid_once(
+    bench: MakeBench, kind: type[Store], calls_by_model: Callable[[Path], dict[str, Any]]
+) -> None:
 
     def finished(task: AgentTask, *_: Any, on_attempt: Callable[[Attempt], None], out_dir: Path, **__: Any) -> Attempt:
         attempt = submitted(Cell(task.instance_id, made.cells[0].model), out_dir)
@@ -159,7 +161,7 @@ def test_a_reviewers_call_is_on_record_and_paid_once(bench: MakeBench, kind: typ
         made = bench(finished, kind, reviewer="reviewer", models={"reviewer": reviewer})
         with pytest.raises(KeyboardInterrupt) if kind is Killed else nullcontext():
             made.work.attempt(made.cells[0])
-    (calls,) = made.store.calls_by_model()
+    (calls,) = calls_by_model(made.store.path).values()
     row = next(row for row in made.store.rows() if row.cell == made.cells[0])
     assert calls.answered == 1
     assert calls.cost_usd > 0

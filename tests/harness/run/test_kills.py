@@ -253,7 +253,10 @@ def finish_and_check(
     after, expected = victim.rows(), rows_of(undisturbed)
     assert {cell: outcome(row) for cell, row in after.items()} == {cell: outcome(row) for cell, row in expected.items()}
     with Store(victim.folder.store_path) as store:
-        failure_events, on_record, spent = store.failures(), store.calls_by_model(), store.spent()
+        failure_events, spent = store.failures(), store.spent()
+        on_record = store._db.execute(
+            "SELECT SUM(failure = '') AS answered, TOTAL(cost_usd) AS cost_usd FROM calls"
+        ).fetchone()
     killed = Counter(event.cell for event in failure_events if event.kind == KILLED)
     assert {event.kind for event in failure_events} <= {KILLED}, failure_events
     calls = books.calls()
@@ -266,9 +269,9 @@ def finish_and_check(
             assert calls[cell] == row.api_calls, f"{cell} was paid for twice"
     pool = load_config(config_file).pool
     prices = {m.name: (m.input_cost_per_token or 0.0, m.output_cost_per_token or 0.0) for m in pool}
-    unrecorded = calls.total() - sum(calls_of.answered for calls_of in on_record)
+    unrecorded = calls.total() - (on_record["answered"] or 0)
     assert 0 <= unrecorded <= killed.total(), "only a call in flight at a kill may be missing from the record"
-    assert sum(calls_of.cost_usd for calls_of in on_record) == pytest.approx(spent)
+    assert on_record["cost_usd"] == pytest.approx(spent)
     assert spent <= books.cost(prices) + 1e-9
     assert leaked(engine, victim.folder) == []
     assert not list(victim.folder.path.rglob("*.tmp"))

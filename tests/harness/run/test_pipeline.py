@@ -287,7 +287,9 @@ def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -
             assert store.spent() == pytest.approx(sum(billed()))
 
 
-def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_path: Path) -> None:
+def test_calls_on_record_agree_with_the_servers_own_count(
+    sample: Dataset, tmp_path: Path, calls_by_model: Callable[[Path], dict[str, Any]]
+) -> None:
     from agents.scripted.server import ScriptedServer
 
     with ScriptedServer(PLAYBOOK) as server:
@@ -297,8 +299,7 @@ def test_calls_on_record_agree_with_the_servers_own_count(sample: Dataset, tmp_p
         end = evaluate(config.model_copy(update={"pool": pool}), folder, stop=Stop())
         served = server.stats()
         log = server.log()
-    with Store(folder.store_path) as store:
-        on_record = {calls.model: calls for calls in store.calls_by_model()}
+    on_record = calls_by_model(folder.store_path)
     for model, counted in served.items():
         own = on_record[model]
         assert (own.answered, own.failed) == (counted.calls, 0)

@@ -122,24 +122,15 @@ def test_what_a_killed_attempt_had_paid_is_known_to_the_call(store: Store) -> No
     store.failed(A, "provider: timeout", "…", 0.1)
     store.agent_started(A)
     store.called(A, call(0.25))
-    store.killed(A, on_record=99.0)
+    store.killed(A, cost_on_record=99.0)
     assert store.spent() == pytest.approx(0.85), "only what the last attempt paid was added"
     assert [event.kind for event in store.failures()] == ["killed", "provider: timeout", "killed"]
 
 
 def test_a_killed_attempt_of_a_store_without_calls_counts_what_its_trajectory_says(store: Store) -> None:
     store.agent_started(A)
-    store.killed(A, on_record=0.7)
+    store.killed(A, cost_on_record=0.7)
     assert store.spent() == pytest.approx(0.7)
-
-
-def test_calls_add_up_by_model(store: Store) -> None:
-    store.called(A, call(0.2))
-    store.called(A, call(0.0, "server"))
-    store.called(B, call(0.4))
-    large, small = store.calls_by_model()
-    assert (large.model, large.answered, large.failed, large.cost_usd) == ("large", 1, 0, 0.4)
-    assert (small.answered, small.failed, small.prompt_tokens, small.cached_tokens) == (1, 1, 20, 8)
 
 
 def test_reading_changes_nothing(store: Store) -> None:
