@@ -60,20 +60,22 @@ def compare(
     sides = load_side(base, pool or ()), load_side(new, pool or ())
     statements = _statements(tasks) if tasks else _own_statements(sides)
     noise = noise_from(repeats_from) if repeats_from else BUILT_IN
-    found = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
+    comparison = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
     unjudged: InputError | None = None
     try:
-        wrong = broken(rules, found)
-        text = render_markdown(found, wrong, rules)
-    except InputError as error:  # what can be said is said before the gate is told to be unjudged
-        unjudged, wrong, text = error, [], render_markdown(found)
+        wrong = broken(rules, comparison)
+        text = render_markdown(comparison, wrong, rules)
+    except InputError as error:  # the comparison is printed before the gate says that it cannot judge
+        unjudged, wrong, text = error, [], render_markdown(comparison)
     print(text)
     if out is not None:
         write_atomic(out / "comparison.md", text)
-        document = {
-            **found.to_json(), "rules": rules, "broken": [vars(one) for one in wrong],
+        judged = {
+            "rules": rules,
+            "broken": [vars(one) for one in wrong],
             "cannot_be_judged": None if unjudged is None else str(unjudged),
-        }  # fmt: skip
+        }
+        document = comparison.to_json() | judged
         write_atomic(out / "comparison.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         say(f"comparison: {out}/comparison.md, comparison.json")
     if unjudged is not None:
@@ -93,19 +95,19 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _own_statements(sides: Sequence[RunOutcomes]) -> dict[str, str] | None:
     """What the runs themselves name, the base's first; a file that has gone since is no reason to compare nothing."""
-    found = None
+    statements = None
     for side in sides:
-        if side.dataset is None or found is not None:
+        if side.dataset is None or statements is not None:
             continue
         copy = Path(side.label.partition("::")[0]) / "dataset.jsonl"
         for place in (side.dataset, *([str(copy)] if copy.is_file() else [])):
             try:
-                found = found or _statements(place)
+                statements = statements or _statements(place)
             except InputError as error:
                 say(f"{error}; --tasks names another place")
-    if found is None and any(side.dataset for side in sides):
+    if statements is None and any(side.dataset for side in sides):
         say("no clusters and no routed row of a matrix: the problem statements are not at hand")
-    return found
+    return statements
 
 
 def _statements(tasks: str) -> dict[str, str] | None:

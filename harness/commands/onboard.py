@@ -73,10 +73,10 @@ def onboard(
                 f"{len(missing)} of {len(plan.instances)} instances have no verdict and are left out; the same command "
                 f"tries them again: {', '.join(missing)}"
             )
-    found = conclude(
+    profile = conclude(
         plan, labelled, "live" if from_ is None else "recorded", cost_weight=cost_weight, recorded_rate=rate
     )
-    print(render_profile(found))
+    print(render_profile(profile))
     if out is not None:
-        write_profile(found, plan, labelled, out)
+        write_profile(profile, plan, labelled, out)
         say(f"profile: {out}/profile.json; the pool with its few cells: {out}/outcomes.csv")

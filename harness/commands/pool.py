@@ -36,10 +36,10 @@ def pool(
     from harness.files import write_atomic
     from harness.pool.history import pool_history, render_history
 
-    found = pool_history(
+    history = pool_history(
         outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed
     )
-    print(render_history(found))
+    print(render_history(history))
     if out is not None:
-        write_atomic(out, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
+        write_atomic(out, json.dumps(history.to_json(), indent=2, ensure_ascii=False) + "\n")
         say(f"history: {out}")

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.compare.clusters import (
     FailingCluster,
+    PairedVerdicts,
     RoutingChange,
-    acted_changes,
     cluster_labels,
     failing_clusters,
+    live_routing_changes,
     routing_changes,
 )
 from harness.compare.load import RunOutcomes
 from harness.compare.noise import Noise
 from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
+from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from router.clustering import number_of_clusters
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.lab.crossfit import crossfit, folds
+from router.outcomes import OutcomeMatrix
+from router.policies.cluster import ClusterPolicy
 
 FOLDS, REPEATS = 10, 5
+"""Of the cross-fitted routed row."""
+LEAST_ROUTED = 10
+"""Fewer instances with every verdict on both sides are not cross-fitted."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +43,21 @@ class Comparison:
     common: int
     rows: tuple[Compared, ...]
     only_base: tuple[str, ...]
-    """models that only the base has"""
+    """Models that only the base has."""
     only_new: tuple[str, ...]
     unjudged: tuple[str, ...]
-    """models of the base that nothing can be said of: not on the new side, or without a verdict on both"""
+    """Models of the base that nothing can be said of: not on the new side, or without a verdict on both."""
     failing: tuple[FailingCluster, ...]
     routing: tuple[RoutingChange, ...]
     clusters: int
-    """how many clusters were formed; 0 where there were no texts or too few instances"""
+    """How many clusters were formed; 0 where there were no texts or too few instances."""
     base_failures: tuple[str, ...]
     new_failures: tuple[str, ...]
     noise: Noise
     no_routed: str
-    """why there is no routed row; empty where there is one"""
+    """Why there is no routed row; empty where there is one."""
     no_routing: str
-    """why nothing is said of the routing's changes; empty where something is"""
+    """Why nothing is said of the routing's changes; empty where something is."""
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +65,29 @@ class Comparison:
         for row in document["rows"]:
             del row["arrays"], row["worst"]
         return {"schema": 1, **document}
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Both sides on their common instances."""
+
+    base: RunOutcomes
+    new: RunOutcomes
+    instances: list[str]
+    base_matrix: OutcomeMatrix
+    new_matrix: OutcomeMatrix
+    texts: list[str] | None
+    """Of the instances; None where one is unknown."""
+    noise: Noise
+    seed: int
+
+    @property
+    def both_routed(self) -> bool:
+        return self.base.routed is not None and self.new.routed is not None
+
+    @property
+    def both_matrices(self) -> bool:
+        return self.base.routed is None and self.new.routed is None
 
 
 def compare_sides(
@@ -74,58 +102,106 @@ def compare_sides(
     """Compare two sides on their common instances.
 
     Args:
-        base, new: see `harness.compare.load.load_side`.
-        noise: what re-running alone changes.
-        matches: parts of names of a base model and the new model to put beside it; other models pair up by equal names.
-        statements: problem statements by instance; without them no clusters and no routed row of a matrix.
-        seed: of bootstrap, folds and clusters.
+        base: See `harness.compare.load.load_side`.
+        new: The same.
+        noise: What re-running alone changes.
+        matches: Parts of names of a base model and the new model to put beside it; other models pair up by equal names.
+        statements: Problem statements by instance; without them no clusters and no routed row of a matrix.
+        seed: Of bootstrap, folds and clusters.
 
     Raises:
         InputError: no common instance, other versions of all of them, or nothing on both sides.
     """
     instances, notes = _common(base, new)
-    a, b = _rows_of(base.matrix, instances), _rows_of(new.matrix, instances)
+    sides = _Sides(
+        base=base,
+        new=new,
+        instances=instances,
+        base_matrix=_rows_of(base.matrix, instances),
+        new_matrix=_rows_of(new.matrix, instances),
+        texts=_texts(statements, instances),
+        noise=noise,
+        seed=seed,
+    )
     paired = _paired(base.matrix.models, new.matrix.models, matches)
-    rows, arrays, failures = [], [], list(new.failures)
-    told = {failure.rpartition(": ")[0] for failure in new.failures}
+    rows: list[Compared] = []
+    verdicts: list[PairedVerdicts] = []
+    failures = list(new.failures)
+    named = {failure.rpartition(": ")[0] for failure in new.failures}
     for left, right in paired:
-        one, other = _outcomes(a, left), _outcomes(b, right)
-        known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
-        # what a router did not ask for is not missing
-        missing = np.flatnonzero(~np.isnan(one.resolved) & np.isnan(other.resolved) & (new.routed is None))
-        lacking = [instances[i] for i in missing.tolist()]
-        failures += [f"{i} / {right}: no verdict" for i in lacking if f"{i} / {right}" not in told]
-        if not len(known):
-            notes.append(f"{left}: no instance is known on both sides")
-            continue
-        if len(known) < len(instances):
-            notes.append(f"{left}: {len(instances) - len(known)} of {len(instances)} cells lack a verdict on a side")
-        names = [instances[i] for i in known.tolist()]
-        pair = _take(one, known), _take(other, known)
-        row = compare_pair(left, names, *pair, noise, new_name=right, seed=seed)
-        rows.append(with_missing(row, lacking, one.resolved[missing], noise, seed))
-        arrays.append((left, one.resolved, other.resolved))
-    routed, no_routed = _routed(base, new, a, b, instances, statements, noise, seed)
+        one, other = _outcomes(sides.base_matrix, left), _outcomes(sides.new_matrix, right)
+        lacking = [] if new.routed is not None else _lacking(one, other)  # what a router did not ask for is not missing
+        cells = [f"{instances[i]} / {right}" for i in lacking]
+        failures += [f"{cell}: no verdict" for cell in cells if cell not in named]
+        row, row_notes = _model_row(sides, left, right, lacking)
+        notes += row_notes
+        if row is not None:
+            rows.append(row)
+            verdicts.append(PairedVerdicts(left, one.resolved, other.resolved))
+    routed, no_routed = _routed(sides)
     rows += [routed] if routed is not None else []
     if not rows:
         raise InputError(
             f"no model is on both sides (base: {', '.join(base.matrix.models[:6])}; new: "
             f"{', '.join(new.matrix.models[:6])}); pair them with --match BASE=NEW"
         )
-    failing, changes, k, no_routing = _clusters(base, new, a, b, paired, arrays, instances, statements, seed)
-    gone, came = ({m for m, _ in paired}, {m for _, m in paired})
-    compared = {left for left, *_ in arrays}
-    alone = base.routed is not None and new.routed is not None  # models are the routing's choice, not the user's
+    changes = _clusters(sides, paired, verdicts)
+    paired_base, paired_new = ({m for m, _ in paired}, {m for _, m in paired})
+    compared = {pair.model for pair in verdicts}
     return Comparison(
-        base=base.label, new=new.label, common=len(instances), rows=tuple(judged(rows)),
-        only_base=tuple(m for m in base.matrix.models if m not in gone),
-        only_new=tuple(m for m in new.matrix.models if m not in came),
-        unjudged=() if alone else tuple(m for m in base.matrix.models if m not in compared),
-        failing=tuple(failing), routing=tuple(changes), clusters=k,
-        base_failures=base.failures, new_failures=tuple(failures), noise=noise, no_routed=no_routed,
-        no_routing=no_routing,
+        base=base.label,
+        new=new.label,
+        common=len(instances),
+        rows=tuple(judged(rows)),
+        only_base=tuple(m for m in base.matrix.models if m not in paired_base),
+        only_new=tuple(m for m in new.matrix.models if m not in paired_new),
+        # of two routed runs models are the routing's choice, not the user's
+        unjudged=() if sides.both_routed else tuple(m for m in base.matrix.models if m not in compared),
+        failing=tuple(changes.failing),
+        routing=tuple(changes.routing),
+        clusters=changes.clusters,
+        base_failures=base.failures,
+        new_failures=tuple(failures),
+        noise=noise,
+        no_routed=no_routed,
+        no_routing=changes.no_routing,
         notes=(*base.notes, *(note for note in new.notes if note not in base.notes), *notes),
-    )  # fmt: skip
+    )
+
+
+def _texts(statements: Mapping[str, str] | None, instances: Sequence[str]) -> list[str] | None:
+    if statements is None or any(i not in statements for i in instances):
+        return None
+    return [statements[i] for i in instances]
+
+
+def _lacking(base: Outcomes, new: Outcomes) -> list[int]:
+    """Instances that the base has a verdict on and the new side has none."""
+    found: list[int] = np.flatnonzero(~np.isnan(base.resolved) & np.isnan(new.resolved)).tolist()
+    return found
+
+
+def _model_row(sides: _Sides, left: str, right: str, lacking: Sequence[int]) -> tuple[Compared | None, list[str]]:
+    """A model on both sides, over the instances that both know; None where there is none."""
+    one, other = _outcomes(sides.base_matrix, left), _outcomes(sides.new_matrix, right)
+    instances = sides.instances
+    known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
+    if not len(known):
+        return None, [f"{left}: no instance is known on both sides"]
+    notes = []
+    if len(known) < len(instances):
+        notes = [f"{left}: {len(instances) - len(known)} of {len(instances)} cells lack a verdict on a side"]
+    row = compare_pair(
+        left,
+        [instances[i] for i in known.tolist()],
+        one.take(known),
+        other.take(known),
+        sides.noise,
+        new_name=right,
+        seed=sides.seed,
+    )
+    names = [instances[i] for i in lacking]
+    return with_missing(row, names, one.resolved[list(lacking)], sides.noise, sides.seed), notes
 
 
 def _common(base: RunOutcomes, new: RunOutcomes) -> tuple[list[str], list[str]]:
@@ -179,98 +255,100 @@ def _rows_of(matrix: OutcomeMatrix, instances: Sequence[str]) -> OutcomeMatrix:
 
 def _outcomes(matrix: OutcomeMatrix, model: str) -> Outcomes:
     j = matrix.models.index(model)
-    return Outcomes(matrix.resolved[:, j], matrix.cost[:, j], matrix.seconds[:, j])
+    return Outcomes(resolved=matrix.resolved[:, j], cost=matrix.cost[:, j], seconds=matrix.seconds[:, j])
 
 
-def _take(outcomes: Outcomes, rows: Any) -> Outcomes:
-    return Outcomes(outcomes.resolved[rows], outcomes.cost[rows], outcomes.seconds[rows])
-
-
-def _routed(
-    base: RunOutcomes, new: RunOutcomes, a: OutcomeMatrix, b: OutcomeMatrix, instances: Sequence[str],
-    statements: Mapping[str, str] | None, noise: Noise, seed: int,
-) -> tuple[Compared | None, str]:  # fmt: skip
-    """The routed system: live on both sides, or cross-fitted on both sides over the same folds."""
-    if base.routed is not None and new.routed is not None:
-        sides = [_live(side, instances) for side in (base, new)]
-        known = np.flatnonzero(~np.isnan(sides[0].resolved) & ~np.isnan(sides[1].resolved))
-        if not len(known):
-            return None, "no routed cell has a verdict on both sides"
-        names = [instances[i] for i in known.tolist()]
-        one, other = (_take(side, known) for side in sides)
-        row = compare_pair("routed", names, one, other, noise, kind="routed", how="live", seed=seed)
-        missing = np.flatnonzero(~np.isnan(sides[0].resolved) & np.isnan(sides[1].resolved))
-        lacking = [instances[i] for i in missing.tolist()]
-        return with_missing(row, lacking, sides[0].resolved[missing], noise, seed), ""
-    if base.routed is not None or new.routed is not None:
+def _routed(sides: _Sides) -> tuple[Compared | None, str]:
+    """The routed system, live on both sides or cross-fitted on both over the same folds; or why there is none."""
+    if sides.both_routed:
+        return _live_row(sides)
+    if not sides.both_matrices:
         return None, "one side ran only its routed cells, the other a matrix"
-    if len(a.models) < 2 or len(b.models) < 2:
+    if len(sides.base_matrix.models) < 2 or len(sides.new_matrix.models) < 2:
         return None, "a side has one model only"
-    if statements is None or any(i not in statements for i in instances):
+    if sides.texts is None:
         return None, "problem statements are needed: give --tasks"
-    known = np.flatnonzero(~np.isnan(a.resolved).any(axis=1) & ~np.isnan(b.resolved).any(axis=1))
-    if len(known) < 10:
-        return None, f"only {len(known)} instances have every verdict on both sides"
-    from harness.data.embeddings import embed_texts
-    from router.lab.crossfit import crossfit, folds
-    from router.policies.cluster import ClusterPolicy
+    return _cross_fitted_row(sides, sides.texts)
 
-    names = [instances[i] for i in known.tolist()]
-    X = embed_texts([statements[i] for i in names])
-    splits = folds(len(names), min(FOLDS, len(names)), REPEATS, seed)
-    policy = ClusterPolicy(n_clusters=max(2, number_of_clusters(len(names))), seed=seed)
-    fitted = [crossfit(policy, X, matrix.take(known), splits) for matrix in (a, b)]
-    one, other = (Outcomes(fit.resolved, fit.cost, fit.seconds) for fit in fitted)
-    how = (
-        f"cross-fitted, {policy.n_clusters} clusters, the same {REPEATS} × {min(FOLDS, len(names))} folds on both sides"
+
+def _live_row(sides: _Sides) -> tuple[Compared | None, str]:
+    one, other = _live(sides.base, sides.instances), _live(sides.new, sides.instances)
+    known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
+    if not len(known):
+        return None, "no routed cell has a verdict on both sides"
+    names = [sides.instances[i] for i in known.tolist()]
+    row = compare_pair(
+        "routed", names, one.take(known), other.take(known), sides.noise, kind="routed", how="live", seed=sides.seed
     )
-    row = compare_pair("routed", names, one, other, noise, kind="routed", how=how, seed=seed)
-    # what the base would have brought where only the new side lacks verdicts is not known: at most all of it
-    lost = np.flatnonzero(~np.isnan(a.resolved).any(axis=1) & np.isnan(b.resolved).any(axis=1))
-    return with_missing(row, [instances[i] for i in lost.tolist()], np.ones(len(lost)), noise, seed), ""
+    lacking = _lacking(one, other)
+    names = [sides.instances[i] for i in lacking]
+    return with_missing(row, names, one.resolved[lacking], sides.noise, sides.seed), ""
+
+
+def _cross_fitted_row(sides: _Sides, texts: Sequence[str]) -> tuple[Compared | None, str]:
+    base_known = ~np.isnan(sides.base_matrix.resolved).any(axis=1)
+    new_known = ~np.isnan(sides.new_matrix.resolved).any(axis=1)
+    known = np.flatnonzero(base_known & new_known)
+    n = len(known)
+    if n < LEAST_ROUTED:
+        return None, f"only {n} instances have every verdict on both sides"
+    X = embed_texts([texts[i] for i in known.tolist()])
+    splits = folds(n, min(FOLDS, n), REPEATS, sides.seed)
+    policy = ClusterPolicy(n_clusters=max(2, number_of_clusters(n)), seed=sides.seed)
+    one, other = (crossfit(policy, X, matrix.take(known), splits) for matrix in (sides.base_matrix, sides.new_matrix))
+    row = compare_pair(
+        "routed",
+        [sides.instances[i] for i in known.tolist()],
+        Outcomes(resolved=one.resolved, cost=one.cost, seconds=one.seconds),
+        Outcomes(resolved=other.resolved, cost=other.cost, seconds=other.seconds),
+        sides.noise,
+        kind="routed",
+        how=f"cross-fitted, {policy.n_clusters} clusters, the same {REPEATS} × {min(FOLDS, n)} folds on both sides",
+        seed=sides.seed,
+    )
+    # what the base would have resolved where only the new side lacks verdicts is not known: at most all of it
+    lacking = [sides.instances[i] for i in np.flatnonzero(base_known & ~new_known).tolist()]
+    return with_missing(row, lacking, np.ones(len(lacking)), sides.noise, sides.seed), ""
 
 
 def _live(side: RunOutcomes, instances: Sequence[str]) -> Outcomes:
     assert side.routed is not None
     unknown = (np.nan, np.nan, np.nan)
-    return Outcomes(*np.array([side.routed.get(i, unknown) for i in instances], dtype=np.float64).T)
+    resolved, cost, seconds = np.array([side.routed.get(i, unknown) for i in instances], dtype=np.float64).T
+    return Outcomes(resolved=resolved, cost=cost, seconds=seconds)
 
 
-def _clusters(
-    base: RunOutcomes,
-    new: RunOutcomes,
-    a: OutcomeMatrix,
-    b: OutcomeMatrix,
-    paired: Sequence[tuple[str, str]],
-    arrays: Sequence[Any],
-    instances: Sequence[str],
-    statements: Mapping[str, str] | None,
-    seed: int,
-) -> tuple[list[FailingCluster], list[RoutingChange], int, str]:
-    """Newly failing clusters, changes of the routing, the number of clusters, and why there are no changes to tell."""
-    from harness.data.embeddings import embed_texts
+@dataclass(frozen=True)
+class _ClusterChanges:
+    failing: Sequence[FailingCluster] = ()
+    routing: Sequence[RoutingChange] = ()
+    clusters: int = 0
+    no_routing: str = ""
+    """Why nothing is said of the routing's changes."""
 
-    k = number_of_clusters(len(instances))
-    if k == 0 or statements is None or any(i not in statements for i in instances):
-        return [], [], 0, "no clusters were formed"
-    X = embed_texts([statements[i] for i in instances])
-    if base.routed is None and new.routed is None:
-        labels, changes = routing_changes(X, a, _as_in_base(b, paired), k, seed=seed)
-        return failing_clusters(labels, instances, arrays), changes, k, ""
+
+def _clusters(sides: _Sides, paired: Sequence[tuple[str, str]], verdicts: Sequence[PairedVerdicts]) -> _ClusterChanges:
+    """Newly failing clusters, and changes of the routing."""
+    instances, k = sides.instances, number_of_clusters(len(sides.instances))
+    if k == 0 or sides.texts is None:
+        return _ClusterChanges(no_routing="no clusters were formed")
+    X = embed_texts(sides.texts)
+    if sides.both_matrices:
+        renamed = _as_in_base(sides.new_matrix, paired)
+        labels, routing = routing_changes(X, sides.base_matrix, renamed, k, seed=sides.seed)
+        return _ClusterChanges(failing_clusters(labels, instances, verdicts), routing, k)
     # the outcomes of a routed run are those its router chose: a table fitted on them would see its own choices
-    labels = cluster_labels(X, k, seed)
-    failing = failing_clusters(labels, instances, arrays)
-    if base.accepted is None or new.accepted is None:
-        return failing, [], k, "one side ran only its routed cells"
+    labels = cluster_labels(X, k, sides.seed)
+    failing = failing_clusters(labels, instances, verdicts)
+    if sides.base.accepted is None or sides.new.accepted is None:
+        return _ClusterChanges(failing, clusters=k, no_routing="one side ran only its routed cells")
     base_name = {right: left for left, right in paired}
-    accepted = {instance: base_name.get(model, model) for instance, model in new.accepted.items()}
-    return failing, acted_changes(labels, instances, base.accepted, accepted), k, ""
+    accepted = {instance: base_name.get(model, model) for instance, model in sides.new.accepted.items()}
+    return _ClusterChanges(failing, live_routing_changes(labels, instances, sides.base.accepted, accepted), k)
 
 
 def _as_in_base(new: OutcomeMatrix, paired: Sequence[tuple[str, str]]) -> OutcomeMatrix:
     """The new side under the base's names: a model that is only called otherwise is no change of the routing."""
-    from router.outcomes import OutcomeMatrix
-
     base_name = {right: left for left, right in paired}
     # a name of the base that stays with another model of the new side keeps the renamed one apart
     clashing = {m for m in new.models if m not in base_name}

@@ -7,16 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.config import DatasetConfig
+from harness.data.instances import load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
-
-if TYPE_CHECKING:
-    from harness.importers.recorded import RecordedRun
-    from harness.store.run_folder import RunFolder
-    from harness.store.store import CellRow
-    from router.outcomes import OutcomeMatrix
+from harness.fitting import load_router
+from harness.grading.verdict import Verdict
+from harness.importers import RecordedRun, load_outcomes
+from harness.run.rollout import roll_out
+from harness.store.matrix import matrix_of_run
+from harness.store.run_folder import RunFolder
+from harness.store.store import CellRow, State, Store
+from router.outcomes import OutcomeMatrix
 
 PICK = "::"
 """`FILE::NAME` takes one model of a file."""
@@ -29,17 +33,17 @@ class RunOutcomes:
     label: str
     matrix: OutcomeMatrix
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """of each instance, where a run recorded it"""
+    """Of each instance, where a run recorded it."""
     routed: Mapping[str, tuple[float, float, float]] | None = None
-    """verdict, USD and seconds by instance, of a run in mode `routed`; every attempt of a cascade is paid for"""
+    """Verdict, USD and seconds by instance, of a run in mode `routed`; every attempt of a cascade is paid for."""
     accepted: Mapping[str, str] | None = None
-    """whose attempt the routed system handed in, by instance"""
+    """Whose attempt the routed system handed in, by instance."""
     failures: tuple[str, ...] = ()
-    """cells without a verdict for reasons that were not the model's"""
+    """Cells without a verdict for reasons that were not the model's."""
     swebench: str | None = None
-    """version that graded"""
+    """Version that graded."""
     dataset: str | None = None
-    """where the problem statements are to be had"""
+    """Where the problem statements are."""
     notes: tuple[str, ...] = ()
 
 
@@ -47,14 +51,12 @@ def load_side(source: str, pool: Sequence[str] = ()) -> RunOutcomes:
     """Read one side.
 
     Args:
-        source: a run folder; anything `harness.importers.load_outcomes` reads; either followed by `::NAME`.
-        pool: parts of names; None of them means every sound model.
+        source: A run folder; anything `harness.importers.load_outcomes` reads; either followed by `::NAME`.
+        pool: Parts of names; empty means every sound model.
 
     Raises:
         InputError: nothing there, unknown names, or no verdict in it.
     """
-    from harness.store.run_folder import RunFolder
-
     place, _, picked = source.partition(PICK)
     wanted = [picked] if picked else list(pool)
     folder = Path(place).expanduser()
@@ -74,10 +76,6 @@ _REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset"
 
 
 def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
-    from harness.store.matrix import matrix_of_run
-    from harness.store.run_folder import RunFolder
-    from harness.store.store import State, Store
-
     folder = RunFolder(path)
     frozen = folder.read_manifest()
     config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
@@ -108,38 +106,28 @@ def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
 def _live(
     config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
 ) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
-    """FaultOwner attempt was accepted, which of several the router says, and what the routed system brought so."""
-    from harness.grading.verdict import Verdict
-    from harness.store.store import State
-
+    """Whose attempt was accepted (of several, the router says which), and the routed system's outcomes."""
     by_instance: dict[str, list[CellRow]] = {}
     for row in rows:
         by_instance.setdefault(row.instance_id, []).append(row)
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
     if len(accepted) < len(by_instance):
-        from harness.config import DatasetConfig
-        from harness.data.instances import load_dataset
-        from harness.fitting import load_router
-        from harness.run.rollout import roll_out
-
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [entry["name"] for entry in config["pool"]]
         rollouts = roll_out(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder, pool)
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
-    brought = {}
+    outcomes = {}
     for instance, model in accepted.items():
         cells = by_instance[instance]
         final = next(row for row in cells if row.model == model)
         if final.state is State.GRADED:
             cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
             seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
-            brought[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
-    return accepted, brought
+            outcomes[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
+    return accepted, outcomes
 
 
 def _recorded(place: str, wanted: Sequence[str]) -> RunOutcomes:
-    from harness.importers import load_outcomes
-
     loaded = load_outcomes([place])
     sound = [run for run in loaded.runs if run.fault is None]
     counts = Counter(run.name for run in sound)
@@ -167,8 +155,6 @@ def _matched(wanted: Sequence[str], named: Mapping[str, RecordedRun], runs: Sequ
 
 
 def _matrix(named: Mapping[str, RecordedRun]) -> OutcomeMatrix:
-    from router.outcomes import OutcomeMatrix
-
     instances = sorted({i for run in named.values() for i in (*run.cells, *(run.universe or ()))})
     cells = [[run.cell(i) for run in named.values()] for i in instances]
 

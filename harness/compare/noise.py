@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.stats import Z95
+from harness.importers import load_outcomes
+from harness.importers.repeats import repeated_models
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Noise:
         """What re-running alone would show on n instances at this rate."""
         often = self.share * 2 * rate * (1 - rate)
         expected = n * often
-        return ExpectedFlips(expected, math.sqrt(n * often * (1 - often)), Z95 * math.sqrt(expected))
+        return ExpectedFlips(mean=expected, sd=math.sqrt(n * often * (1 - often)), band=Z95 * math.sqrt(expected))
 
 
 @dataclass(frozen=True)
 class ExpectedFlips:
     mean: float
-    """instances whose verdict differs between two runs"""
+    """Instances whose verdict differs between two runs."""
     sd: float
     band: float
     """95 % of such pairs have totals closer than this: each flip is a fair coin between up and down"""
@@ -53,9 +55,6 @@ def noise_from(sources: Sequence[str]) -> Noise:
     Raises:
         InputError: no model was run twice.
     """
-    from harness.importers import load_outcomes
-    from harness.importers.repeats import repeated_models
-
     runs = load_outcomes(sources).runs
     repeated, _ = repeated_models(runs, sorted({i for run in runs for i in run.cells}))
     differing = drawn = 0.0
@@ -65,8 +64,8 @@ def noise_from(sources: Sequence[str]) -> Noise:
             rate = float(verdicts[:, [a, b]].mean())
             differing += float((verdicts[:, a] != verdicts[:, b]).sum())
             drawn += 2 * rate * (1 - rate) * len(verdicts)
-    told = ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)
-    return Noise(differing / drawn if drawn else 0.0, f"repeats given: {told}")
+    repeats = ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)
+    return Noise(differing / drawn if drawn else 0.0, f"repeats given: {repeats}")
 
 
 def sign_flip_p(difference: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> float:

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.compare.noise import ExpectedFlips, Noise, sign_flip_p
 from harness.evaluation.stats import holm, mcnemar_exact, paired_bootstrap
 from harness.evaluation.verdict import SIGNIFICANT
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-
+Array = NDArray[np.float64]
 Judgement = Literal["identical", "within noise", "unclear", "improvement", "regression", "other instances"]
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one side brought on some instances; NaN where it is unknown."""
+    """What one side resolved on some instances, and at what cost; NaN where it is unknown."""
 
     resolved: Array
-    """(n,) 0 or 1, or means over repeats"""
+    """(n,) 0 or 1, or means over repeats."""
     cost: Array
+    """(n,) USD."""
     seconds: Array
+    """(n,)"""
+
+    def take(self, rows: Any) -> Outcomes:
+        """The outcomes on some of the instances."""
+        return Outcomes(resolved=self.resolved[rows], cost=self.cost[rows], seconds=self.seconds[rows])
+
+    def extended(self, resolved: Array) -> Outcomes:
+        """With verdicts on further instances, whose costs and seconds are unknown."""
+        unknown = np.full(len(resolved), np.nan)
+        return Outcomes(
+            resolved=np.concatenate([self.resolved, resolved]),
+            cost=np.concatenate([self.cost, unknown]),
+            seconds=np.concatenate([self.seconds, unknown]),
+        )
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Change:
     new: float
     n: int
     percent: float | None
-    """change in percent of the base; None where that is nothing"""
+    """Change in percent of the base; None where that is nothing."""
     percent_ci95: tuple[float, float] | None
 
 
@@ -53,29 +65,29 @@ class Compared:
     base_resolved: float
     new_resolved: float
     delta: float
-    """instances, new minus base"""
+    """Instances, new minus base."""
     ci95: tuple[float, float]
-    """paired bootstrap over instances"""
+    """Paired bootstrap over instances."""
     p_value: float
-    """exact McNemar; for means over repeats random signs"""
+    """Exact McNemar; for means over repeats random signs."""
     p_holm: float
-    """corrected over all rows"""
+    """Corrected over all rows."""
     gained: tuple[str, ...]
-    """resolved by the new side only"""
+    """Resolved by the new side only."""
     lost: tuple[str, ...]
     expected: ExpectedFlips
-    """what two runs of the same model would show"""
+    """What two runs of the same model would show."""
     judgement: Judgement
     cost: Change | None
     seconds: Change | None
     how: str = ""
-    """how a routed row was made"""
+    """How a routed row was made."""
     missing: int = 0
-    """instances that only the base has a verdict on: left out"""
+    """Instances that only the base has a verdict on: left out."""
     worst: Compared | None = field(default=None, repr=False, compare=False)
-    """the same row if the new side resolved none of the missing; not written"""
+    """The same row if the new side resolved none of the missing; not written."""
     arrays: Any = field(default=None, repr=False, compare=False)
-    """(base, new) Outcomes, for rules with another confidence; not written"""
+    """(base, new) Outcomes, for rules with another confidence; not written."""
 
     @property
     def flips(self) -> int:
@@ -94,7 +106,19 @@ def compare_pair(
     how: str = "",
     seed: int = 0,
 ) -> Compared:
-    """Compare two outcomes of the same instances, all verdicts known."""
+    """Compare two outcomes of the same instances, all verdicts known.
+
+    Args:
+        name: Of the model, or of the routed system.
+        instances: (n,) ids.
+        base: Of n instances.
+        new: Of the same.
+        noise: What re-running alone changes.
+        new_name: Where the new side calls it otherwise.
+        kind: What is compared.
+        how: How a routed row was made.
+        seed: Of the bootstrap.
+    """
     difference = new.resolved - base.resolved
     n = len(instances)
     whole = bool(np.isin(np.concatenate([base.resolved, new.resolved]), (0.0, 1.0)).all())
@@ -104,31 +128,51 @@ def compare_pair(
     interval = paired_bootstrap(new.resolved, base.resolved, seed=seed)
     rate = float((base.resolved.mean() + new.resolved.mean()) / 2)
     return Compared(
-        name, new_name or name, kind, n, float(base.resolved.sum()), float(new.resolved.sum()),
-        round(float(difference.sum()), 9), (round(interval.low, 9), round(interval.high, 9)), p, p, gained, lost,
-        noise.flips(rate, n), "identical", change(base.cost, new.cost, seed), change(base.seconds, new.seconds, seed),
-        how, arrays=(base, new),
-    )  # fmt: skip
+        name=name,
+        new_name=new_name or name,
+        kind=kind,
+        n=n,
+        base_resolved=float(base.resolved.sum()),
+        new_resolved=float(new.resolved.sum()),
+        delta=round(float(difference.sum()), 9),
+        ci95=(round(interval.low, 9), round(interval.high, 9)),
+        p_value=p,
+        p_holm=p,
+        gained=gained,
+        lost=lost,
+        expected=noise.flips(rate, n),
+        judgement="identical",
+        cost=change(base.cost, new.cost, seed),
+        seconds=change(base.seconds, new.seconds, seed),
+        how=how,
+        arrays=(base, new),
+    )
 
 
 def with_missing(row: Compared, instances: Sequence[str], resolved: Array, noise: Noise, seed: int = 0) -> Compared:
-    """The row, told of instances that the base has verdicts `resolved` on and the new side none."""
+    """The row with the instances that the base has verdicts on and the new side has none.
+
+    Args:
+        row: Over the instances that both sides know.
+        instances: Those that the new side lacks.
+        resolved: (n,) the base's verdicts on them.
+        noise: What re-running alone changes.
+        seed: Of the bootstrap.
+    """
     if not len(instances):
         return row
     base, new = row.arrays
-    unknown = np.full(len(instances), np.nan)
-
-    def extended(side: Outcomes, verdicts: Array) -> Outcomes:
-        return Outcomes(
-            np.r_[side.resolved, verdicts], np.r_[side.cost, unknown], np.r_[side.seconds, unknown]
-        )  # fmt: skip
-
-    # only the flips and the totals count here: names are those of the extension alone
-    names = [*([""] * row.n), *instances]
     worst = compare_pair(
-        row.name, names, extended(base, resolved), extended(new, np.zeros(len(instances))), noise,
-        new_name=row.new_name, kind=row.kind, how=row.how, seed=seed,
-    )  # fmt: skip
+        row.name,
+        [*([""] * row.n), *instances],  # only flips and totals count: names are those of the extension alone
+        base.extended(resolved),
+        new.extended(np.zeros(len(instances))),
+        noise,
+        new_name=row.new_name,
+        kind=row.kind,
+        how=row.how,
+        seed=seed,
+    )
     return replace(row, missing=len(instances), worst=worst)
 
 
@@ -139,11 +183,9 @@ def judged(rows: Sequence[Compared]) -> list[Compared]:
     model hardly show; one of the two alone is unclear. Many flips without a difference of the totals are a change of
     behaviour, not of quality: other instances.
     """
-    found = _corrected(rows)
+    corrected = _corrected(rows)
     worst = _corrected([row.worst or row for row in rows])
-    return [
-        row if row.worst is None else replace(row, worst=other) for row, other in zip(found, worst, strict=True)
-    ]  # fmt: skip
+    return [row if row.worst is None else replace(row, worst=w) for row, w in zip(corrected, worst, strict=True)]
 
 
 def _corrected(rows: Sequence[Compared]) -> list[Compared]:
@@ -172,11 +214,17 @@ def change(base: Array, new: Array, seed: int = 0, level: float = 0.95) -> Chang
         return None
     a, b = base[both], new[both]
     if a.sum() <= 0:
-        return Change(float(a.mean()), float(b.mean()), n, None, None)
+        return Change(base=float(a.mean()), new=float(b.mean()), n=n, percent=None, percent_ci95=None)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=2000)
     sums = drawn @ a
     ratios = (drawn @ b)[sums > 0] / sums[sums > 0]
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     percent = 100 * float(b.sum() / a.sum() - 1)
-    return Change(float(a.mean()), float(b.mean()), n, percent, (100 * (float(low) - 1), 100 * (float(high) - 1)))
+    return Change(
+        base=float(a.mean()),
+        new=float(b.mean()),
+        n=n,
+        percent=percent,
+        percent_ci95=(100 * (float(low) - 1), 100 * (float(high) - 1)),
+    )

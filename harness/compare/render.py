@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.compare.compare import Comparison
 from harness.compare.pairs import Change, Compared
 from harness.compare.rules import Broken
+from harness.evaluation.formats import NONE
 
 SHOWN = 12
 
@@ -88,30 +89,25 @@ def _gate(broken: Sequence[Broken], rules: Sequence[str]) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    head = (
-        "",
-        "n",
-        "base",
-        "new",
-        "Δ [95 %]",
-        "p (Holm)",
-        "flips +/−",
-        "re-running shows",
-        "$/instance",
-        "s/instance",
-        "",
-    )
+    head = ["", "n", "base", "new", "Δ [95 %]", "p (Holm)", "flips +/−", "re-running shows"]
+    head += ["$/instance", "s/instance", ""]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in comparison.rows:
         low, high = row.ci95
         expected = row.expected
         cells = (
-            _name(row) + (f" ({row.how})" if row.how else ""), str(row.n), f"{row.base_resolved:.4g}",
-            f"{row.new_resolved:.4g}", f"{row.delta:+.3g} [{low:+.3g}, {high:+.3g}]",
-            f"{row.p_value:.2g} ({row.p_holm:.2g})", f"{len(row.gained)}/{len(row.lost)}",
-            f"{expected.mean:.0f} ± {expected.sd:.0f} flips, Δ ±{expected.band:.0f}", _change(row.cost),
-            _change(row.seconds), row.judgement,
-        )  # fmt: skip
+            _name(row) + (f" ({row.how})" if row.how else ""),
+            str(row.n),
+            f"{row.base_resolved:.4g}",
+            f"{row.new_resolved:.4g}",
+            f"{row.delta:+.3g} [{low:+.3g}, {high:+.3g}]",
+            f"{row.p_value:.2g} ({row.p_holm:.2g})",
+            f"{len(row.gained)}/{len(row.lost)}",
+            f"{expected.mean:.0f} ± {expected.sd:.0f} flips, Δ ±{expected.band:.0f}",
+            _change(row.cost),
+            _change(row.seconds),
+            row.judgement,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -120,11 +116,11 @@ def _name(row: Compared) -> str:
     return row.name if row.name == row.new_name else f"{row.name} → {row.new_name}"
 
 
-def _change(found: Change | None) -> str:
-    if found is None:
-        return "–"
-    percent = "" if found.percent is None else f" ({found.percent:+.0f} %)"
-    return f"{found.base:.3g} → {found.new:.3g}{percent}"
+def _change(change: Change | None) -> str:
+    if change is None:
+        return NONE
+    percent = "" if change.percent is None else f" ({change.percent:+.0f} %)"
+    return f"{change.base:.3g} → {change.new:.3g}{percent}"
 
 
 def _flips(row: Compared) -> str:

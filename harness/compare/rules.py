@@ -17,25 +17,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harness.compare.compare import Comparison
 from harness.compare.pairs import Compared, change
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.evaluation.stats import paired_bootstrap
 from harness.evaluation.verdict import SIGNIFICANT
 
-if TYPE_CHECKING:
-    from harness.compare.compare import Comparison
-
 DEFAULT_RULES = ("any regression",)
 FORMS = (
     "SUBJECT drops by more than X pt|instances [with N % confidence]",
     "SUBJECT cost rises by more than X % [with N % confidence]",
     "SUBJECT seconds rise by more than X % [with N % confidence]",
-    "SUBJECT regresses", "any regression", "any infrastructure failures", "any newly failing cluster",
+    "SUBJECT regresses",
+    "any regression",
+    "any infrastructure failures",
+    "any newly failing cluster",
     "any routing change",
-)  # fmt: skip
+)
 SUBJECTS = "routed", "any model", "model NAME"
 
 _SUBJECT = r"(?P<subject>routed|any model|model (?P<name>.+?))"
@@ -45,6 +45,7 @@ _DROP = re.compile(rf"{_SUBJECT} drops by more than {_NUMBER} ?(?P<unit>pts?|poi
 _RISE = re.compile(
     rf"{_SUBJECT} (?P<what>cost|seconds) rises? by more than {_NUMBER} ?(?:%|percent){_SURE}", re.IGNORECASE
 )
+_ANY = re.compile(r"any (?:infrastructure failure|newly failing cluster|routing change)s?", re.IGNORECASE)
 _REGRESS = re.compile(rf"(?:any regression|{_SUBJECT} regresses)", re.IGNORECASE)
 
 
@@ -59,10 +60,8 @@ class Broken:
 def check_rule(rule: str) -> None:
     """Raises InputError, listing the valid forms, unless a rule can be read; before anything is computed."""
     text = _plain(rule)
-    fixed = ("any infrastructure failures", "any infrastructure failure", "any newly failing cluster",
-             "any newly failing clusters", "any routing change", "any routing changes")  # fmt: skip
     match = _DROP.fullmatch(text) or _RISE.fullmatch(text) or _REGRESS.fullmatch(text)
-    if match is None and text.casefold() not in fixed:
+    if match is None and not _ANY.fullmatch(text):
         raise InputError(
             f"--fail-if {rule!r}: not a rule; the forms are: {'; '.join(FORMS)}; SUBJECT is {', '.join(SUBJECTS)}"
         )
@@ -172,23 +171,23 @@ def _dropped(row: Compared, match: re.Match[str]) -> str | None:
     base, new = row.arrays
     interval = paired_bootstrap(new.resolved, base.resolved, level=float(match["sure"]) / 100)
     high = interval.high * scale
-    told = f"{row.name}: {row.delta * scale:+.3g}{unit} [{interval.low * scale:+.3g}, {high:+.3g}]"
-    return told if high < -bound else None
+    why = f"{row.name}: {row.delta * scale:+.3g}{unit} [{interval.low * scale:+.3g}, {high:+.3g}]"
+    return why if high < -bound else None
 
 
 def _risen(row: Compared, match: re.Match[str], rule: str) -> str | None:
     what = match["what"].casefold()
     base, new = row.arrays
     level = 0.95 if match["sure"] is None else float(match["sure"]) / 100
-    found = change(getattr(base, what), getattr(new, what), level=level)
-    if found is None:
+    moved = change(getattr(base, what), getattr(new, what), level=level)
+    if moved is None:
         raise InputError(f"--fail-if {rule!r}: the {what} of {row.name} is unknown on one side")
-    if found.percent is None or found.percent_ci95 is None:  # nothing before: any percentage of it is nothing, too
-        return f"{row.name}: {what} {found.base:g} → {found.new:.3g}" if found.new > found.base else None
-    low, high = found.percent_ci95
-    least = found.percent if match["sure"] is None else low
+    if moved.percent is None or moved.percent_ci95 is None:  # nothing before: any percentage of it is nothing, too
+        return f"{row.name}: {what} {moved.base:g} → {moved.new:.3g}" if moved.new > moved.base else None
+    low, high = moved.percent_ci95
+    least = moved.percent if match["sure"] is None else low
     return (
-        f"{row.name}: {what} {found.percent:+.1f} % [{low:+.1f}, {high:+.1f}]"
+        f"{row.name}: {what} {moved.percent:+.1f} % [{low:+.1f}, {high:+.1f}]"
         if least > float(match["bound"])
         else None
     )

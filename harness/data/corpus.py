@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.instances import repository_of
 from harness.data.rows import load_rows
 from harness.errors import InputError
 
@@ -73,14 +74,16 @@ def find_leaks(
         corpus_embeddings, embeddings: (n, d) and (m, d) unit vectors; None leaves out what only they show.
     """
     known = {_normal(text): instance for instance, text in statements.items()}
-    repositories = {_repository(instance) for instance in statements} - {""}
+    repositories = {repository_of(instance).casefold() for instance in statements} - {""}
     ids = list(statements)
     near = None if corpus_embeddings is None or embeddings is None else corpus_embeddings @ embeddings.T
     leaks = []
     for number, text in enumerate(corpus):
         equal = known.get(_normal(text.text))
         own = (text.repository or "").replace("/", "__").casefold()
-        named = _repository(text.id.replace("/", "__"))  # many collections tell the repository by the id alone
+        named = repository_of(
+            text.id.replace("/", "__")
+        ).casefold()  # many collections tell the repository by the id alone
         if text.id in statements or equal is not None:
             leaks.append(Leak(text.id, f"is the evaluation instance {equal or text.id}"))
         elif found := {own, named} & repositories:
@@ -134,9 +137,3 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 def _normal(text: str) -> str:
     return hashlib.sha256(re.sub(r"\s+", " ", text).strip().casefold().encode()).hexdigest()
-
-
-def _repository(instance: str) -> str:
-    """`owner__name` of an id such as owner__name-123 or owner__name.<commit>.<change>; else empty."""
-    parts = re.fullmatch(r"(.+?__.+?)(?:\.[0-9a-f]{6,}\..+|[-#]\w+)", instance.strip())
-    return parts[1].casefold() if parts else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.config import DatasetConfig
+
+
+_ID = re.compile(r"(.+?__.+?)(?:\.[0-9a-f]{6,}\..+|[-#]\w+)")
+"""The repository of an id, and what tells its instances apart."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,13 @@ def _as_text(value: Any) -> str:
 
 
 def repository_of(instance: str) -> str:
-    """The repository in SWE-bench's ids: "django__django" of "django__django-11099".
+    """The repository in an instance's id: "django__django" of "django__django-11099".
 
-    Ids of another kind are one repository together, which leaves nothing to leave out.
+    Ids of generated instances, such as `owner__name.<commit>.<change>`, are read, too. Ids of another kind are one
+    repository together (""), which leaves nothing to leave out.
     """
-    return instance.rpartition("-")[0] if "__" in instance else ""
+    match = _ID.fullmatch(instance.strip())
+    return match[1] if match else ""
 
 
 def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:

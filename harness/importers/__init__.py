@@ -1,29 +1,28 @@
-"""Recorded outcomes of other people's runs, and our own, as one matrix."""
+"""Recorded outcomes of other people's runs, and our own, as one matrix.
+
+How to add an importer: write a module of this package with the two functions of `Importer`, and name it in IMPORTERS
+before any that would match its files, too. `read` returns a `RecordedRun` per model: its cells by instance, a `fault`
+where it must not be used, `notes` for the reader. Everything else (copies of runs, pools, matrices) follows from that.
+Add a line to `load_outcomes` and a small file of the kind to the tests.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.importers.duplicates import flag_copies, merge_listings, same_verdicts
-from harness.importers.evaluation import is_evaluation_report, read_evaluation_report
-from harness.importers.experiments import find_submissions, read_experiments
-from harness.importers.leaderboards import read_leaderboards
+from harness.importers import evaluation, experiments, leaderboards, table
+from harness.importers.duplicates import flag_copies, merge_listings
+from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
-from harness.importers.same_model import run_date
-from harness.importers.source import is_url, read_source
-from harness.importers.table import read_csv, write_outcomes_csv
-
-if TYPE_CHECKING:
-    from router.arrays import FloatArray
-    from router.outcomes import OutcomeMatrix
+from harness.importers.source import Source, read_source
+from harness.importers.table import write_outcomes_csv
 
 __all__ = [
+    "IMPORTERS",
+    "Importer",
     "RecordedCell",
     "RecordedOutcomes",
     "RecordedRun",
@@ -35,14 +34,33 @@ __all__ = [
 ]
 
 
+class Importer(Protocol):
+    """Reads one kind of record; a module of this package."""
+
+    def matches(self, source: Source) -> bool:
+        """Whether a source looks like this kind; cheap, and true for a damaged file of the kind, too."""
+
+    def read(self, source: Source) -> RecordedOutcomes:
+        """Every run in it. Raises InputError, naming the place, for what is damaged or of another version."""
+
+
+IMPORTERS: dict[str, Importer] = {
+    "experiments": experiments,
+    "evaluation": evaluation,
+    "leaderboards": leaderboards,
+    "table": table,
+}
+"""By name, in the order they are tried: the first that matches a source reads it."""
+
+
 def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -> RecordedOutcomes:
     """Every run recorded in some files, run folders or URLs, each run once.
 
     Args:
-        sources: the SWE-bench site's leaderboards.json, CSVs of outcomes (see `harness.importers.table`), run folders
+        sources: The SWE-bench site's leaderboards.json, CSVs of outcomes (see `harness.importers.table`), run folders
             with an outcomes.csv, reports of `swebench eval`, folders of SWE-bench/experiments (a submission, a split or
             the repository), or http(s) addresses of files. A copy of another run has that as its `fault`.
-        cache: folder for downloads (default `harness.cache.cache_dir()`).
+        cache: Folder for downloads (default `harness.files.cache_dir()`).
 
     Raises:
         InputError: a source is missing, unreadable, damaged, or of no known shape.
@@ -61,173 +79,9 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
 
 
 def _load(name: str, cache: Path | None) -> RecordedOutcomes:
-    """One source by its shape."""
-    folder = Path(name).expanduser()
-    if not is_url(name) and folder.is_dir() and not (folder / "outcomes.csv").is_file() and find_submissions(folder):
-        return read_experiments(folder)
     source = read_source(name, cache)
-    if source.text.lstrip()[0] not in "{[":
-        loaded = read_csv(source)
-    elif is_evaluation_report(source.text):
-        loaded = read_evaluation_report(source)
-    else:
-        loaded = read_leaderboards(source)
-    return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
-
-
-def outcome_matrix(
-    runs: Sequence[RecordedRun],
-    pool: Sequence[str] | None,
-    instances: Sequence[str],
-    *,
-    allow_faulty: bool = False,
-) -> tuple[OutcomeMatrix, list[str]]:
-    """The outcomes of a pool over some instances, and what a reader has to know about them.
-
-    Args:
-        runs: as `load_outcomes` gives them; those that know none of `instances` are not considered.
-        pool: parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows
-            all instances.
-        instances: instance ids in the order wanted; those no model of the pool knows are left out (with a note).
-        allow_faulty: use runs whose outcomes contradict what was published for them.
-
-    Raises:
-        InputError: unknown or ambiguous names, a faulty run asked for, or nothing recorded for these instances.
-    """
-    wanted = frozenset(instances)
-    named = _named(runs, wanted)
-    if not named:
-        elsewhere = next((instance for run in runs for instance in run.cells), "nothing")
-        raise InputError(
-            f"none of {len(runs)} recorded runs knows any of the {len(wanted)} instances (recorded: {elsewhere}, …; "
-            f"tasks: {next(iter(instances), 'none')}, …); outcomes and tasks are of different datasets"
-        )
-    notes: list[str] = []
-    if pool:
-        models = match_names(pool, list(named))
-    else:
-        models = _default_pool(named, wanted, allow_faulty)
-        notes.append(f"no pool was named: all {len(models)} sound runs with the widest coverage were taken")
-    for model in models:
-        fault = named[model].fault
-        if fault is not None and not allow_faulty:
-            raise InputError(f"'{model}' cannot be used: {fault}; take another run, or allow faulty runs")
-        notes += [f"{model} contradicts itself: {fault}"] if fault is not None else []
-        notes += named[model].notes
-    table = _table([named[model] for model in models], instances)
-    known = [i for i, row in zip(instances, table, strict=True) if any(cell.resolved is not None for cell in row)]
-    if len(known) < len(instances):
-        notes.append(
-            f"{len(instances) - len(known)} of {len(instances)} instances have no outcome of the pool; left out"
-        )
-    kept = [row for row in table if any(cell.resolved is not None for cell in row)]
-    return _matrix(models, kept, known), notes
-
-
-def auxiliary_matrix(
-    runs: Sequence[RecordedRun],
-    outcomes: OutcomeMatrix,
-    *,
-    benchmark: Sequence[str] | None = None,
-    not_after: str | None = None,
-) -> tuple[OutcomeMatrix | None, list[str]]:
-    """Runs that may inform how hard an instance is but are no candidates, over the instances of a pool's `outcomes`.
-
-    Left out: runs that are members of the pool (the same verdicts, under whatever name), runs with a fault, and runs
-    that know fewer than half of the instances. None when no run is left. Another run of a member's model is welcome.
-
-    Args:
-        runs: as `load_outcomes` gives them.
-        outcomes: the pool's matrix, whose instances are the rows.
-        benchmark: every instance of the benchmark, where `outcomes` has only some; for sources that list only what
-            they resolved.
-        not_after: a day, YYYYMMDD: runs recorded later are left out, as nobody could have known them. Runs without a
-            date stay.
-    """
-    import numpy as np
-
-    known_runs = [run for run in runs if not_after is None or (run_date(run) or "") <= not_after]
-    whole = list(benchmark or outcomes.instances)
-    columns: dict[str, RecordedRun] = {}
-    members = faulty = thin = 0
-    for name, run in _named(known_runs, frozenset(outcomes.instances)).items():
-        complete = run.speaks_of_all(whole)
-        verdicts = np.array([_number(run.cell(i, complete).resolved) for i in outcomes.instances])
-        own_name = f"{name} [{run.label}]" if name in outcomes.models else name
-        if any(
-            _same(verdicts, column, name == model)
-            for model, column in zip(outcomes.models, outcomes.resolved.T, strict=True)
-        ):
-            members += 1
-        elif run.fault is not None:
-            faulty += 1
-        elif np.isnan(verdicts).mean() > 0.5:
-            thin += 1
-        else:
-            columns[own_name] = run
-    later = "" if not_after is None else f", {len(runs) - len(known_runs)} later than {not_after}"
-    notes = [
-        f"{len(columns)} auxiliary runs inform difficulty only and are never chosen (left out: {members} of the pool "
-        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances{later})"
-    ]
-    if not columns:
-        return None, notes
-    table = _table(list(columns.values()), outcomes.instances, whole)
-    return _matrix(list(columns), table, outcomes.instances), notes
-
-
-def latest_date(runs: Sequence[RecordedRun], outcomes: OutcomeMatrix) -> str | None:
-    """The day of the last run of a pool whose matrix `outcome_matrix` made of `runs`; None where none has a date."""
-    named = _named(runs, frozenset(outcomes.instances))
-    days = [run_date(named[model]) for model in outcomes.models if model in named]
-    return max((day for day in days if day is not None), default=None)
-
-
-def _named(runs: Sequence[RecordedRun], wanted: frozenset[str]) -> dict[str, RecordedRun]:
-    """Runs that know any of the instances, under names of their own: where two share one, each says where from."""
-    relevant = [run for run in runs if any(run.cells[i].resolved is not None for i in wanted & run.cells.keys())]
-    counts = Counter(run.name for run in relevant)
-    return {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in relevant}
-
-
-def _default_pool(named: dict[str, RecordedRun], wanted: frozenset[str], allow_faulty: bool) -> list[str]:
-    sound = {name: run for name, run in named.items() if allow_faulty or run.fault is None}
-    if not sound:
-        raise InputError("every recorded run contradicts its published rate; name other outcomes or allow faulty runs")
-    coverage = {
-        name: sum(run.cell(i, run.speaks_of_all(wanted)).resolved is not None for i in wanted)
-        for name, run in sound.items()
-    }
-    return [name for name, n in coverage.items() if n == max(coverage.values())]
-
-
-def _same(a: FloatArray, b: FloatArray, named_alike: bool) -> bool:
-    """Whether two records (n,) are one run; of few instances only the name together with equal verdicts tells."""
-    import numpy as np
-
-    return same_verdicts(a, b) or (named_alike and bool(((a == b) | np.isnan(a) | np.isnan(b)).all()))
-
-
-def _table(
-    runs: Sequence[RecordedRun], instances: Sequence[str], benchmark: Sequence[str] | None = None
-) -> list[list[RecordedCell]]:
-    """Cells by instance, then run."""
-    complete = [run.speaks_of_all(benchmark or instances) for run in runs]
-    return [[run.cell(i, whole) for run, whole in zip(runs, complete, strict=True)] for i in instances]
-
-
-def _matrix(models: Sequence[str], cells: list[list[RecordedCell]], instances: Sequence[str]) -> OutcomeMatrix:
-    from router.outcomes import OutcomeMatrix
-
-    def column(field: str) -> list[list[float]]:
-        return [[_number(getattr(cell, field)) for cell in row] for row in cells]
-
-    names = sorted({name for row in cells for cell in row for name in cell.signals})
-    signals = {name: [[_number(cell.signals.get(name)) for cell in row] for row in cells] for name in names}
-    return OutcomeMatrix.build(
-        instances, models, column("resolved"), column("cost_usd"), column("api_calls"), column("seconds"), signals
-    )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    for importer in IMPORTERS.values():
+        if importer.matches(source):
+            loaded = importer.read(source)
+            return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
+    raise InputError(f"{name}: a folder without outcomes.csv; name a file or a finished run's folder")

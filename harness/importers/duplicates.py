@@ -42,7 +42,7 @@ def merge_listings(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list
 def flag_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """The runs, a copy of an earlier one (under another folder or in another file) with the fault of being a copy.
 
-    Two names in one file of the user's own are two runs, whatever their verdicts: the user told them apart.
+    Two names in one file of the user's own are two runs, whatever their verdicts.
     """
     ids = {instance: place for place, instance in enumerate({i for run in runs for i in run.cells})}
     verdicts = np.full((len(runs), len(ids)), np.nan)
@@ -56,12 +56,12 @@ def flag_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     for k in sorted(range(len(runs)), key=lambda k: _wealth(runs[k]), reverse=True):
         if runs[k].fault is not None:
             continue
-        original = next((runs[o] for o in originals if copied[k, o] and not _told_apart(runs[k], runs[o])), None)
+        original = next((runs[o] for o in originals if copied[k, o] and not _named_by_the_user(runs[k], runs[o])), None)
         if original is None:
             originals.append(k)
             continue
-        told = f"its verdicts are those of '{original.name}' ({original.label}) under another name"
-        result[k] = dataclasses.replace(runs[k], fault=told)
+        fault = f"its verdicts are those of '{original.name}' ({original.label}) under another name"
+        result[k] = dataclasses.replace(runs[k], fault=fault)
     return result
 
 
@@ -84,7 +84,7 @@ def same_verdicts(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
     return bool(copies(np.stack([a, b]))[0, 1])
 
 
-def _told_apart(run: RecordedRun, other: RecordedRun) -> bool:
+def _named_by_the_user(run: RecordedRun, other: RecordedRun) -> bool:
     return run.folder is None and other.folder is None and run.source == other.source
 
 

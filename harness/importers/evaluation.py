@@ -16,12 +16,12 @@ UNKNOWN = ("error_ids", "infra_failure_ids", "incomplete_ids")
 """No verdict: an error may be the container's, an infrastructure failure is, and an incomplete instance never ran."""
 
 
-def is_evaluation_report(text: str) -> bool:
-    """Whether a JSON text looks like a report of `swebench eval` rather than a leaderboards.json."""
-    return '"resolved_ids"' in text and '"leaderboards"' not in text
+def matches(source: Source) -> bool:
+    """Whether a JSON text looks like a report rather than a leaderboards.json."""
+    return source.is_json and '"resolved_ids"' in source.text and '"leaderboards"' not in source.text
 
 
-def read_evaluation_report(source: Source) -> RecordedOutcomes:
+def read(source: Source) -> RecordedOutcomes:
     """The one run of the report, named by its file; costs are unknown.
 
     An empty patch is the model's failure. Errors and infrastructure failures are unknown, not failed.

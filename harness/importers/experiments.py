@@ -14,6 +14,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.files import parse_yaml
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
+from harness.importers.source import Source
 
 RESULTS = Path("results") / "results.json"
 LISTS = ("resolved", "no_generation", "no_logs")
@@ -29,22 +30,28 @@ def find_submissions(folder: Path) -> list[Path]:
     return []
 
 
-def read_experiments(folder: Path) -> RecordedOutcomes:
-    """Every submission at or under `folder`, named by its metadata's `name` (else by its folder).
+def matches(source: Source) -> bool:
+    """Whether it is a folder that holds a submission."""
+    return source.folder is not None and bool(find_submissions(source.folder))
+
+
+def read(source: Source) -> RecordedOutcomes:
+    """Every submission at or under the folder, named by its metadata's `name` (else by its folder).
 
     Raises:
         InputError: there is none, or a results.json is damaged or of another shape.
     """
-    submissions = find_submissions(folder)
+    folder = source.folder
+    submissions = [] if folder is None else find_submissions(folder)
     if not submissions:
-        raise InputError(f"{folder}: no <submission>/{RESULTS} in it; name a folder of SWE-bench/experiments")
+        raise InputError(f"{source.label}: no <submission>/{RESULTS} in it; name a folder of SWE-bench/experiments")
     listed = {path: _read_lists(path / RESULTS) for path in submissions}
     # what any submission of the split lists certainly belongs to the split
     universe: dict[Path, set[str]] = {}
     for path, lists in listed.items():
         universe.setdefault(path.parent, set()).update(*lists.values())
     runs = tuple(_run(path, lists, frozenset(universe[path.parent])) for path, lists in listed.items())
-    return RecordedOutcomes(runs, (f"{folder}: submissions state no costs",))
+    return RecordedOutcomes(runs, (f"{source.label}: submissions state no costs",))
 
 
 def _run(path: Path, lists: Mapping[str, list[str]], universe: frozenset[str]) -> RecordedRun:

@@ -23,7 +23,12 @@ PREFERRED_BOARD = "bash-only"
 """Its names are the models' own; other boards put the agent in front."""
 
 
-def read_leaderboards(source: Source) -> RecordedOutcomes:
+def matches(source: Source) -> bool:
+    """Whether it is JSON: other kinds of JSON are matched before."""
+    return source.is_json
+
+
+def read(source: Source) -> RecordedOutcomes:
     """Every run with per-instance outcomes, each once.
 
     Raises:
@@ -113,11 +118,11 @@ def _check_against_published(run: RecordedRun, percent: Any, instance_cost: Any)
     fault = None
     if isinstance(percent, (int, float)) and known:
         recorded = 100 * sum(known) / len(known)
-        told = f"{percent:g} % was published, {sum(known)} of {len(known)} = {recorded:.4g} % is recorded per instance"
+        rates = f"{percent:g} % was published, {sum(known)} of {len(known)} = {recorded:.4g} % is recorded per instance"
         if abs(recorded - percent) > CONTRADICTION_POINTS:
-            fault = told
+            fault = rates
         elif abs(recorded - percent) > _half_a_unit(percent):
-            notes.append(f"{run.name}: {told}; the published rate has another denominator")
+            notes.append(f"{run.name}: {rates}; the published rate has another denominator")
     if isinstance(instance_cost, (int, float)) and costs:
         mean = sum(costs) / len(costs)
         if abs(mean - instance_cost) > 0.01 * max(mean, instance_cost):

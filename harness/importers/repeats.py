@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.importers.recorded import RecordedRun
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.outcomes import OutcomeMatrix
 
 NOT_A_REPEAT = re.compile(r"multi-attempt|selector|perturbed|variant", re.IGNORECASE)
 """Remarks of a recorder on runs that were not made like the others."""
@@ -40,8 +37,6 @@ def repeated_models(runs: Sequence[RecordedRun], instances: Sequence[str]) -> tu
     Raises:
         InputError: no model was run twice.
     """
-    from router.outcomes import OutcomeMatrix
-
     wanted = frozenset(instances)
     groups: dict[str, list[RecordedRun]] = {}
     notes: list[str] = []

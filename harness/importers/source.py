@@ -25,11 +25,21 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Source:
-    """A text and where it came from."""
+    """What an importer reads: a text, or a folder."""
 
     label: str
-    text: str
+    """The path or address as it was given."""
+    text: str = ""
+    """Not blank, unless it is a folder."""
+    folder: Path | None = None
+    """Where it is a folder without an outcomes.csv."""
     notes: tuple[str, ...] = ()
+    """What a reader has to know of how it was fetched."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the text begins like JSON."""
+        return self.text.lstrip()[:1] in ("{", "[")
 
 
 def is_url(source: str) -> bool:
@@ -38,11 +48,11 @@ def is_url(source: str) -> bool:
 
 
 def read_source(source: str, folder: Path | None = None) -> Source:
-    """The text behind a path or URL; a run folder stands for its outcomes.csv.
+    """What is behind a path or URL; a run folder stands for its outcomes.csv.
 
     Args:
-        source: path of a file or run folder, or an http(s) URL.
-        folder: root of the cache for downloads (default `harness.cache.cache_dir()`).
+        source: Path of a file or folder, or an http(s) URL.
+        folder: Root of the cache for downloads (default `harness.files.cache_dir()`).
 
     Raises:
         InputError: no such file, unreadable, not text, empty, or the server says there is no such page.
@@ -55,9 +65,9 @@ def read_source(source: str, folder: Path | None = None) -> Source:
         path = Path(source).expanduser()
         if path.is_dir():
             if not (path / "outcomes.csv").is_file():
-                raise InputError(f"{source}: a folder without outcomes.csv; name a file or a finished run's folder")
+                return Source(source, folder=path)
             path = path / "outcomes.csv"
-    return Source(source, _read_text(path, source), notes)
+    return Source(source, _read_text(path, source), notes=notes)
 
 
 def _read_text(path: Path, label: str) -> str:

@@ -7,15 +7,12 @@ import io
 import itertools
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
-
-if TYPE_CHECKING:
-    from router.outcomes import OutcomeMatrix
+from router.outcomes import OutcomeMatrix
 
 REQUIRED = ("instance_id", "model", "resolved")
 AMOUNTS = ("cost_usd", "api_calls", "seconds")
@@ -24,7 +21,12 @@ SIGNAL = "signal_"
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": None}
 
 
-def read_csv(source: Source) -> RecordedOutcomes:
+def matches(source: Source) -> bool:
+    """Whether it is a text that is no JSON."""
+    return bool(source.text) and not source.is_json
+
+
+def read(source: Source) -> RecordedOutcomes:
     """One run per distinct `model`; columns beyond those of the contract are ignored.
 
     Raises:
@@ -113,7 +115,7 @@ def _number(text: str, column: str, where: str) -> float:
 
 
 def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
-    """Write every cell of a matrix, instance by instance; `read_csv` gives the same numbers back."""
+    """Write every cell of a matrix, instance by instance; `read` gives the same numbers back."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals)])

@@ -6,21 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.data.embeddings import embed_texts
 from harness.errors import InputError
-from harness.importers import load_outcomes, outcome_matrix
+from harness.evaluation.formats import NONE
+from harness.importers import RecordedRun, load_outcomes, outcome_matrix
+from router.arrays import Features
 from router.clustering import number_of_clusters
-
-if TYPE_CHECKING:
-    from router.arrays import Features
-    from router.outcomes import OutcomeMatrix
-    from router.policy import Policy
+from router.lab.crossfit import Folds, crossfit, fit_features, folds
+from router.outcomes import OutcomeMatrix, replay_choices
+from router.policies import UnknownPolicyError, make_policy
+from router.policy import Policy
+from router.router import predict_without
 
 FOLDS, REPEATS = 5, 4
+"""Of the cross-fitting."""
 LEAST_COVERAGE = 0.95
 """A run that knows fewer of the instances is of another benchmark or unfinished."""
 
@@ -33,12 +36,12 @@ class Newcomer:
     date: str
     resolved: int
     routed_delta: float
-    """resolved of the routed system with it minus without it, held out"""
+    """Resolved of the routed system with it minus without it, held out."""
     cost_delta: float | None
-    """USD per instance"""
+    """USD per instance."""
     oracle_delta: int
     share: float
-    """of the instances the router gives it"""
+    """Of the instances the router gives it."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ class PoolAt:
     best_resolved: float
     best_cost: float | None
     fixed_resolved: float
-    """the leader chosen in training folds"""
+    """The leader chosen in training folds."""
     routed: float
-    """the policy, cross-fitted"""
+    """The policy, cross-fitted."""
     routed_cost: float | None
     oracle: int
     newcomers: tuple[Newcomer, ...]
@@ -93,62 +96,75 @@ def pool_history(
     policy: str = "cluster",
     seed: int = 0,
 ) -> History:
-    """Replay a pool at the end of each month (YYYY-MM; by default every month in which a model came).
+    """Replay a pool at the end of each month.
 
     Models enter by the date of their record and stay. Singles over the instances all of them know; the routed rows are
     cross-fitted over the same folds at every date, so that differences are the models', not the folds'.
 
+    Args:
+        sources: See `harness.importers.load_outcomes`.
+        statements: Problem statements by instance.
+        months: YYYY-MM; empty takes every month in which a model came.
+        pool: Parts of names; None takes every dated run that covers the instances.
+        policy: Short name of the routing policy.
+        seed: Of folds and clusters.
+
     Raises:
         InputError: no dated run that covers the instances, or a month that is none.
     """
-    from router.lab.crossfit import fit_features, folds
-    from router.policies import UnknownPolicyError, make_policy
-
     if wrong := [month for month in months if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month)]:
         raise InputError(f"--at {wrong[0]}: expected a month like 2025-11")
-    loaded = load_outcomes(sources)
+    runs = load_outcomes(sources).runs
     names = list(statements)
-    sound = [run for run in loaded.runs if run.date and run.fault is None]
-    days = {id(run): _day(str(run.date)) for run in sound}
-    undatable = [f"{run.name} ({run.date})" for run in sound if days[id(run)] is None]
-    dated = [run for run in sound if days[id(run)] is not None]
-    covering = [
-        run for run in dated if np.mean([run.cell(i).resolved is not None for i in names]) >= LEAST_COVERAGE
-    ]  # fmt: skip
+    covering, dates, undatable = _dated(runs, names)
     if not covering:
-        raise InputError(f"none of {len(loaded.runs)} recorded runs has a date and knows these {len(names)} instances")
+        raise InputError(f"none of {len(runs)} recorded runs has a date and knows these {len(names)} instances")
     matrix, _ = outcome_matrix(covering, pool or [run.name for run in covering], names)
-    whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
-    matrix = matrix.take(whole)
-    dates = {run.name: str(days[id(run)]) for run in covering}
+    matrix = matrix.complete_rows()
     arrival = {model: dates[model] for model in matrix.models if model in dates}
-    X = np.asarray(embed_texts([statements[i] for i in matrix.instances]), dtype=np.float64)
-    k = max(2, number_of_clusters(len(matrix)))
-    splits = folds(len(matrix), min(FOLDS, len(matrix)), REPEATS, seed)
-    try:
-        prototype = make_policy(policy, **({"n_clusters": k} if policy == "cluster" else {}))
-        if "seed" in prototype.get_params():
-            prototype = make_policy(policy, **{**prototype.get_params(), "seed": seed})
-    except UnknownPolicyError as error:
-        raise InputError(str(error)) from error
-    # clusters see no outcomes: learned once for every pool
-    laboratory = _Laboratory(X, matrix, splits, fit_features(prototype, X, splits))
+    laboratory = _laboratory(matrix, [statements[i] for i in matrix.instances], policy, seed)
     every = sorted({date[:7] for date in arrival.values()})
-    steps, known = [], set[str]()
+    steps: list[PoolAt] = []
+    known: set[str] = set()
     for month in sorted(set(months) or every):
-        here = [model for model, date in arrival.items() if date[:7] <= month]
-        if len(here) < 2:
-            known |= set(here)
-            continue
-        steps.append(_step(laboratory, month, here, [model for model in here if model not in known], arrival))
-        known |= set(here)
+        present = [model for model, date in arrival.items() if date[:7] <= month]
+        if len(present) >= 2:
+            new = [model for model in present if model not in known]
+            steps.append(_step(laboratory, month, present, new, arrival))
+        known |= set(present)
     if not steps:
         until = f"came before {max(months)}" if months else "are in the pool"
         raise InputError(f"fewer than two models {until}; the first are of {every[0]}")
-    notes = [f"{len(loaded.runs) - len(covering)} runs without a date, of other benchmarks or faulty are left out"]
+    notes = [f"{len(runs) - len(covering)} runs without a date, of other benchmarks or faulty are left out"]
     if undatable:
         notes.append(f"left out, for their dates are none: {', '.join(undatable)}")
-    return History(policy, len(matrix), min(FOLDS, len(matrix)), REPEATS, tuple(steps), tuple(notes))
+    return History(
+        policy=policy,
+        instances=len(matrix),
+        folds=min(FOLDS, len(matrix)),
+        repeats=REPEATS,
+        steps=tuple(steps),
+        notes=tuple(notes),
+    )
+
+
+def _dated(
+    runs: Sequence[RecordedRun], instances: Sequence[str]
+) -> tuple[list[RecordedRun], dict[str, str], list[str]]:
+    """Sound runs with a date that cover the instances, their dates by name, and runs whose date cannot be read."""
+    covering: list[RecordedRun] = []
+    dates: dict[str, str] = {}
+    undatable: list[str] = []
+    for run in runs:
+        if not run.date or run.fault is not None:
+            continue
+        day = _day(str(run.date))
+        if day is None:
+            undatable.append(f"{run.name} ({run.date})")
+        elif np.mean([run.cell(i).resolved is not None for i in instances]) >= LEAST_COVERAGE:
+            covering.append(run)
+            dates[run.name] = day
+    return covering, dates, undatable
 
 
 def _day(text: str) -> str | None:
@@ -166,18 +182,16 @@ class _Routed:
     share: dict[str, float]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Laboratory:
     X: Features
     outcomes: OutcomeMatrix
-    splits: Any
+    splits: Folds
     fitted: list[list[Policy]]
+    """A policy per repeat and fold, with its clusters learned."""
 
     def route(self, models: Sequence[str], without: str | None = None) -> _Routed:
         """Cross-fitted over a pool; `without` is a model that was fitted and is masked in the decision."""
-        from router.outcomes import replay_choices
-        from router.router import predict_without
-
         pool = self.outcomes.pool(models)
         choices = np.zeros((len(self.splits), len(pool)), dtype=np.int64)
         for repeat, parts in enumerate(self.splits):
@@ -189,36 +203,67 @@ class _Laboratory:
         return _Routed(replayed.resolved_count, _known(replayed.cost_per_instance), share)
 
 
-def _step(
-    laboratory: _Laboratory, month: str, here: Sequence[str], new: Sequence[str], arrival: Mapping[str, str]
-) -> PoolAt:
-    from router.lab.crossfit import crossfit
-    from router.policies import make_policy
+def _laboratory(matrix: OutcomeMatrix, texts: Sequence[str], policy: str, seed: int) -> _Laboratory:
+    X = np.asarray(embed_texts(texts), dtype=np.float64)
+    splits = folds(len(matrix), min(FOLDS, len(matrix)), REPEATS, seed)
+    try:
+        clusters = max(2, number_of_clusters(len(matrix)))
+        prototype = make_policy(policy, **({"n_clusters": clusters} if policy == "cluster" else {}))
+        if "seed" in prototype.get_params():
+            prototype.set_params(seed=seed)
+    except UnknownPolicyError as error:
+        raise InputError(str(error)) from error
+    # clusters see no outcomes: learned once for every pool
+    return _Laboratory(X=X, outcomes=matrix, splits=splits, fitted=fit_features(prototype, X, splits))
 
-    pool = laboratory.outcomes.pool(here)
-    routed = laboratory.route(here)
+
+def _step(
+    laboratory: _Laboratory, month: str, present: Sequence[str], new: Sequence[str], arrival: Mapping[str, str]
+) -> PoolAt:
+    pool = laboratory.outcomes.pool(present)
+    routed = laboratory.route(present)
     best = pool.best_single()
     fixed = crossfit(make_policy("best-fixed"), laboratory.X, pool, laboratory.splits)
     solved = pool.resolved == 1
-    newcomers = []
-    for model in new if len(here) > 2 else ():
-        rest = [name for name in here if name != model]
-        before = laboratory.route(rest)
-        cost = None if routed.cost is None or before.cost is None else routed.cost - before.cost
-        alone = solved[:, here.index(model)] & ~solved[:, [here.index(name) for name in rest]].any(axis=1)
-        newcomers.append(
-            Newcomer(model, arrival[model], int(solved[:, here.index(model)].sum()), routed.resolved - before.resolved,
-                     cost, int(alone.sum()), routed.share[model])
-        )  # fmt: skip
-    most = max(here, key=lambda name: routed.share[name])
+    newcomers: list[Newcomer] = []
     removed = None
-    if len(here) > 2:
-        rest = [name for name in here if name != most]
-        removed = Removed(most, laboratory.route(here, most).resolved, laboratory.route(rest).resolved)
+    if len(present) > 2:
+        newcomers = [_newcomer(laboratory, pool, routed, model, arrival[model]) for model in new]
+        most = max(present, key=lambda name: routed.share[name])
+        removed = Removed(
+            model=most,
+            masked=laboratory.route(present, most).resolved,
+            refitted=laboratory.route([name for name in present if name != most]).resolved,
+        )
     return PoolAt(
-        month, len(here), pool.models[best], float(pool.resolved[:, best].sum()), _known(float(pool.mean_cost()[best])),
-        fixed.resolved_count, routed.resolved, routed.cost, int(solved.any(axis=1).sum()), tuple(newcomers), removed,
-    )  # fmt: skip
+        month=month,
+        models=len(present),
+        best=pool.models[best],
+        best_resolved=float(pool.resolved[:, best].sum()),
+        best_cost=_known(float(pool.mean_cost()[best])),
+        fixed_resolved=fixed.resolved_count,
+        routed=routed.resolved,
+        routed_cost=routed.cost,
+        oracle=int(solved.any(axis=1).sum()),
+        newcomers=tuple(newcomers),
+        removed=removed,
+    )
+
+
+def _newcomer(laboratory: _Laboratory, pool: OutcomeMatrix, routed: _Routed, model: str, date: str) -> Newcomer:
+    """A new model beside the pool without it."""
+    rest = [name for name in pool.models if name != model]
+    before = laboratory.route(rest)
+    solved, others = pool.resolved[:, pool.models.index(model)] == 1, pool.pool(rest).resolved == 1
+    return Newcomer(
+        model=model,
+        date=date,
+        resolved=int(solved.sum()),
+        routed_delta=routed.resolved - before.resolved,
+        cost_delta=None if routed.cost is None or before.cost is None else routed.cost - before.cost,
+        oracle_delta=int((solved & ~others.any(axis=1)).sum()),
+        share=routed.share[model],
+    )
 
 
 def render_history(history: History) -> str:
@@ -250,7 +295,7 @@ def render_history(history: History) -> str:
 
 
 def _usd(cost: float | None) -> str:
-    return "–" if cost is None else f"{cost:.3f}"
+    return NONE if cost is None else f"{cost:.3f}"
 
 
 def _known(value: float) -> float | None:

@@ -15,25 +15,29 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
+from harness.config import RouterConfig, find_config, load_config, with_overrides
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.files import write_atomic
-from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
-from router.clustering import number_of_clusters
-from router.lab.anchors import spread_anchors
+from harness.evaluation.stats import Z95
+from harness.files import slug, write_atomic
+from harness.importers import RecordedRun, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.run.interrupt import stop_on_signals
+from harness.run.pipeline import evaluate
+from harness.store.run_folder import RunFolder
+from harness.store.store import State
+from router.arrays import FloatArray, IntArray
+from router.clustering import CentroidClusters, number_of_clusters
+from router.lab.anchors import ReferenceRuns, spread_anchors
+from router.outcomes import OutcomeMatrix
 
-if TYPE_CHECKING:
-    from harness.importers.recorded import RecordedRun
-    from router.arrays import FloatArray, IntArray
-    from router.lab.anchors import ReferenceRuns
-    from router.outcomes import OutcomeMatrix
-
-Z95 = 1.96
+SURE = 0.95
+"""Probability from which a cluster counts as certainly better."""
 SHRINKAGE = 20.0
 """A pool model's rate in a cluster counts so many instances of what its ability alone predicts there."""
 
@@ -49,11 +53,11 @@ class ClusterEstimate:
     ci95: tuple[float, float]
     incumbent: str
     incumbent_rate: float
-    """shrunk towards what its ability predicts here"""
+    """Shrunk towards what its ability predicts in the cluster."""
     chosen: bool
-    """the table with the new model in it routes here to it"""
+    """The routing table with the new model in it sends this cluster to it."""
     better: float
-    """probability that it resolves more here than the incumbent"""
+    """Probability that it resolves more of the cluster than the incumbent."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,23 @@ class Onboarded:
 
     model: str
     source: str
-    """`live`, or the record the labels were taken from"""
+    """`live`, or `recorded` where the labels were taken from a record."""
     instances: int
     labelled: tuple[str, ...]
     resolved: int
-    """of the labelled"""
+    """Of the labelled."""
     rate: float
     ci95: tuple[float, float]
-    """approximate: item parameters count as known"""
+    """Approximate: item parameters count as known."""
     cost_usd: float | None
-    """expected mean per instance"""
+    """Expected mean per instance."""
     rank: int
-    """by the estimated rate, among the pool's models and itself"""
+    """By the estimated rate, among the pool's models and itself."""
     pool: dict[str, float]
-    """rates of the pool's models"""
+    """Rates of the pool's models."""
     clusters: tuple[ClusterEstimate, ...]
     recorded_rate: float | None
-    """what the record says of all instances, where it knows them; never used for the estimate"""
+    """What the record says of all instances, where it knows them; never used for the estimate."""
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": 1, **asdict(self)}
@@ -92,9 +96,9 @@ class Plan:
     reference: OutcomeMatrix
     runs: ReferenceRuns
     labels: IntArray
-    """(n,) cluster of each instance"""
+    """(n,) cluster of each instance."""
     anchors: IntArray
-    """rows to label, the most informative first"""
+    """Rows to label, the most informative first."""
 
     @property
     def instances(self) -> list[str]:
@@ -113,19 +117,16 @@ def plan_onboarding(
     """Choose the instances to run `model` on.
 
     Args:
-        model: its name; a reference run of that very name is not looked at.
-        budget: how many instances.
-        reference: sources of the pool's outcomes, see `harness.importers.load_outcomes`.
-        statements: problem statements by instance.
-        pool: parts of names of the pool's models; None takes every sound run with the widest coverage.
-        seed: of the clusters.
+        model: Its name; a reference run of that very name is not looked at.
+        budget: How many instances.
+        reference: Sources of the pool's outcomes, see `harness.importers.load_outcomes`.
+        statements: Problem statements by instance.
+        pool: Parts of names of the pool's models; None takes every sound run with the widest coverage.
+        seed: Of the clusters.
 
     Raises:
         InputError: no usable reference runs, or a budget that does not fit.
     """
-    from router.clustering import CentroidClusters
-    from router.lab.anchors import ReferenceRuns
-
     runs = [run for run in load_outcomes(reference).runs if run.name.casefold() != model.casefold()]
     if not runs:
         raise InputError(f"{', '.join(reference)}: nothing but '{model}' itself in it; name outcomes of the pool")
@@ -140,7 +141,9 @@ def plan_onboarding(
     X = embed_texts([statements[i] for i in matrix.instances])
     labels = CentroidClusters(k, seed).fit(X).assign(X)
     fitted = ReferenceRuns(matrix.resolved)
-    return Plan(model, matrix, fitted, labels, spread_anchors(fitted, labels, budget))
+    return Plan(
+        model=model, reference=matrix, runs=fitted, labels=labels, anchors=spread_anchors(fitted, labels, budget)
+    )
 
 
 def conclude(
@@ -151,7 +154,14 @@ def conclude(
     cost_weight: float = 0.0,
     recorded_rate: float | None = None,
 ) -> Onboarded:
-    """The profile from the labels: (resolved, cost in USD) by instance.
+    """The profile of a new model.
+
+    Args:
+        plan: What was to be labelled.
+        labelled: Resolved, and cost in USD, by instance.
+        source: `live` or `recorded`.
+        cost_weight: λ, resolved instances a USD is worth.
+        recorded_rate: What the record says of all instances; only shown.
 
     Raises:
         InputError: no label at all.
@@ -174,22 +184,29 @@ def conclude(
     )
     own = estimate.rate - cost_weight * (expected_cost or 0.0)
     return Onboarded(
-        plan.model, source, n, tuple(i for i in plan.instances if i in labelled), int(np.nansum(y)), estimate.rate,
-        (estimate.low, estimate.high), expected_cost, 1 + int((values > own).sum()),
-        dict(zip(reference.models, map(float, rates), strict=True)), clusters, recorded_rate,
-    )  # fmt: skip
+        model=plan.model,
+        source=source,
+        instances=n,
+        labelled=tuple(i for i in plan.instances if i in labelled),
+        resolved=int(np.nansum(y)),
+        rate=estimate.rate,
+        ci95=(estimate.low, estimate.high),
+        cost_usd=expected_cost,
+        rank=1 + int((values > own).sum()),
+        pool=dict(zip(reference.models, map(float, rates), strict=True)),
+        clusters=clusters,
+        recorded_rate=recorded_rate,
+    )
 
 
 def _cluster(
     plan: Plan, k: int, y: FloatArray, probability: FloatArray, cost: float | None, cost_weight: float
 ) -> ClusterEstimate:
     """Luck of the unlabelled, what their residuals share, and the ability's own uncertainty make the interval."""
-    from statistics import NormalDist
-
     reference, runs = plan.reference, plan.runs
-    here = plan.labels == k
-    unknown = here & np.isnan(y)
-    size = int(here.sum())
+    members = plan.labels == k
+    unknown = members & np.isnan(y)
+    size = int(members.sum())
     p, slope = probability, runs.items.slope
     luck = p * (1 - p)
     sd = np.sqrt(luck[unknown])
@@ -198,20 +215,27 @@ def _cluster(
     fitted = runs.items.probability(np.array([runs.expected]))[:, 0]
     ability = 1.0 / (1.0 + float((slope[labelled] ** 2 * fitted[labelled] * (1 - fitted[labelled])).sum()))
     variance = (luck[unknown].sum() + shared + float((slope * luck)[unknown].sum()) ** 2 * ability) / size**2
-    rate, half = float(p[here].mean()), Z95 * float(np.sqrt(variance))
+    rate, half = float(p[members].mean()), Z95 * float(np.sqrt(variance))
     # the best of many models in a small cluster is mostly lucky: shrunk like the newcomer's estimate is
-    rates = (reference.resolved[here].sum(axis=0) + SHRINKAGE * runs.items.probability()[here].mean(axis=0)) / (
+    rates = (reference.resolved[members].sum(axis=0) + SHRINKAGE * runs.items.probability()[members].mean(axis=0)) / (
         size + SHRINKAGE
     )
     costs = np.nan_to_num(reference.mean_cost())
     best = int(np.lexsort((costs, -(rates - cost_weight * costs)))[0])
     gap = rate - cost_weight * (cost or 0.0) - (rates[best] - cost_weight * costs[best])
     spread = np.sqrt(variance + rates[best] * (1 - rates[best]) / size)
+    better = NormalDist().cdf(float(gap / spread)) if spread > 0 else float(gap > 0)
     return ClusterEstimate(
-        k, size, int((here & labelled).sum()), rate, (max(rate - half, 0.0), min(rate + half, 1.0)),
-        reference.models[best], float(rates[best]), bool(gap > 0),
-        NormalDist().cdf(float(gap / spread)) if spread > 0 else float(gap > 0),
-    )  # fmt: skip
+        cluster=k,
+        size=size,
+        labels=int((members & labelled).sum()),
+        rate=rate,
+        ci95=(max(rate - half, 0.0), min(rate + half, 1.0)),
+        incumbent=reference.models[best],
+        incumbent_rate=float(rates[best]),
+        chosen=bool(gap > 0),
+        better=better,
+    )
 
 
 def _expected_cost(reference: OutcomeMatrix, cost: FloatArray) -> float | None:
@@ -253,8 +277,8 @@ def recorded_labels(plan: Plan, sources: Sequence[str]) -> tuple[dict[str, tuple
     cells = {i: run.cell(i) for i in plan.reference.instances}
     known = [cell.resolved for cell in cells.values() if cell.resolved is not None]
     chosen = set(plan.instances)
-    found = {i: (bool(c.resolved), c.cost_usd) for i, c in cells.items() if i in chosen and c.resolved is not None}
-    return found, sum(known) / len(known) if len(known) == len(cells) else None
+    labels = {i: (bool(c.resolved), c.cost_usd) for i, c in cells.items() if i in chosen and c.resolved is not None}
+    return labels, sum(known) / len(known) if len(known) == len(cells) else None
 
 
 def configured_name(model: str, config_name: str) -> str:
@@ -263,8 +287,6 @@ def configured_name(model: str, config_name: str) -> str:
     Raises:
         InputError: no such configuration, no such model, or several.
     """
-    from harness.config import find_config, load_config
-
     return match_names([model], [entry.name for entry in load_config(find_config(config_name)).pool])[0]
 
 
@@ -279,13 +301,6 @@ def live_labels(
     Raises:
         InputError: the configuration has no such model or not these instances, or none of them has a verdict.
     """
-    from harness.config import RouterConfig, find_config, load_config, with_overrides
-    from harness.files import slug
-    from harness.run.interrupt import stop_on_signals
-    from harness.run.pipeline import evaluate
-    from harness.store.run_folder import RunFolder
-    from harness.store.store import State
-
     config = load_config(find_config(config_name))
     (name,) = match_names([plan.model], [entry.name for entry in config.pool])
     config = with_overrides(
@@ -315,45 +330,46 @@ def write_profile(
     onboarded: Onboarded, plan: Plan, labelled: Mapping[str, tuple[bool, float | None]], out: Path
 ) -> None:
     """`profile.json`, and `outcomes.csv` of the pool with the new model's few cells, for `polyswe fit`."""
-    from router.outcomes import OutcomeMatrix
-
     reference = plan.reference
     pairs = [labelled.get(i) for i in reference.instances]
     resolved = np.array([[np.nan if pair is None else float(pair[0])] for pair in pairs])
     cost = np.array([[np.nan if pair is None or pair[1] is None else pair[1]] for pair in pairs])
     nothing = np.full_like(resolved, np.nan)
     merged = OutcomeMatrix.build(
-        reference.instances, [*reference.models, plan.model], np.hstack([reference.resolved, resolved]),
-        np.hstack([reference.cost, cost]), np.hstack([reference.calls, nothing]),
-        np.hstack([reference.seconds, nothing]),
-    )  # fmt: skip
+        instances=reference.instances,
+        models=[*reference.models, plan.model],
+        resolved=np.hstack([reference.resolved, resolved]),
+        cost=np.hstack([reference.cost, cost]),
+        calls=np.hstack([reference.calls, nothing]),
+        seconds=np.hstack([reference.seconds, nothing]),
+    )
     write_outcomes_csv(merged, out / "outcomes.csv")
     write_atomic(out / "profile.json", json.dumps(onboarded.to_json(), indent=2, ensure_ascii=False) + "\n")
 
 
-def render_profile(found: Onboarded) -> str:
+def render_profile(profile: Onboarded) -> str:
     """The profile for a terminal."""
-    low, high = found.ci95
-    cost = "cost unknown" if found.cost_usd is None else f"about ${found.cost_usd:.3f} an instance"
+    low, high = profile.ci95
+    cost = "cost unknown" if profile.cost_usd is None else f"about ${profile.cost_usd:.3f} an instance"
     lines = [
-        f"{found.model}: {found.rate:.1%} of {found.instances} instances expected [{low:.1%}, {high:.1%}], {cost}; "
-        f"from {len(found.labelled)} labels ({found.resolved} resolved, {found.source})",
-        f"rank {found.rank} of {len(found.pool) + 1}: "
-        + ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(found.pool.items(), key=lambda x: -x[1])[:6]),
+        f"{profile.model}: {profile.rate:.1%} of {profile.instances} instances expected [{low:.1%}, {high:.1%}], "
+        f"{cost}; from {len(profile.labelled)} labels ({profile.resolved} resolved, {profile.source})",
+        f"rank {profile.rank} of {len(profile.pool) + 1}: "
+        + ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(profile.pool.items(), key=lambda x: -x[1])[:6]),
     ]
-    if found.recorded_rate is not None:
-        lines.append(f"the record's rate over all of them, which was not looked at: {found.recorded_rate:.1%}")
-    taken = [cluster for cluster in found.clusters if cluster.chosen]
-    share = sum(cluster.size for cluster in taken) / found.instances
-    sure = [cluster for cluster in taken if cluster.better >= 0.95]
+    if profile.recorded_rate is not None:
+        lines.append(f"the record's rate over all of them, which was not looked at: {profile.recorded_rate:.1%}")
+    taken = [cluster for cluster in profile.clusters if cluster.chosen]
+    share = sum(cluster.size for cluster in taken) / profile.instances
+    sure = [cluster for cluster in taken if cluster.better >= SURE]
     lines += [
         "",
-        f"the routing table would send {len(taken)} of {len(found.clusters)} clusters to it ({share:.0%} of the "
+        f"the routing table would send {len(taken)} of {len(profile.clusters)} clusters to it ({share:.0%} of the "
         f"instances), {len(sure)} of them with 95 % certainty",
         "",
         f"{'cluster':>7}{'size':>6}{'labels':>8}{'expected':>10}  {'95 %':<16}{'now':<32}{'rate':>6}  P(better)",
     ]
-    for c in sorted(found.clusters, key=lambda c: -c.better):
+    for c in sorted(profile.clusters, key=lambda c: -c.better):
         interval = f"{c.ci95[0]:.0%} - {c.ci95[1]:.0%}"
         mark = "  ←" if c.chosen else ""
         lines.append(

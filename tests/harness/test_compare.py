@@ -329,7 +329,7 @@ def test_the_routing_table_says_which_cluster_changed_and_why() -> None:
     assert [(c.base_model, c.new_model, c.why) for c in changes] == [("a", "b", "a fell (a 100% → 0%, b 0% → 25%)")]
     _, changes = routing_changes(X, base, gone, 2)
     assert [(c.base_model, c.new_model, c.why) for c in changes] == [
-        ("a", "c", "a is not in the new pool; c resolves 100% here")
+        ("a", "c", "a is not in the new pool; c resolves 100% of the cluster")
     ]
     assert routing_changes(X, base, base, 2)[1] == []
     assert [number_of_clusters(n) for n in (0, 19, 20, 100, 500, 5000)] == [0, 0, 2, 4, 20, 20]

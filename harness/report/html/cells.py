@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.leaks import Flag
+from harness.data.instances import repository_of
 from harness.importers.source import read_source
-from harness.importers.table import read_csv
+from harness.importers.table import read as read_csv
 from harness.store.run_folder import RunFolder
 from harness.store.store import CellRow, State, Store
 
@@ -81,7 +82,7 @@ def load_cells(folder: Path) -> Cells:
                         cell.exit_status or "",
                     )
                 )  # fmt: skip
-    repositories = {name: _repository(name) for name in instances}
+    repositories = {name: repository_of(name).replace("__", "/", 1) for name in instances}
     return Cells(instances, models, tuple(facts), run, {name: repo for name, repo in repositories.items() if repo})
 
 
@@ -114,8 +115,3 @@ def _of_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
         flags=tuple(dict.fromkeys(flag.kind for flag in flags)),
         flagged=tuple(f"{flag.kind}, step {flag.step}: {flag.command}" for flag in flags),
     )
-
-
-def _repository(instance: str) -> str:
-    """In SWE-bench's ids: "django/django" of "django__django-11099"."""
-    return instance.rpartition("-")[0].replace("__", "/", 1) if "__" in instance else ""

@@ -9,6 +9,7 @@ import pytest
 from harness.data.instances import read_problem_statements
 from harness.data.rows import load_rows
 from harness.errors import InputError
+from harness.pool import history
 from harness.pool.history import pool_history, render_history
 
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]
@@ -72,12 +73,10 @@ def test_months_and_records_that_do_not_fit_are_told(record: str, tmp_path: Path
 
 
 def test_the_seed_reaches_the_clusters(record: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import router.lab.crossfit as crossfit
-
     seeds = []
-    fit = crossfit.fit_features
+    fit = history.fit_features
     monkeypatch.setattr(
-        crossfit, "fit_features", lambda p, *a, **k: (seeds.append(p.get_params().get("seed")), fit(p, *a, **k))[1]
+        history, "fit_features", lambda p, *a, **k: (seeds.append(p.get_params().get("seed")), fit(p, *a, **k))[1]
     )
     pool_history([record], read_problem_statements("sample"), seed=7, months=["2025-08"])
     assert seeds[0] == 7

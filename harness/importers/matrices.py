@@ -1,0 +1,175 @@
+"""Matrices of recorded runs: a pool's, and that of runs which only inform difficulty."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.data.model_names import match_names
+from harness.errors import InputError
+from harness.importers.duplicates import same_verdicts
+from harness.importers.recorded import RecordedCell, RecordedRun
+from harness.importers.same_model import run_date
+from router.arrays import FloatArray
+from router.outcomes import OutcomeMatrix
+
+
+def outcome_matrix(
+    runs: Sequence[RecordedRun],
+    pool: Sequence[str] | None,
+    instances: Sequence[str],
+    *,
+    allow_faulty: bool = False,
+) -> tuple[OutcomeMatrix, list[str]]:
+    """The outcomes of a pool over some instances, and what a reader has to know about them.
+
+    Args:
+        runs: As `load_outcomes` gives them; those that know none of `instances` are not considered.
+        pool: Parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows
+            all instances.
+        instances: Instance ids in the order wanted; those no model of the pool knows are left out (with a note).
+        allow_faulty: Use runs whose outcomes contradict what was published for them.
+
+    Raises:
+        InputError: unknown or ambiguous names, a faulty run asked for, or nothing recorded for these instances.
+    """
+    wanted = frozenset(instances)
+    named = _named(runs, wanted)
+    if not named:
+        elsewhere = next((instance for run in runs for instance in run.cells), "nothing")
+        raise InputError(
+            f"none of {len(runs)} recorded runs knows any of the {len(wanted)} instances (recorded: {elsewhere}, …; "
+            f"tasks: {next(iter(instances), 'none')}, …); outcomes and tasks are of different datasets"
+        )
+    notes: list[str] = []
+    if pool:
+        models = match_names(pool, list(named))
+    else:
+        models = _default_pool(named, wanted, allow_faulty)
+        notes.append(f"no pool was named: all {len(models)} sound runs with the widest coverage were taken")
+    for model in models:
+        fault = named[model].fault
+        if fault is not None and not allow_faulty:
+            raise InputError(f"'{model}' cannot be used: {fault}; take another run, or allow faulty runs")
+        notes += [f"{model} contradicts itself: {fault}"] if fault is not None else []
+        notes += named[model].notes
+    table = _table([named[model] for model in models], instances)
+    known = [i for i, row in zip(instances, table, strict=True) if any(cell.resolved is not None for cell in row)]
+    if len(known) < len(instances):
+        notes.append(
+            f"{len(instances) - len(known)} of {len(instances)} instances have no outcome of the pool; left out"
+        )
+    kept = [row for row in table if any(cell.resolved is not None for cell in row)]
+    return _matrix(models, kept, known), notes
+
+
+def auxiliary_matrix(
+    runs: Sequence[RecordedRun],
+    outcomes: OutcomeMatrix,
+    *,
+    benchmark: Sequence[str] | None = None,
+    not_after: str | None = None,
+) -> tuple[OutcomeMatrix | None, list[str]]:
+    """Runs that may inform how hard an instance is but are no candidates, over the instances of a pool's `outcomes`.
+
+    Left out: runs that are members of the pool (the same verdicts, under whatever name), runs with a fault, and runs
+    that know fewer than half of the instances. None when no run is left. Another run of a member's model is welcome.
+
+    Args:
+        runs: As `load_outcomes` gives them.
+        outcomes: The pool's matrix, whose instances are the rows.
+        benchmark: Every instance of the benchmark, where `outcomes` has only some; for sources that list only what
+            they resolved.
+        not_after: A day, YYYYMMDD: runs recorded later are left out, as nobody could have known them. Runs without a
+            date stay.
+    """
+    known_runs = [run for run in runs if not_after is None or (run_date(run) or "") <= not_after]
+    whole = list(benchmark or outcomes.instances)
+    columns: dict[str, RecordedRun] = {}
+    members = faulty = thin = 0
+    for name, run in _named(known_runs, frozenset(outcomes.instances)).items():
+        complete = run.speaks_of_all(whole)
+        verdicts = np.array([_number(run.cell(i, complete).resolved) for i in outcomes.instances])
+        own_name = f"{name} [{run.label}]" if name in outcomes.models else name
+        if any(
+            _same(verdicts, column, name == model)
+            for model, column in zip(outcomes.models, outcomes.resolved.T, strict=True)
+        ):
+            members += 1
+        elif run.fault is not None:
+            faulty += 1
+        elif np.isnan(verdicts).mean() > 0.5:
+            thin += 1
+        else:
+            columns[own_name] = run
+    later = "" if not_after is None else f", {len(runs) - len(known_runs)} later than {not_after}"
+    notes = [
+        f"{len(columns)} auxiliary runs inform difficulty only and are never chosen (left out: {members} of the pool "
+        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances{later})"
+    ]
+    if not columns:
+        return None, notes
+    table = _table(list(columns.values()), outcomes.instances, whole)
+    return _matrix(list(columns), table, outcomes.instances), notes
+
+
+def latest_date(runs: Sequence[RecordedRun], outcomes: OutcomeMatrix) -> str | None:
+    """The day of the last run of a pool whose matrix `outcome_matrix` made of `runs`; None where none has a date."""
+    named = _named(runs, frozenset(outcomes.instances))
+    days = [run_date(named[model]) for model in outcomes.models if model in named]
+    return max((day for day in days if day is not None), default=None)
+
+
+def _named(runs: Sequence[RecordedRun], wanted: frozenset[str]) -> dict[str, RecordedRun]:
+    """Runs that know any of the instances, under names of their own: where two share one, each says where from."""
+    relevant = [run for run in runs if any(run.cells[i].resolved is not None for i in wanted & run.cells.keys())]
+    counts = Counter(run.name for run in relevant)
+    return {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in relevant}
+
+
+def _default_pool(named: dict[str, RecordedRun], wanted: frozenset[str], allow_faulty: bool) -> list[str]:
+    sound = {name: run for name, run in named.items() if allow_faulty or run.fault is None}
+    if not sound:
+        raise InputError("every recorded run contradicts its published rate; name other outcomes or allow faulty runs")
+    coverage = {
+        name: sum(run.cell(i, run.speaks_of_all(wanted)).resolved is not None for i in wanted)
+        for name, run in sound.items()
+    }
+    return [name for name, n in coverage.items() if n == max(coverage.values())]
+
+
+def _same(a: FloatArray, b: FloatArray, named_alike: bool) -> bool:
+    """Whether two records (n,) are one run; of few instances only the name together with equal verdicts tells."""
+    return same_verdicts(a, b) or (named_alike and bool(((a == b) | np.isnan(a) | np.isnan(b)).all()))
+
+
+def _table(
+    runs: Sequence[RecordedRun], instances: Sequence[str], benchmark: Sequence[str] | None = None
+) -> list[list[RecordedCell]]:
+    """Cells by instance, then run."""
+    complete = [run.speaks_of_all(benchmark or instances) for run in runs]
+    return [[run.cell(i, whole) for run, whole in zip(runs, complete, strict=True)] for i in instances]
+
+
+def _matrix(models: Sequence[str], cells: list[list[RecordedCell]], instances: Sequence[str]) -> OutcomeMatrix:
+    def column(field: str) -> list[list[float]]:
+        return [[_number(getattr(cell, field)) for cell in row] for row in cells]
+
+    names = sorted({name for row in cells for cell in row for name in cell.signals})
+    signals = {name: [[_number(cell.signals.get(name)) for cell in row] for row in cells] for name in names}
+    return OutcomeMatrix.build(
+        instances=instances,
+        models=models,
+        resolved=column("resolved"),
+        cost=column("cost_usd"),
+        calls=column("api_calls"),
+        seconds=column("seconds"),
+        signals=signals,
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
