@@ -33,7 +33,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
 ) -> None:
-    """What changed from one run to another, and whether it is more than luck. Markdown on standard output.
+    """What changed from one run to another, and whether it is more than noise. Markdown on standard output.
 
     Examples:
 

@@ -34,7 +34,7 @@ def calibrate(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("results/replay/calibration.json"),
 ) -> None:
-    """How often a win is claimed where there is nothing to find, and where an effect of known size was planted.
+    """False-positive rate and power of the claim of a win, on simulated pools.
 
     Example:
 
@@ -84,7 +84,7 @@ def pools(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for pools.json and pools.md.")] = Path("results/replay/pools"),
 ) -> None:
-    """Policies on random pools of recorded runs, beside each pool's best single model. Goes on where it was stopped.
+    """Policies on random pools of recorded runs, beside each pool's best single model. A stopped study continues.
 
     Example:
 
@@ -242,7 +242,7 @@ def signals(
     seed: Annotated[int, typer.Option(help="Seed of folds and intervals.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for signals.json and signals.md.")] = Path("results/replay/signals"),
 ) -> None:
-    """What kinds of signals tell of a finished attempt whether it is right, on one agent's recorded attempts.
+    """How well kinds of signals predict whether a finished attempt is right, on one agent's recorded attempts.
 
     Example:
 

@@ -26,7 +26,7 @@ def onboard(
     out: Annotated[Path | None, typer.Option(help="Folder for profile.json and outcomes.csv.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
 ) -> None:
-    """Profile a new model with few runs: where to try it, its expected rate, and where the router would use it.
+    """Estimate a new model from a few runs: its expected rate, and where the router would use it.
 
     Examples:
 

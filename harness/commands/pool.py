@@ -24,7 +24,7 @@ def pool(
     seed: Annotated[int, typer.Option(help="Seed of folds and clusters.")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
-    """How a pool grew: at each date the best model, routing held out, the oracle, and what each newcomer changed.
+    """How a pool's results changed over time: best model, routing held out, oracle, and what each new model changed.
 
     Example:
 

@@ -29,7 +29,7 @@ def replay(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/replay-latest"),
     auxiliary: Annotated[
         list[str] | None,
-        typer.Option(help="Outcomes of runs that may inform difficulty but never enter the pool (repeatable)."),
+        typer.Option(help="Outcomes of extra runs used only to estimate difficulty; never routed to (repeatable)."),
     ] = None,
     repeats_from: Annotated[
         list[str] | None,

@@ -358,7 +358,7 @@ def render_profile(profile: Onboarded) -> str:
         + ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(profile.pool.items(), key=lambda x: -x[1])[:6]),
     ]
     if profile.recorded_rate is not None:
-        lines.append(f"the record's rate over all of them, which was not looked at: {profile.recorded_rate:.1%}")
+        lines.append(f"the record's rate over all of them (not used for the estimate): {profile.recorded_rate:.1%}")
     taken = [cluster for cluster in profile.clusters if cluster.chosen]
     share = sum(cluster.size for cluster in taken) / profile.instances
     sure = [cluster for cluster in taken if cluster.better >= SURE]
