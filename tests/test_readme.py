@@ -21,8 +21,7 @@ def test_every_link_leads_to_a_file() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-COMMANDS = re.compile(r"(?:bin/|`)polyswe ([a-z]+) ([^
-`]*)")
+COMMANDS = re.compile(r"(?:bin/|`)polyswe ([a-z]+) ([^\n`]*)")
 
 
 @pytest.mark.parametrize("command", sorted({command for command, _ in COMMANDS.findall(README)}))
