@@ -1,7 +1,8 @@
-"""Array types and the two array helpers that every module here shares."""
+"""Array types, and what every module here shares."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Features = NDArray[np.floating[Any]]
+
+Z95 = NormalDist().inv_cdf(0.975)
+"""Standard errors on either side of a 95 % interval."""
 
 
 def mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:

@@ -17,18 +17,14 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray, as_features
 
 if TYPE_CHECKING:
-    from router.arrays import Features, FloatArray, IntArray
-
-if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-# a corpus is the same in every fold, and a null test meets the folds of the evaluation before it
 _LEARNED: OrderedDict[tuple[bytes, str, int, int, int], FloatArray] = OrderedDict()
+"""Centroids by data and parameters: a corpus is the same in every fold, and a null test meets the folds of the
+evaluation before it."""
 _LEARNED_MAX_BYTES = 128 * 2**20
+"""Older centroids are forgotten beyond this."""
 _LEARNED_LOCK = Lock()
-
-# agglomerative clustering and HDBSCAN compare all pairs: of more rows they see a sample of this many
-PAIRWISE_ROWS = 4000
 
 
 def nearest(X: Features, centroids: FloatArray) -> IntArray:
@@ -70,9 +66,9 @@ class CentroidClusters:
     """
 
     n_clusters: int = 20
-    """number of clusters k; HDBSCAN finds its own number, about this many at most"""
+    """number of clusters k"""
     seed: int = 0
-    """seed of the starts, and of the sample where the method compares all pairs"""
+    """seed of the starts"""
     n_init: int = 4
     """starts of K-means; the one with the least inertia is kept"""
     method: str = "kmeans"
@@ -104,14 +100,11 @@ class CentroidClusters:
         from sklearn.exceptions import ConvergenceWarning
 
         with one_thread(), warnings.catch_warnings():
-            # equal texts make empty clusters, and a mixture after its last iteration is as good as any: both are fine
+            # equal texts make empty clusters, which is fine
             warnings.simplefilter("ignore", ConvergenceWarning)
             centroids = CLUSTERINGS[self.method](X, self)
         centroids.setflags(write=False)
         return centroids
-
-
-KMeansClusters = CentroidClusters
 
 
 def _kmeans(X: FloatArray, of: CentroidClusters) -> FloatArray:
@@ -130,72 +123,19 @@ def _mini_batch(X: FloatArray, of: CentroidClusters) -> FloatArray:
     return np.asarray(fitted.cluster_centers_, dtype=np.float64)
 
 
-def _agglomerative(X: FloatArray, of: CentroidClusters) -> FloatArray:
-    """Ward's tree cut at k groups; centroids are the groups' means."""
-    from sklearn.cluster import AgglomerativeClustering
-
-    X = _sample(X, of)
-    if len(X) < 2:
-        return X.copy()
-    return _means(X, AgglomerativeClustering(of.n_clusters).fit(X).labels_)
-
-
-def _gmm(X: FloatArray, of: CentroidClusters) -> FloatArray:
-    """Mixture of k normals with diagonal covariances; centroids are the components' means."""
-    from sklearn.mixture import GaussianMixture
-
-    if len(X) < 2:
-        return X.copy()
-    mixture = GaussianMixture(of.n_clusters, covariance_type="diag", reg_covar=1e-4, max_iter=50, random_state=of.seed)
-    return np.asarray(mixture.fit(X).means_, dtype=np.float64)
-
-
-def _hdbscan(X: FloatArray, of: CentroidClusters) -> FloatArray:
-    """Dense regions at any scale (Campello et al. 2013), of n/4k rows or more; centroids are their means.
-
-    What it calls noise goes to the nearest centroid like any new text. Where it finds nothing dense, all is one
-    cluster.
-    """
-    from sklearn.cluster import HDBSCAN
-
-    X = _sample(X, of)
-    size = max(2, len(X) // (4 * of.n_clusters))
-    if of.n_clusters == 1 or len(X) <= size:
-        return _means(X, np.zeros(len(X), dtype=np.int64))
-    # brute: trees do not help in hundreds of dimensions
-    search = HDBSCAN(size, min_samples=2, cluster_selection_method="leaf", algorithm="brute", copy=True)
-    found = search.fit(X).labels_
-    return _means(X, found if (found >= 0).any() else np.zeros(len(X), dtype=np.int64))
-
-
 CLUSTERINGS: dict[str, Callable[[FloatArray, CentroidClusters], FloatArray]] = {
     "kmeans": _kmeans,
     "mini-batch": _mini_batch,
-    "agglomerative": _agglomerative,
-    "gmm": _gmm,
-    "hdbscan": _hdbscan,
 }
-
-
-def _sample(X: FloatArray, of: CentroidClusters) -> FloatArray:
-    if len(X) <= PAIRWISE_ROWS:
-        return X
-    size = max(PAIRWISE_ROWS, of.n_clusters)
-    return X[np.random.default_rng(of.seed).choice(len(X), size, replace=False)]
-
-
-def _means(X: FloatArray, labels: IntArray) -> FloatArray:
-    """(k, d) mean of each group's rows; negative labels belong to no group."""
-    return np.stack([X[labels == label].mean(axis=0) for label in np.unique(labels[labels >= 0])])
+"""Methods by short name."""
 
 
 LEAST_INSTANCES = 20
-
-
+"""Fewer are not clustered."""
 PER_CLUSTER = 25
-
-
+"""Instances a cluster should have."""
 MOST_CLUSTERS = 20
+"""More than a reader takes in."""
 
 
 def number_of_clusters(n: int) -> int:

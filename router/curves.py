@@ -90,36 +90,6 @@ def aiq(cost: FloatArray, quality: FloatArray, c_min: float | None = None, c_max
     return _integral(xs, ys, low, high) / (high - low)
 
 
-def hull_gain(cost: FloatArray, quality: FloatArray, singles_cost: FloatArray, singles_quality: FloatArray) -> float:
-    """What routing adds to the best mixtures of single models: AIQ of the curve minus AIQ of the singles (s,), both
-    from the cheapest single's cost to the best single's. As a share resolved; times n it is a number of instances.
-
-    0 when the best single is the cheapest too: nothing is left to trade.
-    """
-    best = best_point(singles_cost, singles_quality)
-    low, high = float(np.min(singles_cost)), float(singles_cost[best])
-    if low == high:
-        return 0.0
-    return aiq(cost, quality, low, high) - aiq(singles_cost, singles_quality, low, high)
-
-
-def cost_ratio_at(
-    cost: FloatArray, quality: FloatArray, singles_cost: FloatArray, singles_quality: FloatArray, share: float = 1.0
-) -> float:
-    """Least cost, as a share of the best single's, at which the curve's hull has `share` of the best single's quality.
-
-    With share 1 it is the parity of the policy, with 0.99 its "99 % at". Infinite when the curve never gets there.
-    """
-    best = best_point(singles_cost, singles_quality)
-    return qnc(*hull(cost, quality), float(singles_cost[best]), share * float(singles_quality[best]))
-
-
-def best_point(cost: FloatArray, quality: FloatArray) -> int:
-    """Index of the best quality; among equals the cheapest, then the first."""
-    cost, quality = _points(cost, quality)
-    return int(np.lexsort((cost, -quality))[0])
-
-
 def _points(cost: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
     cost, quality = np.asarray(cost, dtype=np.float64), np.asarray(quality, dtype=np.float64)
     if cost.ndim != 1 or cost.shape != quality.shape or not len(cost):

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import FloatArray
 
@@ -59,7 +60,7 @@ class ItemResponse:
     def probability(self, ability: FloatArray | None = None) -> FloatArray:
         """(n, m) P(resolved), for the fitted models or for those of the given abilities (m,)."""
         theta = self.ability if ability is None else np.asarray(ability, dtype=np.float64)
-        return sigmoid(np.outer(self.slope, theta) - self.difficulty[:, None])
+        return np.asarray(expit(np.outer(self.slope, theta) - self.difficulty[:, None]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +122,6 @@ def fit_irt(
     return ItemResponse(ability, slope, difficulty, precision, priors, rounds)
 
 
-def sigmoid(z: FloatArray) -> FloatArray:
-    """1 / (1 + e^−z), without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
-
-
 def _smoothed_logit(hits: FloatArray, count: FloatArray) -> FloatArray:
     return np.asarray(np.log((hits + 0.5) / (count - hits + 0.5)))
 
@@ -166,7 +162,7 @@ def _item_step(
     prior: _ItemPrior,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """One Newton step of every item's (a, b), and the (n, 3) curvature it was taken with."""
-    p = sigmoid(np.outer(slope, ability) - difficulty[:, None])
+    p = expit(np.outer(slope, ability) - difficulty[:, None])
     residual, weight = hits - mask * p, mask * (p * (1.0 - p))
     off_a, off_b = slope - prior.slope, difficulty - prior.difficulty
     g_a = residual @ ability - prior.aa * off_a - prior.ab * off_b
@@ -184,7 +180,7 @@ def _ability_step(
     hits: FloatArray, mask: FloatArray, ability: FloatArray, slope: FloatArray, difficulty: FloatArray, priors: Priors
 ) -> FloatArray:
     """One Newton step of every model's θ."""
-    p = sigmoid(np.outer(slope, ability) - difficulty[:, None])
+    p = expit(np.outer(slope, ability) - difficulty[:, None])
     gradient = slope @ (hits - mask * p) - ability / priors.ability_sd**2
     curvature = slope**2 @ (mask * p * (1.0 - p)) + priors.ability_sd**-2
     return np.asarray(ability + np.clip(gradient / curvature, -MAX_STEP, MAX_STEP))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import FloatArray
-from router.irt import sigmoid
 
 
 def fit_logistic(design: FloatArray, y: FloatArray, penalty: float = 5.0, steps: int = 12) -> FloatArray:
@@ -25,7 +25,7 @@ def fit_logistic(design: FloatArray, y: FloatArray, penalty: float = 5.0, steps:
     centre = np.where(np.arange(design.shape[-1]) == 0, w, 0.0)
     transposed = np.swapaxes(design, -1, -2)
     for _ in range(steps):
-        p = sigmoid(design @ w[..., None])[..., 0]
+        p = expit(design @ w[..., None])[..., 0]
         gradient = (transposed @ (known * (y - p))[..., None])[..., 0] - ridge * (w - centre)
         weight = known * p * (1 - p)
         hessian = transposed @ (design * weight[..., None]) + np.diag(ridge)
@@ -58,7 +58,7 @@ def fit_with_intercepts(z: FloatArray, y: FloatArray, penalty: float = 5.0, step
     ridge = np.full(len(w), penalty)
     ridge[0] = 1e-2  # as in `fit_logistic`
     for _ in range(steps):
-        p = sigmoid(w[0] + w[own] + (w[slopes] @ columns).reshape(n, m))
+        p = expit(w[0] + w[own] + (w[slopes] @ columns).reshape(n, m))
         missed = known * (y - p)
         weight = known * p * (1 - p)
         weighted = columns * weight.ravel()

@@ -1,8 +1,4 @@
-"""What a fitted router remembers of its training instances, so that its decisions can be explained without them.
-
-Words are single terms only, never passages: c-TF-IDF (Grootendorst, arXiv 2203.05794) takes the texts of a cluster as
-one document and weighs a term by its frequency there times log(1 + A / frequency overall), A the words per cluster.
-"""
+"""What a fitted router remembers of its training instances, so that its decisions can be explained without them."""
 
 from __future__ import annotations
 
@@ -13,15 +9,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from router.arrays import Features, FloatArray, IntArray, as_features
-from router.clustering import KMeansClusters, nearest
+from router.clustering import CentroidClusters, nearest
 from router.outcomes import OutcomeMatrix
 from router.policy import FittedArrays, Policy
+from router.words import representative_words
 
 WORDS = 8
+"""Representative words of a cluster."""
 SHOWN = 5
+"""Instances of a cluster that are named."""
 NEIGHBOURS = 3
+"""Training instances that are named beside a text."""
 TEXTS_PER_CLUSTER = 40
-"""about, for the clusters to look at of a policy that has none"""
+"""About, for the clusters to look at of a policy that has none."""
 _PREFIX = "memory."
 
 
@@ -92,12 +92,12 @@ def remember(policy: Policy, X: Features, texts: Sequence[str], outcomes: Outcom
     Its own clusters where it decides by clusters, else K-means to look at.
     """
     X = as_features(X, rows=len(outcomes))
-    told = [why.cluster for why in policy.explain(X, policy.predict(X))]
+    clusters = [why.cluster for why in policy.explain(X, policy.predict(X))]
     centroids = policy.fitted_arrays().get("centroids_", policy.fitted_arrays().get("taken.centroids_"))
-    own = centroids is not None and all(cluster is not None for cluster in told)
+    own = centroids is not None and all(cluster is not None for cluster in clusters)
     if not own or centroids is None:
         k = max(1, min(round(len(X) / TEXTS_PER_CLUSTER), len(X)))
-        centroids = KMeansClusters(k, seed).fit(X).centroids_
+        centroids = CentroidClusters(k, seed).fit(X).centroids_
     labels = nearest(X, centroids)
     notes = describe(X, texts, labels, np.asarray(centroids), outcomes)
     return Memory(outcomes.instances, X, np.asarray(centroids), notes, own)
@@ -107,7 +107,7 @@ def describe(
     X: FloatArray, texts: Sequence[str], labels: IntArray, centroids: FloatArray, outcomes: OutcomeMatrix
 ) -> tuple[ClusterNote, ...]:
     """A note per cluster; an empty one has size 0 and no words."""
-    words = representative_words(texts, labels, len(centroids))
+    words = representative_words(texts, labels, len(centroids), WORDS)
     notes = []
     for k in range(len(centroids)):
         rows = np.flatnonzero(labels == k)
@@ -129,30 +129,6 @@ def describe(
             )
         )
     return tuple(notes)
-
-
-def representative_words(texts: Sequence[str], labels: IntArray, clusters: int) -> list[tuple[str, ...]]:
-    """Up to WORDS words for each of `clusters`, by c-TF-IDF; none where the texts have no words in common."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    # a word of a single text is that text's, not its cluster's; hexadecimal addresses and numbers tell nothing
-    for least in (3, 1):
-        vectorizer = CountVectorizer(
-            stop_words="english", token_pattern=r"(?u)\b[a-zA-Z][a-zA-Z_]{2,24}\b", min_df=least, binary=True
-        )
-        try:
-            seen = vectorizer.fit_transform([text[:20_000] for text in texts])
-            break
-        except ValueError:  # scikit-learn's word for an empty vocabulary
-            continue
-    else:
-        return [()] * clusters
-    member = np.eye(clusters)[:, labels]
-    counts = np.asarray((seen.T @ member.T).T)
-    overall = counts.sum(axis=0)
-    weight = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * np.log1p(counts.sum() / clusters / overall)
-    names = vectorizer.get_feature_names_out()
-    return [tuple(str(names[j]) for j in np.argsort(-line, kind="stable")[:WORDS] if line[j] > 0) for line in weight]
 
 
 def restore_memory(

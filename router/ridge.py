@@ -1,4 +1,4 @@
-"""Ridge regression of many targets on one set of texts: one decomposition, λ by marginal likelihood, free hold-outs.
+"""Ridge regression of many targets on one set of texts: one decomposition, every λ, free hold-outs.
 
 With the singular value decomposition X − x̄ = U S Vᵀ, every λ costs O(n·r), and the prediction of row i by the fit
 without row i has the closed form ŷ₋ᵢ = yᵢ − (yᵢ − ŷᵢ)/(1 − hᵢᵢ) (Allen's PRESS). What is learned *on top of* a
@@ -80,6 +80,17 @@ class TextRidge:
         weights, held_out = self._solved(centred)
         return weights, means - self.mean @ weights, means + held_out
 
+    def solve(self, targets: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:
+        """Weights (d, t) and biases (t,) for targets (n, t), all known, at one λ; ∞ leaves nothing but the means."""
+        means = targets.mean(axis=0)
+        weights = self.Vt.T @ ((self.S * self._inverse(penalty))[:, None] * (self.U.T @ (targets - means)))
+        return weights, means - self.mean @ weights
+
+    def press(self, targets: FloatArray, penalty: float) -> float:
+        """The squared held-out errors (Allen's PRESS) of targets (n, t), all known, summed over rows and targets."""
+        centred = targets - targets.mean(axis=0)
+        return float(((centred - self._held_out(centred, penalty)) ** 2).sum())
+
     def _solved(self, centred: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weights (d, t) and held-out predictions (n, t) for targets of mean 0, λ by their joint likelihood."""
         n = len(centred)
@@ -91,11 +102,21 @@ class TextRidge:
         fit = np.log((1.0 / spread) @ z**2 + rest + 1e-12 * total.max()).sum(axis=1)
         evidence = -0.5 * (n - 1) * fit - 0.5 * centred.shape[1] * np.log(spread).sum(axis=1)
         penalty = float(PENALTIES[int(np.argmax(evidence))])
-        kept = self.S**2 / (self.S**2 + penalty)
-        leverage = self._squares @ kept + 1.0 / n
-        fitted = self.U @ (kept[:, None] * z)
-        held_out = centred - (centred - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
-        return self.Vt.T @ ((self.S / (self.S**2 + penalty))[:, None] * z), held_out
+        weights = self.Vt.T @ ((self.S * self._inverse(penalty))[:, None] * z)
+        return weights, self._held_out(centred, penalty)
+
+    def _held_out(self, centred: FloatArray, penalty: float) -> FloatArray:
+        """(n, t) each row of targets of mean 0 predicted without it."""
+        kept = self.S**2 * self._inverse(penalty)
+        leverage = self._squares @ kept + 1.0 / len(centred)
+        fitted = self.U @ (kept[:, None] * (self.U.T @ centred))
+        return centred - (centred - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
+
+    def _inverse(self, penalty: float) -> FloatArray:
+        """(r,) 1 / (s² + λ); a direction without variance explains nothing, also at λ = 0."""
+        squares = self.S**2
+        usable = squares > 1e-9 * max(float(squares[0]), 1e-9)
+        return np.where(usable, 1.0 / (np.where(usable, squares, 1.0) + penalty), 0.0)
 
     def _constant(self, value: float, rows: int) -> RidgeFit:
         return RidgeFit(np.zeros(self.X.shape[1]), value, np.full(rows, value), 0.0)

@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluation.stats import Z95
 from harness.importers import load_outcomes
 from harness.importers.repeats import repeated_models
+from router.arrays import Z95
 
 
 @dataclass(frozen=True)

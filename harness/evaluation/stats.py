@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-Z95 = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution."""
+from router.arrays import Z95
+
 RESAMPLES = 10_000
 """Of a paired bootstrap."""
 MEAN_RESAMPLES = 2000

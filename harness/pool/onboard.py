@@ -24,16 +24,15 @@ from harness.config import RouterConfig, find_config, load_config, with_override
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.evaluation.stats import Z95
 from harness.files import slug, write_atomic
 from harness.importers import RecordedRun, load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
 from harness.store.store import State
-from router.arrays import FloatArray, IntArray
+from router.arrays import Z95, FloatArray, IntArray
 from router.clustering import CentroidClusters, number_of_clusters
-from router.lab.anchors import ReferenceRuns, spread_anchors
+from router.lab.anchors import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 
 SURE = 0.95
@@ -142,7 +141,7 @@ def plan_onboarding(
     labels = CentroidClusters(k, seed).fit(X).assign(X)
     fitted = ReferenceRuns(matrix.resolved)
     return Plan(
-        model=model, reference=matrix, runs=fitted, labels=labels, anchors=spread_anchors(fitted, labels, budget)
+        model=model, reference=matrix, runs=fitted, labels=labels, anchors=fitted.choose_anchors(budget, labels)
     )
 
 

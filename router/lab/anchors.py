@@ -17,9 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
-from router.arrays import FloatArray, IntArray
-from router.irt import ItemResponse, fit_irt, sigmoid
+from router.arrays import Z95, FloatArray, IntArray
+from router.irt import ItemResponse, fit_irt
 
 NEWCOMER_SD = 1.0
 """prior standard deviation, in logits, of a new model's ability around that of the able reference runs"""
@@ -29,7 +30,6 @@ COUPLING = 2.0
 """τ: how far residuals of a new run follow the residual covariance of the reference runs"""
 FLOOR = 0.02
 """added to Bernoulli variances: no prediction is certain"""
-Z95 = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +62,35 @@ class ReferenceRuns:
         self.expected: float = float(self.items.ability[able].mean() if able.any() else self.items.ability.mean())
         self.spread: float = float(self.items.ability[able].std()) if able.sum() > 1 else NEWCOMER_SD
 
-    def choose_anchors(self, n: int) -> IntArray:
-        """(n,) row numbers of the most useful instances to label, ascending. ValueError unless 1 <= n <= rows."""
-        a, b = self.items.slope, self.items.difficulty
-        if not 1 <= n <= len(a):
-            raise ValueError(f"cannot choose {n} anchors among {len(a)} instances")
+    def choose_anchors(self, n: int, clusters: IntArray | None = None) -> IntArray:
+        """(n,) row numbers of the most useful instances to label, the most informative first.
+
+        With `clusters` (rows,), the instances' clusters, each gives a number proportional to its size (largest
+        remainders). ValueError unless 1 <= n <= rows.
+        """
+        items = self.items
+        rows = len(items.slope)
+        if not 1 <= n <= rows:
+            raise ValueError(f"cannot choose {n} anchors among {rows} instances")
         steps = np.linspace(-1.5, 1.5, 7)
         weight = np.exp(-0.5 * steps**2)
-        p = self.items.probability(self.expected + max(self.spread, 0.1) * steps)
+        # how much verdicts of able models differ on each instance
+        p = items.probability(self.expected + max(self.spread, 0.1) * steps)
         variance = (p * (1 - p)) @ (weight / weight.sum())
-        information = a**2 * variance
-        order = np.argsort(b / np.maximum(a, 0.05), kind="stable")
-        reached = np.cumsum(np.sqrt(variance[order]))
-        stratum = np.minimum((reached / reached[-1] * n - 1e-9).astype(int), n - 1)
-        best: dict[int, int] = {}
-        for row, k in zip(order.tolist(), stratum.tolist(), strict=True):
-            if k not in best or information[row] > information[best[k]]:
-                best[k] = row
-        # an instance may fill more than its stratum; the most informative others take the empty places
-        taken = set(best.values())
-        others = [row for row in np.argsort(-information, kind="stable").tolist() if row not in taken]
-        return np.sort(np.array([*taken, *others[: n - len(taken)]], dtype=np.int64))
+        information = items.slope**2 * variance
+        order = np.argsort(items.difficulty / np.maximum(items.slope, 0.05), kind="stable")
+        clusters = np.zeros(rows, dtype=np.int64) if clusters is None else clusters
+        numbers, sizes = np.unique(clusters, return_counts=True)
+        exact = n * sizes / sizes.sum()
+        quota = np.floor(exact).astype(int)
+        for at in np.argsort(quota - exact, kind="stable")[: n - quota.sum()]:
+            quota[at] += 1
+        chosen: list[int] = []
+        for cluster, places in zip(numbers, quota.tolist(), strict=True):
+            members = order[clusters[order] == cluster]
+            chosen += _spread_over_difficulty(members, np.sqrt(variance[members]), information[members], places)
+        anchors = np.array(chosen, dtype=np.int64)
+        return anchors[np.argsort(-information[anchors], kind="stable")]
 
     def estimate(self, labels: FloatArray) -> RateEstimate:
         """The rate of a model with outcomes `labels` (n,): 1, 0, or NaN where it was not run. ValueError if all are."""
@@ -96,13 +104,13 @@ class ReferenceRuns:
         theta, precision = self.expected, NEWCOMER_SD**-2
         curvature = precision
         for _ in range(50):
-            p = sigmoid(a[labelled] * theta - b[labelled])
+            p = expit(a[labelled] * theta - b[labelled])
             curvature = float(a[labelled] ** 2 @ (p * (1 - p))) + precision
             step = (float(a[labelled] @ (y - p)) - (theta - self.expected) * precision) / curvature
             theta += float(np.clip(step, -1.0, 1.0))
             if abs(step) < 1e-6:
                 break
-        p = sigmoid(a * theta - b)
+        p = expit(a * theta - b)
         sd = np.sqrt(p * (1 - p) + FLOOR)
         kernel = self.coupling[np.ix_(labelled, labelled)] + np.eye(len(y))
         cross = self.coupling[np.ix_(~labelled, labelled)]
@@ -117,34 +125,6 @@ class ReferenceRuns:
         variance = float((u**2).sum() + u @ shared @ u) + tilt**2 / curvature
         half = Z95 * np.sqrt(max(variance, 0.0)) / len(labels)
         return RateEstimate(rate, max(rate - half, 0.0), min(rate + half, 1.0), theta, probability, int(labelled.sum()))
-
-
-def choose_anchors(resolved: FloatArray, n: int) -> IntArray:
-    """(n,) rows of the reference runs' outcomes (rows, m) on which a new model is best labelled."""
-    return ReferenceRuns(resolved).choose_anchors(n)
-
-
-def spread_anchors(runs: ReferenceRuns, labels: IntArray, n: int) -> IntArray:
-    """(n,) rows, the most informative first, in numbers proportional to the clusters' sizes (largest remainders)."""
-    items = runs.items
-    steps = np.linspace(-1.5, 1.5, 7)
-    weight = np.exp(-0.5 * steps**2)
-    # how much verdicts of able models differ on each instance
-    p = items.probability(runs.expected + max(runs.spread, 0.1) * steps)
-    variance = (p * (1 - p)) @ (weight / weight.sum())
-    information = items.slope**2 * variance
-    order = np.argsort(items.difficulty / np.maximum(items.slope, 0.05), kind="stable")
-    clusters, sizes = np.unique(labels, return_counts=True)
-    exact = n * sizes / sizes.sum()
-    quota = np.floor(exact).astype(int)
-    for at in np.argsort(quota - exact, kind="stable")[: n - quota.sum()]:
-        quota[at] += 1
-    chosen: list[int] = []
-    for cluster, places in zip(clusters, quota.tolist(), strict=True):
-        members = order[labels[order] == cluster]
-        chosen += _spread_over_difficulty(members, np.sqrt(variance[members]), information[members], places)
-    rows = np.array(chosen, dtype=np.int64)
-    return rows[np.argsort(-information[rows], kind="stable")]
 
 
 def _spread_over_difficulty(members: IntArray, spread: FloatArray, information: FloatArray, places: int) -> list[int]:

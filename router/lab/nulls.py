@@ -50,10 +50,6 @@ class PermutationNull:
         reached = int((self.null >= self.observed - 1e-9).sum())
         return float(reached / len(self.null) if self.stopped else (1 + reached) / (1 + len(self.null)))
 
-    def gain_holds(self, alpha: float = 0.05) -> bool:
-        """Whether routing pays by both tests: a gain over the hindsight-best single, and one that chance rarely has."""
-        return self.observed > 0 and self.p_value <= alpha
-
 
 def random_cluster_null(
     outcomes: OutcomeMatrix, sizes: Sequence[int], draws: int = 1000, min_count: int = 3, seed: int = 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.arrays import Features, FloatArray, IntArray, as_features
-from router.clustering import KMeansClusters
+from router.clustering import CentroidClusters
 from router.outcomes import OutcomeMatrix
 
 SPREAD = 4.5
@@ -72,7 +72,7 @@ def simulate_pool(
     topic = np.zeros(n, dtype=np.int64)
     strength = np.zeros((n, models))
     if gain:
-        topic = KMeansClusters(topics, seed=int(rng.integers(1 << 31)), n_init=1).fit(X).assign(X)
+        topic = CentroidClusters(topics, seed=int(rng.integers(1 << 31)), n_init=1).fit(X).assign(X)
         # neighbouring topics favour different models; which topic favours which is chance
         favoured = rng.permutation(topics)[topic] % models
         strength = np.where(np.arange(models) == favoured[:, None], 1.0, -1.0)

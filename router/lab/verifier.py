@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import FloatArray, IntArray, mean_known
-from router.irt import sigmoid
 from router.logistic import fit_logistic, fit_with_intercepts, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.signals import SignalHistory, features, signal_table
@@ -65,7 +65,7 @@ class Verifier:
 
     def predict(self, outcomes: OutcomeMatrix) -> FloatArray:
         """(n, m) calibrated P(resolved) of every recorded attempt; the verdicts are not read."""
-        return sigmoid(self.platt_[0] + self.platt_[1] * self._logits(outcomes))
+        return np.asarray(expit(self.platt_[0] + self.platt_[1] * self._logits(outcomes)))
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,6 @@ def within_aucs(predicted: FloatArray, resolved: FloatArray, counts: IntArray) -
 
 def auc(score: FloatArray, y: FloatArray) -> float:
     """Probability that a right attempt scores higher than a wrong one, ties counting half; NaN with one class only."""
-    right = float((y == 1).sum())
-    wrong = len(y) - right
-    if not right or not wrong:
-        return float("nan")
-    _, group, counts = np.unique(score, return_inverse=True, return_counts=True)
-    # mid-ranks, so that ties count half
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return float((ranks[group][y == 1].sum() - right * (right + 1) / 2) / (right * wrong))
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(y, score)) if len(np.unique(y)) == 2 else float("nan")

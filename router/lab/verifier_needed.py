@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import FloatArray
-from router.irt import sigmoid
 from router.outcomes import OutcomeError, OutcomeMatrix
 
 AUCS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -100,7 +100,7 @@ def _escalated(gain: FloatArray, prices: FloatArray, better: FloatArray) -> tupl
 
 def _posterior(score: FloatArray, shift: float, rates: FloatArray) -> FloatArray:
     """P(right | score) of scores (…, m) that are N(shift, 1) for right and N(0, 1) for wrong attempts."""
-    return sigmoid(np.log(rates / (1 - rates)) + shift * score - shift**2 / 2)
+    return np.asarray(expit(np.log(rates / (1 - rates)) + shift * score - shift**2 / 2))
 
 
 def _rate(verdicts: FloatArray) -> float:

@@ -9,11 +9,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.attempt import FinishedAttempt
 from router.decision import Accept, Decision, Run
-from router.irt import sigmoid
 from router.logistic import fit_logistic, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import make_policy
@@ -484,7 +484,7 @@ def _dot(design: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _p(design: FloatArray, weights: FloatArray) -> FloatArray:
-    return sigmoid(_dot(design, weights))
+    return np.asarray(expit(_dot(design, weights)))
 
 
 def _fit_price(design: FloatArray, paid: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 from router.arrays import Features, FloatArray, IntArray
 from router.clustering import nearest
 from router.outcomes import OutcomeMatrix
-from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, choose
+from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError
 from router.policies.partition import Auto, Partition, best_candidate, check_rows, learn_partitions
 
 
@@ -40,7 +40,7 @@ class ClusterPolicy(OneShotPolicy):
     """k; ValueError at fit when there are fewer rows to cluster. "auto": 1, or the one of 2, 4, 8, 16, 32 that routes
     better by a standard error in 5 folds of the training rows"""
     clustering: str = "kmeans"
-    """kmeans, mini-batch, agglomerative, gmm or hdbscan; see `router.clustering`"""
+    """kmeans or mini-batch; see `router.clustering`"""
     min_count: int = 3
     """a cell with fewer known outcomes falls back to the model's overall rate; an empty cell always does"""
     cost_weight: float = 0.0
@@ -84,21 +84,6 @@ class ClusterPolicy(OneShotPolicy):
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
         return self.profile_[nearest(X, self.centroids_)]
-
-    def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
-        """Decided once per cluster and looked up per row: scores, costs and seconds are the same within a cluster."""
-        self.check_fitted()
-        weight = self.cost_weight if cost_weight is None else cost_weight
-        fitted = (self.profile_, self.cost_, getattr(self, "seconds_", None))
-        settings = (weight, self.time_weight)
-        known = self.__dict__.get("_table")
-        if known is None or known[0] != settings or any(a is not b for a, b in zip(known[1], fitted, strict=True)):
-            k = np.empty((len(self.profile_), 0))  # costs and seconds look only at the number of rows
-            seconds = self.seconds(k) if self.time_weight else None
-            known = (settings, fitted, choose(self.profile_, self.costs(k), weight, seconds, self.time_weight))
-            self._table = known
-        choices: IntArray = known[2][nearest(X, self.centroids_)]
-        return choices
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         clusters = nearest(X, self.centroids_)

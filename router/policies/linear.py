@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -13,9 +12,10 @@ from router.arrays import Features, FloatArray, IntArray, as_features, mean_know
 from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, PolicyParameterError
 from router.policies.partition import check_rows
+from router.ridge import TextRidge
 
-# from hardly any shrinkage to none but the training rate
 AUTO_ALPHAS = (float("inf"), *(float(alpha) for alpha in np.geomspace(1e3, 0.1, 13)))
+"""From nothing but the training rate to hardly any shrinkage."""
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ class LinearPolicy(OneShotPolicy):
         if self.alpha != "auto" and (isinstance(self.alpha, str) or not self.alpha >= 0):
             raise PolicyParameterError(f"alpha must be a number >= 0 or 'auto', got {self.alpha!r}")
         self._X = as_features(X)
-        self._parts: dict[bytes, _Decomposed] = {}
+        self._ridges: dict[bytes, TextRidge] = {}
         return self
 
     def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
@@ -68,10 +68,10 @@ class LinearPolicy(OneShotPolicy):
         groups: dict[bytes, list[int]] = {}
         for model in np.flatnonzero(known.any(axis=0)).tolist():
             groups.setdefault(known[:, model].tobytes(), []).append(model)
-        columns = [(self._decomposed(known[:, models[0]]), models) for models in groups.values()]
+        columns = [(self._ridge(known[:, models[0]]), models) for models in groups.values()]
         own = [(deviation - shared[:, None])[known[:, models[0]]][:, models] for _, models in columns]
         seen = ~np.isnan(shared)
-        everybody = self._decomposed(seen)
+        everybody = self._ridge(seen)
         strengths = (
             self._strength([(everybody, shared[seen][:, None])]),
             self._strength([(part, Y) for (part, _), Y in zip(columns, own, strict=True)]),
@@ -86,11 +86,10 @@ class LinearPolicy(OneShotPolicy):
             self.intercept_[models] = self.overall_[models] + intercept + own_intercept
         return self
 
-    def _strength(self, problems: list[tuple[_Decomposed, FloatArray]]) -> float:
+    def _strength(self, problems: list[tuple[TextRidge, FloatArray]]) -> float:
         if not isinstance(self.alpha, str):
             return self.alpha
-        errors = np.sum([part.press(Y, AUTO_ALPHAS) for part, Y in problems], axis=0)
-        return AUTO_ALPHAS[int(np.argmin(errors))]
+        return min(AUTO_ALPHAS, key=lambda alpha: sum(ridge.press(Y, alpha) for ridge, Y in problems))
 
     def scores(self, X: Features) -> FloatArray:
         self.check_fitted()
@@ -103,42 +102,8 @@ class LinearPolicy(OneShotPolicy):
             for row, choice in enumerate(choices)
         ]
 
-    def _decomposed(self, rows: NDArray[np.bool_]) -> _Decomposed:
+    def _ridge(self, rows: NDArray[np.bool_]) -> TextRidge:
         """Models with verdicts on the same rows share one decomposition, and so do refits of other verdicts."""
-        if rows.tobytes() not in self._parts:
-            self._parts[rows.tobytes()] = _Decomposed(self._X[rows])
-        return self._parts[rows.tobytes()]
-
-
-class _Decomposed:
-    """Ridge with an unpenalised intercept for every α at once, from the eigenvectors of the centred Gram matrix."""
-
-    def __init__(self, X: FloatArray) -> None:
-        self.mean = X.mean(axis=0)
-        self.centred = X - self.mean
-        values, self.vectors = np.linalg.eigh(self.centred @ self.centred.T)
-        self.values = np.maximum(values, 0.0)
-        self.squares = (self.vectors**2).T
-
-    def _filter(self, alpha: float) -> FloatArray:
-        # directions without variance explain nothing, also at α = 0
-        usable = self.values > 1e-9 * max(float(self.values[-1]), 1e-9)
-        return np.where(usable, 1.0 / (np.where(usable, self.values, 1.0) + alpha), 0.0)
-
-    def press(self, Y: FloatArray, alphas: Sequence[float]) -> FloatArray:
-        """For each α the sum over rows and models of squared leave-one-out residuals; Y (r, m)."""
-        shrink = np.stack([self.values * self._filter(alpha) for alpha in alphas])
-        leverage = 1.0 / len(Y) + shrink @ self.squares
-        residual = Y - Y.mean(axis=0)
-        along = self.vectors.T @ residual
-        errors = [
-            (((residual - self.vectors @ (s[:, None] * along)) / np.maximum(1.0 - h, 1e-6)[:, None]) ** 2).sum()
-            for s, h in zip(shrink, leverage, strict=True)
-        ]
-        return np.array(errors)
-
-    def solve(self, Y: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-        """Weights (d, m) and intercepts (m,)."""
-        dual = self.vectors @ (self._filter(alpha)[:, None] * (self.vectors.T @ (Y - Y.mean(axis=0))))
-        weights = self.centred.T @ dual
-        return weights, Y.mean(axis=0) - self.mean @ weights
+        if rows.tobytes() not in self._ridges:
+            self._ridges[rows.tobytes()] = TextRidge(self._X[rows])
+        return self._ridges[rows.tobytes()]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
-from router.irt import ItemResponse, Priors, fit_irt, sigmoid
+from router.irt import ItemResponse, Priors, fit_irt
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedError, choose, fill_costs, known_rates
 from router.ridge import RidgeFit, TextRidge
@@ -102,7 +103,7 @@ class SharedDifficultyPolicy(OneShotPolicy):
         hardness = flatten * difficulty.held_out
         centre = flatten * items.slope.mean() * items.ability
         self.ability_: FloatArray = _calibrate(slope, hardness, centre, outcomes.resolved, rates)
-        self._fit_heads(outcomes.resolved - sigmoid(np.outer(slope, self.ability_) - hardness[:, None]))
+        self._fit_heads(outcomes.resolved - expit(np.outer(slope, self.ability_) - hardness[:, None]))
         self._fit_costs(outcomes, auxiliary)
         return self
 
@@ -155,7 +156,7 @@ class SharedDifficultyPolicy(OneShotPolicy):
         return np.asarray(np.maximum(as_features(X) @ self.slope_ + self.slope_bias_[0], LEAST_SLOPE))
 
     def scores(self, X: Features) -> FloatArray:
-        p = sigmoid(np.outer(self.slopes(X), self.ability_) - self.difficulties(X)[:, None])
+        p = expit(np.outer(self.slopes(X), self.ability_) - self.difficulties(X)[:, None])
         return np.asarray(np.clip(p + as_features(X) @ self.heads_.T + self.head_bias_, 0.0, 1.0))
 
     def costs(self, X: Features) -> FloatArray:
@@ -200,7 +201,7 @@ def _calibrate(
     hits = rates * count
 
     def step(ability: FloatArray, together: bool) -> FloatArray:
-        p = sigmoid(np.outer(slope, ability) - difficulty[:, None])
+        p = expit(np.outer(slope, ability) - difficulty[:, None])
         short = hits - (known * p).sum(axis=0)
         gain = (known * slope[:, None] * p * (1.0 - p)).sum(axis=0)
         if together:

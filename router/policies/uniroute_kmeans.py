@@ -43,7 +43,7 @@ class UniRouteKMeansPolicy(OneShotPolicy):
     assignment: Literal["one-hot", "soft"] = "one-hot"
     """Φ"""
     clustering: str = "kmeans"
-    """kmeans, mini-batch, agglomerative, gmm or hdbscan; see `router.clustering`"""
+    """kmeans or mini-batch; see `router.clustering`"""
     cost_weight: float = 0.0
     """λ, resolved instances per USD"""
     time_weight: float = 0.0

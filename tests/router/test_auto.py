@@ -9,7 +9,7 @@ import pytest
 
 from router import OutcomeMatrix, Router
 from router.lab.crossfit import crossfit, folds
-from router.memory import remember, representative_words
+from router.memory import remember
 from router.policies import PolicyParameterError, make_policy
 from router.policies.auto import _Trial
 
@@ -123,7 +123,3 @@ def test_a_router_remembers_words_and_neighbours(tmp_path: Path, word_embedder) 
     assert loaded.memory is not None
     assert loaded.memory.own
     assert [note.size for note in loaded.memory.clusters] == [10, 10]
-
-
-def test_texts_without_words_have_none() -> None:
-    assert representative_words(["1234", "!!"], np.array([0, 1]), 2) == [(), ()]

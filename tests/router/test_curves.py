@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.curves import aiq, area, best_point, cost_ratio_at, hull, hull_gain, pareto, qnc
+from router.curves import aiq, area, hull, pareto, qnc
 
 points = st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1)), min_size=1, max_size=15).map(
     lambda pairs: tuple(np.array(pairs).T)
@@ -95,23 +95,3 @@ def test_a_single_model_is_quality_neutral_to_itself() -> None:
 def test_senseless_arguments_are_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@given(points, points)
-def test_hull_gain_of_the_singles_themselves_is_nothing_and_more_points_never_hurt(singles, more) -> None:
-    assert hull_gain(*singles, *singles) == pytest.approx(0, abs=1e-12)
-    both = tuple(np.append(a, b) for a, b in zip(singles, more, strict=True))
-    assert hull_gain(*both, *singles) >= -1e-9
-    assert cost_ratio_at(*both, *singles) <= 1 + 1e-9
-
-
-def test_known_gains() -> None:
-    singles = np.array([0.2, 1.0, 2.0]), np.array([0.5, 0.7, 0.6])
-    assert best_point(*singles) == 1
-    # the router reaches the best quality at half the price: a triangle of 0.6 under the curve, 0.6 mean of the singles
-    curve = np.array([0.2, 0.6]), np.array([0.5, 0.7])
-    assert hull_gain(*curve, *singles) == pytest.approx(0.65 - 0.6)
-    assert cost_ratio_at(*curve, *singles) == pytest.approx(0.6)
-    assert cost_ratio_at(*curve, *singles, share=6 / 7) == pytest.approx(0.4)
-    assert cost_ratio_at(np.array([0.2]), np.array([0.5]), *singles) == float("inf")
-    assert hull_gain(*curve, np.array([0.2]), np.array([0.5])) == 0

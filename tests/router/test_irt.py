@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
-from router.irt import Priors, fit_irt, sigmoid
+from router.irt import Priors, fit_irt
 
 
 def simulated(n: int = 400, m: int = 60, seed: int = 0):
     rng = np.random.default_rng(seed)
     ability, slope = rng.normal(0, 1.2, m), np.maximum(rng.normal(1, 0.3, n), 0.2)
     difficulty = rng.normal(0.3, 1.5, n)
-    p = sigmoid(np.outer(slope, ability) - difficulty[:, None])
+    p = expit(np.outer(slope, ability) - difficulty[:, None])
     return ability, slope, difficulty, p, (rng.random((n, m)) < p).astype(float)
 
 

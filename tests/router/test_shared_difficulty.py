@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.base import clone
 
 from router.checkpoint import read_checkpoint
-from router.irt import sigmoid
 from router.lab.crossfit import crossfit, folds
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import PolicyNotFittedError, make_policy
@@ -19,7 +19,7 @@ def readable_world(n: int = 400, seed: int = 0, gap: float = 1.5) -> tuple[np.nd
     difficulty = 8 * X[:, 0] + rng.normal(0, 0.5, n)
     size = 2 * X[:, 1]
     ability = np.concatenate([[gap, 0.0], rng.normal(0.5, 1, 20)])
-    resolved = (rng.random((n, 22)) < sigmoid(ability - difficulty[:, None])).astype(float)
+    resolved = (rng.random((n, 22)) < expit(ability - difficulty[:, None])).astype(float)
     cost = np.exp(size[:, None] + rng.normal(0, 0.3, (n, 2))) * [1.0, 0.1]
     ids = [f"i{k}" for k in range(n)]
     pool = OutcomeMatrix.build(ids, ["dear", "cheap"], resolved[:, :2], cost)
@@ -75,7 +75,7 @@ def test_reads_off_the_text_where_ability_matters() -> None:
     n, X = 600, np.eye(2)[np.arange(600) % 2] + rng.normal(0, 0.05, (600, 2))
     ability = np.concatenate([[1.5, -1.5], rng.normal(0, 1.5, 30)])
     steep = np.where(np.arange(n) % 2 == 0, 1.8, 0.2)
-    resolved = (rng.random((n, 32)) < sigmoid(np.outer(steep, ability))).astype(float)
+    resolved = (rng.random((n, 32)) < expit(np.outer(steep, ability))).astype(float)
     ids = [f"i{k}" for k in range(n)]
     pool = OutcomeMatrix.build(ids, ["able", "cheap"], resolved[:, :2], np.tile([1.0, 0.1], (n, 1)))
     auxiliary = OutcomeMatrix.build(ids, [f"aux{k}" for k in range(30)], resolved[:, 2:])

@@ -21,6 +21,7 @@ from harness.evaluation.schema import Results, Row, VsBestSingle, read_results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import best_single, corrected, routing_rows, verdict
 from harness.report.tables import render_markdown
+from router.curves import aiq, hull, qnc
 from router.outcomes import OutcomeMatrix
 
 QUICK = EvaluationSettings(repeats=2, permutations=39, params={"cluster": {"n_clusters": 2}})
@@ -74,8 +75,6 @@ def test_a_pool_of_specialists_is_worth_routing():
 
 
 def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
-    from router.curves import cost_ratio_at, hull_gain
-
     results = results_of(specialists(), two_kinds(80))
     row = by(results, "cluster", "cross-fitted")
     assert row.trade_off is not None
@@ -83,8 +82,11 @@ def test_the_trade_off_is_that_of_the_curve_with_an_interval_around_it():
     cost, rate = (np.array([getattr(point, axis) for point in row.curve]) for axis in ("cost", "rate"))
     singles = [row for row in results.rows if row.kind == "single"]
     prices, rates = np.array([row.cost_per_instance for row in singles]), np.array([row.rate for row in singles])
-    assert row.trade_off.hull_gain == pytest.approx(80 * hull_gain(cost, rate, prices, rates), abs=1e-4)
-    assert row.trade_off.parity == pytest.approx(cost_ratio_at(cost, rate, prices, rates), abs=1e-4)
+    best = int(np.lexsort((prices, -rates))[0])
+    span = float(prices.min()), float(prices[best])
+    gain = aiq(cost, rate, *span) - aiq(prices, rates, *span)
+    assert row.trade_off.hull_gain == pytest.approx(80 * gain, abs=1e-4)
+    assert row.trade_off.parity == pytest.approx(qnc(*hull(cost, rate), span[1], float(rates[best])), abs=1e-4)
     low, high = row.trade_off.hull_gain_ci95
     assert low < row.trade_off.hull_gain < high
 

@@ -28,7 +28,7 @@ from harness.pool.onboard import (
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
-from router.lab.anchors import ReferenceRuns, spread_anchors
+from router.lab.anchors import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def plan_of(resolved: np.ndarray, labels: np.ndarray, n: int) -> Plan:
     names = [f"i{k}" for k in range(len(resolved))]
     matrix = OutcomeMatrix.build(names, [f"m{k}" for k in range(resolved.shape[1])], resolved)
     runs = ReferenceRuns(resolved)
-    return Plan("new", matrix, runs, labels, spread_anchors(runs, labels, n))
+    return Plan("new", matrix, runs, labels, runs.choose_anchors(n, labels))
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 40, 200])

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from router.irt import sigmoid
-from router.lab.anchors import ReferenceRuns, choose_anchors
+from router.lab.anchors import ReferenceRuns
 
 
 @pytest.fixture(scope="module")
 def runs() -> np.ndarray:
     rng = np.random.default_rng(5)
     ability, difficulty = rng.normal(1, 1, 50), rng.normal(0, 2, 300)
-    return (rng.random((300, 50)) < sigmoid(ability - difficulty[:, None])).astype(float)
+    return (rng.random((300, 50)) < expit(ability - difficulty[:, None])).astype(float)
 
 
 def errors(runs: np.ndarray, n: int, *, chosen: bool) -> list[float]:
@@ -53,14 +53,21 @@ def test_the_interval_covers_and_shrinks(runs) -> None:
 
 
 def test_anchors_are_distinct_in_range_and_deterministic(runs) -> None:
+    reference = ReferenceRuns(runs)
     for n in (1, 7, 299, 300):
-        rows = choose_anchors(runs, n)
+        rows = reference.choose_anchors(n)
         assert len(set(rows.tolist())) == n
         assert rows.min() >= 0
         assert rows.max() < 300
-        assert np.array_equal(rows, choose_anchors(runs, n))
+        assert np.array_equal(rows, ReferenceRuns(runs).choose_anchors(n))
     with pytest.raises(ValueError, match="301 anchors among 300"):
-        choose_anchors(runs, 301)
+        reference.choose_anchors(301)
+
+
+def test_clusters_give_anchors_by_their_size(runs) -> None:
+    clusters = np.repeat([0, 1, 2], [150, 100, 50])
+    rows = ReferenceRuns(runs).choose_anchors(30, clusters)
+    assert np.bincount(clusters[rows]).tolist() == [15, 10, 5]
 
 
 def test_labels_of_one_kind_stay_inside_the_unit_interval(runs) -> None:
