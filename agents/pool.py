@@ -39,7 +39,9 @@ _TOKEN_COUNT = re.compile(
 class ModelConfig(BaseModel):
     """One model of the pool."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", protected_namespaces=(), hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
     """Short name used in tables and folders."""

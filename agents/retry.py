@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[bool, str]] = {
 class RetryConfig(BaseModel):
     """How patient one model call is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     max_attempts: int = Field(default=8, ge=1)
     """Requests sent for one call, the first included."""

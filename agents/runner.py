@@ -44,7 +44,7 @@ _OVERRIDABLE = {
 class AgentConfig(BaseModel):
     """How every agent of a run works. Defaults are those of mini-swe-agent's own `swebench.yaml` where it has them."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     step_limit: int = Field(default=250, ge=0)
     """Model calls until the agent is stopped. 0 means no limit."""

@@ -118,6 +118,28 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
+def yaml_lines(text: str) -> dict[tuple[int | str, ...], int]:
+    """Line of every value of a sound YAML text by its place, such as `("pool", 0, "name")`."""
+    lines: dict[tuple[int | str, ...], int] = {}
+    root = yaml.compose(text, yaml.SafeLoader)
+    pending: list[tuple[tuple[int | str, ...], yaml.Node | None]] = [((), root)]
+    seen: set[int] = set()
+    while pending:
+        place, node = pending.pop()
+        if node is None or (id(node) in seen and not isinstance(node, yaml.ScalarNode)):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[(*place, key.value)] = key.start_mark.line + 1
+                pending.append(((*place, key.value), value))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[(*place, number)] = value.start_mark.line + 1
+                pending.append(((*place, number), value))
+    return lines
+
+
 class _StrictLoader(yaml.SafeLoader):
     """`yaml.SafeLoader` that refuses a key given twice in one mapping."""
 

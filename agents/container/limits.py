@@ -13,7 +13,7 @@ MEMORY = r"^[1-9]\d*[bkmg]?$"
 class ContainerLimits(BaseModel):
     """The defaults are wide enough for real SWE-bench instances and tight enough that a machine survives any one."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     memory: str | None = Field(default="8g", pattern=MEMORY)
     """Memory, such as `8g`, page cache aside; there is no swap beyond it. None means no limit."""

@@ -56,7 +56,9 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
 
 def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
     text = MINIMAL + "  - {name: b, model: openai/b, api_key: oops}\n"
-    with pytest.raises(ConfigError, match=r"pool\.1\.api_key.*did you mean 'api_key_env'") as error:
+    with pytest.raises(
+        ConfigError, match=r"line 6: .*pool\.1\.api_key.*did you mean api_key_env: the NAME of the variable"
+    ) as error:
         load_config(written(tmp_path, text))
     assert "oops" not in str(error.value), "what may be a key is not printed"
 
@@ -130,3 +132,30 @@ def test_paths_of_the_configuration_may_start_at_home(tmp_path: Path, monkeypatc
     assert config.out.root == tmp_path / "runs"
     assert config.router.checkpoint == tmp_path / "r.safetensors"
     assert config.router.embedder == str(tmp_path / "model")
+
+
+def test_every_fault_has_a_line_of_its_own_that_names_it(tmp_path: Path) -> None:
+    text = """\
+dataset: {name: sample}
+run:
+  workers: 8
+  agent_workers: lots
+  mode: both
+pool:
+  - name: a
+    model: openai/a
+    free: maybe
+    temperature: 0.2
+"""
+    with pytest.raises(ConfigError) as error:
+        load_config(written(tmp_path, text))
+    first, *faults = str(error.value).split("\n")
+    assert first.endswith("config.yaml:")
+    assert [fault.split(":")[0].strip() for fault in faults] == ["line 3", "line 4", "line 5", "line 9", "line 10"]
+    for fault, part in zip(
+        faults,
+        ["run.agent_workers", "a whole number", "'matrix' or 'routed'", "true or false", "model_kwargs"],
+        strict=True,
+    ):
+        assert part in fault
+    assert "maybe" not in str(error.value), "a value may be a key in the wrong place"

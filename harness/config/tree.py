@@ -1,29 +1,19 @@
-"""One YAML file → one tree of pydantic models. Unknown keys are refused with the nearest valid name.
-
-The pool's and the agent's parts are the `agents` package's own models, so that a setting is described once.
-"""
+"""Every section and key of a configuration."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agents.container.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.docker.engine import LEAST_DISK_GB
-from harness.errors import ConfigError
-from harness.files import YamlError, expand_home, parse_yaml
-
-CONFIGS = Path(__file__).parent / "configs"
-"""Configurations that come with the product; `polyswe evaluate sample` names one by its stem."""
-
+from harness.files import expand_home
 
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which a leading `~` is the user's home folder."""
@@ -32,7 +22,9 @@ UserPath = Annotated[Path, AfterValidator(expand_home)]
 class StrictModel(BaseModel):
     """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", protected_namespaces=(), hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class DatasetConfig(StrictModel):
@@ -167,140 +159,3 @@ class Config(StrictModel):
         if self.agent.reviewer is not None and self.agent.reviewer not in (model.name for model in self.pool):
             raise ValueError(f"agent.reviewer {self.agent.reviewer!r} is not in the pool: add an entry of that name")
         return self
-
-
-def find_config(name: str) -> Path:
-    """The file behind `polyswe evaluate NAME`: a path, or the stem of a configuration that comes with the product.
-
-    Raises:
-        ConfigError: when there is no such file, with the names that exist.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        if not path.is_file():
-            raise ConfigError(f"configuration {name}: no such file")
-        return path
-    built_in = CONFIGS / f"{name}.yaml"
-    if built_in.is_file():
-        return built_in
-    known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
-    raise ConfigError(f"configuration {name!r} is neither a file nor one of: {known}")
-
-
-def load_config(path: Path) -> Config:
-    """Read and validate one YAML file.
-
-    Raises:
-        ConfigError: unreadable file, unknown keys (with the nearest valid name), missing keys, impossible values;
-            all faults of the file in one message.
-    """
-    try:
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {path}: cannot be read ({error})") from error
-    except YamlError as error:
-        raise ConfigError(f"configuration {path}: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"configuration {path}: expected keys like 'dataset:' and 'pool:' at the top level")
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"configuration {path}: {explain(error)}") from error
-
-
-def with_overrides(config: Config, changes: Mapping[str, object]) -> Config:
-    """The configuration with values put at dotted keys, such as `{"run.max_cost": 50}`.
-
-    An entry of the pool is named by its name or its place: `pool.sonnet.step_limit`, `pool.0.step_limit`.
-
-    Raises:
-        ConfigError: a key does not exist, or the result is not a valid configuration.
-    """
-    data = config.model_dump()
-    for key, value in changes.items():
-        _put(data, key, value)
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from error
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE` texts, as `--set` takes them, by key; values are YAML.
-
-    Raises:
-        ConfigError: a text has no `=`, a key is given twice, or a value is not valid YAML.
-    """
-    settings: dict[str, object] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as run.max_cost=50")
-        if key.strip() in settings:
-            raise ConfigError(f"--set {key.strip()}: given twice")
-        try:
-            settings[key.strip()] = parse_yaml(value)
-        except YamlError as error:
-            raise ConfigError(f"--set {text}: {error}") from error
-    return settings
-
-
-def _put(data: dict[str, Any], key: str, value: object) -> None:
-    """Put a value at a dotted key of nested dicts and lists."""
-    *parents, last = key.split(".")
-    place: Any = data
-    for part in parents:
-        place = _entry(place, part, key) if isinstance(place, list) else place.setdefault(part, {})
-        if not isinstance(place, dict | list):
-            raise ConfigError(f"unknown key '{key}': {part!r} holds a value, no further keys")
-    if isinstance(place, list):
-        raise ConfigError(f"key '{key}': name a setting of the entry, such as {key}.step_limit")
-    place[last] = value
-
-
-def _entry(entries: list[Any], name: str, key: str) -> Any:
-    """A list's entry by its name or its place."""
-    for place, entry in enumerate(entries):
-        if name == str(place) or (isinstance(entry, dict) and entry.get("name") == name):
-            return entry
-    names = ", ".join(str(entry.get("name")) for entry in entries if isinstance(entry, dict))
-    raise ConfigError(f"key '{key}': no entry {name!r}; there are: {names}")
-
-
-def explain(error: ValidationError) -> str:
-    """All faults of a validation error on one line, each with its place, unknown keys with the nearest valid name."""
-    faults = []
-    for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            valid = _valid_keys(fault["loc"][:-1])
-            nearest = difflib.get_close_matches(str(fault["loc"][-1]), valid, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; valid keys: {', '.join(valid)}"
-            faults.append(f"unknown key '{place}'{hint}")
-        elif fault["type"] == "missing":
-            faults.append(f"'{place}' is missing")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            faults.append(f"'{place}': {message}" if place else message)
-    return " | ".join(faults)
-
-
-def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Keys that are valid at a place of the tree, e.g. ('pool', 0) → ModelConfig's fields."""
-    model: type[BaseModel] | None = Config
-    for part in location:
-        if isinstance(part, int) or model is None:
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        model = _model_in(annotation)
-    return sorted(model.model_fields) if model else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model inside an annotation such as `list[ModelConfig]` or `RetryConfig | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if (found := _model_in(inner)) is not None:
-            return found
-    return None

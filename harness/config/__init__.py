@@ -1,0 +1,24 @@
+"""One YAML file → one tree of pydantic models. Unknown keys are refused with the nearest valid name.
+
+The pool's and the agent's parts are the `agents` package's own models, so that a setting is described once.
+"""
+
+from harness.config.explain import explain
+from harness.config.load import CONFIGS, find_config, load_config, parse_settings, with_overrides
+from harness.config.tree import Config, DatasetConfig, OutConfig, RayConfig, RouterConfig, RunConfig, StrictModel
+
+__all__ = [
+    "CONFIGS",
+    "Config",
+    "DatasetConfig",
+    "OutConfig",
+    "RayConfig",
+    "RouterConfig",
+    "RunConfig",
+    "StrictModel",
+    "explain",
+    "find_config",
+    "load_config",
+    "parse_settings",
+    "with_overrides",
+]
