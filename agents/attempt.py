@@ -1,4 +1,4 @@
-"""What an agent is given, and what it has done."""
+"""An agent's task, and what it made of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class AgentTask:
-    """What an agent is given."""
+    """One instance, as far as an agent may know it."""
 
     instance_id: str
     problem_statement: str
@@ -46,7 +46,7 @@ class Attempt:
     trajectory: Path
     """mini-swe-agent's trajectory file; absent only when the container could not be started."""
     unsubmitted_patch: str
-    """Work in the container that was never submitted (a limit struck first). Kept for the record, not a submission."""
+    """Work in the container that was not submitted before a limit was reached. Kept for the record, no submission."""
     scripted: bool
     """Produced by a scripted stand-in, not by a language model."""
     measured: Mapping[str, float] = field(default_factory=dict)

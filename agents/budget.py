@@ -30,7 +30,7 @@ class Call:
     estimated: bool
     """The reply stated no usage: its tokens were estimated from the texts' lengths."""
     failure: str
-    """Kind of failure (`agents.retry.KINDS`); empty when the call was answered."""
+    """Kind of failure (`agents.provider_errors.KINDS`); empty when the call was answered."""
 
 
 class Budget:
@@ -43,8 +43,13 @@ class Budget:
     def __init__(
         self, limit: float | None = None, spent: float = 0.0, *, halted: Callable[[], bool] = lambda: False
     ) -> None:
-        """limit: USD; None means no limit. spent: USD that earlier starts of the run have paid. halted: asked before
-        every call; once it says so, no further call is made whatever is left."""
+        """A budget for the agents of a run.
+
+        Args:
+            limit: USD; None means no limit.
+            spent: USD that earlier starts of the run have paid.
+            halted: Asked before every call; once it says so, no further call is made whatever is left.
+        """
         self.limit = limit
         self._halted = halted
         self._spent = spent
@@ -87,7 +92,7 @@ class Budget:
         """A reserved call has ended and cost `cost` USD."""
         with self._changed:
             self._in_flight -= 1
-            # an empty till holds no rounding dust of its reservations
+            # without calls in flight nothing is reserved, rounding errors of earlier reservations included
             self._reserved = self._reserved - estimate if self._in_flight else 0.0
             self._spent += cost
             self._changed.notify_all()

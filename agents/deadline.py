@@ -11,8 +11,14 @@ class OutOfTimeError(Exception):
 
 
 class Deadline:
+    """The clock of one attempt."""
+
     def __init__(self, limit_seconds: float = 0) -> None:
-        """`limit_seconds` of 0 means no limit."""
+        """Start the clock.
+
+        Args:
+            limit_seconds: 0 means no limit.
+        """
         self.limit_seconds = limit_seconds
         self.started = time.monotonic()
         self.excused = 0.0

@@ -1,4 +1,4 @@
-"""What can go wrong around an agent and is not the model's fault. A message is one line: culprit and mend."""
+"""What can go wrong around an agent and is not the model's fault. A message is one line: the cause, and what to do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class AgentError(Exception):
     """Base of everything this package raises on purpose."""
 
     attempt: Attempt | None = None
-    """What had been done and paid when the error struck (exit status = the error's class name), if a run had begun."""
+    """What had been done and paid by then (exit status = the error's class name), if the attempt had begun."""
 
 
 class PoolError(AgentError):
-    """The model pool cannot be used as configured; the message lists every culprit at once."""
+    """The model pool cannot be used as configured; the message lists every problem at once."""
 
 
 class MissingKeyError(PoolError):
@@ -56,13 +56,15 @@ class ProviderError(AgentError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)  # both in args, so that the error survives pickling between processes
         self.kind = kind
-        """One of the kinds of `agents.retry.KINDS`."""
+        """One of the kinds of `agents.provider_errors.KINDS`."""
         self.message = message
         """One line, free of keys."""
         self.transient = False
         """Whether another try may help."""
         self.retry_after: float | None = None
         """Seconds the provider asked to wait, if it did."""
+        self.billed = False
+        """Whether the provider answered with a reply that is paid and cannot be used."""
 
     def __str__(self) -> str:
         return self.message

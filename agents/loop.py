@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from agents.container.environment import Container
 from agents.deadline import OutOfTimeError
 from agents.errors import DiskLimitError, ProviderError
 from agents.model import PoolModel
-from agents.pool import redact, secrets
+from agents.redaction import redacted_json, secrets
 from agents.third_party import load_minisweagent
 
 load_minisweagent()
@@ -23,8 +22,17 @@ MODEL_FAILURES = {"context-window": "ContextWindowExceededError", "content-polic
 
 
 class PoolAgent(DefaultAgent):  # type: ignore[misc]
+    """mini-swe-agent's agent on one of the pool's models."""
+
     def __init__(self, model: PoolModel, container: Container, *, stamp: dict[str, Any], **config: Any) -> None:
-        """`stamp` is merged into every saved trajectory; `config` are fields of upstream's AgentConfig."""
+        """An agent for one attempt.
+
+        Args:
+            model: The model.
+            container: The started container.
+            stamp: Merged into every saved trajectory.
+            **config: Fields of upstream's AgentConfig.
+        """
         # The wall clock is the deadline's business: upstream's would count a provider's outage against the model.
         super().__init__(model, container, **config | {"wall_time_limit_seconds": 0})
         self.stamp = stamp
@@ -65,7 +73,7 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
         if path:
             self._written_calls = self.n_calls
             # Indentation is for readers of finished trajectories: it takes Python's own encoder, ten times slower.
-            text = redact(json.dumps(data, indent=2 if finished else None), secrets(self.model.pool))
+            text = redacted_json(data, secrets(self.model.pool), indent=2 if finished else None)
             partial = path.with_suffix(".tmp")
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)

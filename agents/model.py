@@ -13,16 +13,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from agents.attempt import Usage
 from agents.budget import Budget, Call
 from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
-from agents.pool import ModelConfig, api_key, prices, redact, secrets
-from agents.retry import RetryConfig, call_with_retries, classify, provider_error, retry_after
+from agents.http import Exchange, recorded
+from agents.pool import ModelConfig, address, api_key, prices, resolved
+from agents.provider_errors import classify, provider_error, retry_after
+from agents.redaction import redact, secrets
+from agents.retry import RetryConfig, call_with_retries
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
+from agents.usage import Tokens, count, usage_of
 
 litellm = load_litellm()
 load_minisweagent()
@@ -34,6 +37,10 @@ from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
 
 _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
+
+_TRANSLATED = frozenset({"anthropic", "azure_ai", "bedrock", "gemini", "litellm_proxy", "vertex_ai", "vertex_ai_beta"})
+"""Providers whose messages LiteLLM translates, with what it keeps in its `provider_specific_fields`. All others get the
+messages as they are, and strict ones refuse a field that is not their own."""
 
 
 class PoolModel(LitellmModel):  # type: ignore[misc]
@@ -50,9 +57,18 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         usage: Usage | None = None,
         **upstream: Any,
     ) -> None:
-        """`upstream`: arguments of LitellmModelConfig other than the model's name and registry; the entry's own
-        `model_kwargs` go before its `model_kwargs`. `budget` is asked before every request, and `on_call` told of
-        every request that has ended before anything is done with its reply. `usage` is counted up."""
+        """A model for one attempt.
+
+        Args:
+            pool: The pool's entry.
+            retry: Patience with the provider.
+            deadline: The attempt's clock.
+            budget: Asked before every request.
+            on_call: Receives every request that has ended, before anything is done with its reply.
+            usage: Counted up.
+            **upstream: Arguments of LitellmModelConfig other than the model's name and registry; the entry's own
+                `model_kwargs` go before its `model_kwargs`.
+        """
         upstream["model_kwargs"] = upstream.get("model_kwargs", {}) | pool.model_kwargs
         super().__init__(model_name=pool.model, litellm_model_registry=None, **upstream)
         self.pool = pool
@@ -63,16 +79,28 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         self.on_call = on_call
         self._last_cost = 0.0
         self.prices = prices(pool)
-        if is_loopback(pool.api_base):
+        self.provider = _provider(pool)
+        if is_loopback(address(pool)):
             bypass_proxy_for_loopback()
 
     def query(self, messages: list[dict[str, Any]], **kwargs: Any) -> dict[str, Any]:
-        """One answered call. Raises FormatError (billed), ProviderError, MissingKeyError, OutOfTimeError, and
-        BudgetSpentError when the run may not spend any more."""
-        prepared = _sendable(self._prepare_messages_for_api(messages))
-        send = partial(self._metered, prepared, kwargs)
-        response, bill = call_with_retries(send, self.retry, pause=self.deadline.pause)
-        record = {"response": response.model_dump(mode="json"), **bill, "timestamp": time.time()}
+        """One answered call.
+
+        Raises:
+            FormatError: The reply holds no action; it is billed.
+            ProviderError: The call failed for good.
+            MissingKeyError: A variable is not set.
+            OutOfTimeError: The attempt's time is over.
+            BudgetSpentError: The run may not spend any more.
+        """
+        paid = self.usage.cost_usd
+        response, estimated = self._answered(self._prepare_messages_for_api(messages), kwargs)
+        record = {
+            "response": response.model_dump(mode="json"),
+            "cost": self.usage.cost_usd - paid,  # with that of replies that could not be used
+            **({"usage_estimated": True} if estimated else {}),
+            "timestamp": time.time(),
+        }
         try:
             actions = self._parse_actions(response)
         except FormatError as error:
@@ -82,25 +110,55 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         message["extra"] = {"actions": actions, **record}
         return message
 
-    def _metered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """One request within the budget, charged and told."""
-        # a conversation grows: its next call costs about what its last one did, or more
-        estimate = self._last_cost or self.prices.input * sum(len(str(m.get("content") or "")) for m in messages) / 4
+    def ask(self, question: str) -> str:
+        """The text of one answered call without tools, charged like any other. Raises as `query` does."""
+        response, _ = self._answered([{"role": "user", "content": question}], {"tool_choice": "none"})
+        return str(response.choices[0].message.content or "")
+
+    def _prepare_messages_for_api(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        prepared: list[dict[str, Any]] = super()._prepare_messages_for_api(messages)
+        if self.provider not in _TRANSLATED:
+            for message in prepared:
+                message.pop("provider_specific_fields", None)
+        return prepared
+
+    def _answered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+        """A usable reply and whether its tokens are estimated; failures are tried again as the retry settings say."""
+        messages = _sendable(messages)
+        unusable = 0
+
+        def send() -> tuple[Any, bool]:
+            nonlocal unusable
+            try:
+                return self._metered(messages, kwargs)
+            except ProviderError as error:
+                unusable += error.billed
+                if error.billed and unusable > 1:
+                    error.transient = False  # each try is paid
+                raise
+
+        return call_with_retries(send, self.retry, pause=self.deadline.pause)
+
+    def _metered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+        """One request within the budget, charged and recorded."""
+        # A conversation grows: its next call costs about what its last one did, or more.
+        estimate = self._last_cost or self.prices.input * len(_text(messages)) / 4
         waiting = time.monotonic()
         self.budget.reserve(estimate)
         self.deadline.extend(time.monotonic() - waiting)
         before, started_at, started = replace(self.usage), time.time(), time.monotonic()
+        exchange = Exchange(ssl_verify=self.config.model_kwargs.get("ssl_verify"))
         seconds, failure = 0.0, "unknown"
         try:
             try:
-                response = self._send(messages, kwargs)
+                response = self._send(messages, kwargs, exchange)
             finally:
                 seconds = time.monotonic() - started
-            bill = self._charge(response, messages)
             failure = ""
-            return response, bill
+            return response, self._charge(response, messages)
         except ProviderError as error:
             failure = error.kind
+            error.billed = self._charge_unusable(exchange, messages)
             raise
         except OutOfTimeError:
             failure = "timeout"
@@ -124,36 +182,31 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                     )
                 )
 
-    def ask(self, question: str) -> str:
-        """The text of one answered call without tools, charged like any other. Raises as `query` does."""
-        messages = _sendable([{"role": "user", "content": question}])
-        send = partial(self._metered, messages, {"tool_choice": "none"})
-        response, _ = call_with_retries(send, self.retry, pause=self.deadline.pause)
-        return str(response.choices[0].message.content or "")
-
-    def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> Any:
+    def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any], exchange: Exchange) -> Any:
         """One request. Raises ProviderError with a redacted message, and counts it."""
         patience = self.retry.call_timeout_seconds
         remaining = self.deadline.remaining()
         # whole seconds: LiteLLM keeps one HTTP client for every timeout it has seen
         timeout = min(patience, remaining if remaining == math.inf else max(1, math.ceil(remaining)))
-        key = api_key(self.pool)
-        address = {"api_base": self.pool.api_base} if self.pool.api_base else {}
+        key, base = api_key(self.pool), address(self.pool)
+        arguments = resolved(self.config.model_kwargs | kwargs) | ({"api_base": base} if base else {})
         started = time.monotonic()
+
+        def call() -> Any:
+            with recorded(exchange):
+                return litellm.completion(
+                    model=self.pool.model,
+                    messages=messages,
+                    tools=[BASH_TOOL],
+                    **arguments,
+                    api_key=key,
+                    timeout=timeout,
+                    num_retries=0,
+                    max_retries=0,
+                )
+
         try:
-            response = _within(
-                timeout,
-                litellm.completion,
-                model=self.pool.model,
-                messages=messages,
-                tools=[BASH_TOOL],
-                **(self.config.model_kwargs | kwargs),
-                **address,
-                api_key=key,
-                timeout=timeout,
-                num_retries=0,
-                max_retries=0,
-            )
+            response = _within(timeout, call)
             if response is None:
                 raise self._failure("timeout", f"the reply did not end within {timeout:g} s")
             if not getattr(response, "choices", None):
@@ -163,50 +216,92 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             self.usage.failed_calls += 1
             if not isinstance(error, ProviderError):
                 # `from None`: the original's text and request may carry the key into tracebacks
-                error = self._failure(classify(error), str(error), retry_after(error))
+                error = self._as_provider_error(error, exchange)
             # a gateway's 504 comes while there is time left: it is the provider's, like any other
             if error.kind == "timeout" and timeout < patience and not self.deadline.remaining():
                 raise OutOfTimeError from None
             self.deadline.extend(time.monotonic() - started)
             raise error from None
 
+    def _as_provider_error(self, error: Exception, exchange: Exchange) -> ProviderError:
+        if 300 <= exchange.status < 400:
+            target = f" to {exchange.redirect}" if exchange.redirect else ""
+            failure = self._failure("malformed", f"HTTP {exchange.status} redirects{target}, which is not followed")
+            failure.transient = False
+            return failure
+        if exchange.too_long:
+            return self._failure("malformed", "the reply does not end")
+        kind = classify(error, exchange, provider=self.provider)
+        return self._failure(kind, str(error), retry_after(error, exchange))
+
     def _failure(self, kind: str, detail: str, wait: float | None = None) -> ProviderError:
         return provider_error(kind, redact(detail, secrets(self.pool)), model=self.pool.name, retry_after=wait)
 
-    def _charge(self, response: Any, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        """Count a reply's tokens and cost."""
-        usage: Any = getattr(response, "usage", None)
-        counts = [0] if usage is None else [usage.prompt_tokens or 0, usage.completion_tokens or 0]
-        estimated = max(counts) <= 0 or min(counts) < 0
-        if estimated:
-            prompt = sum(len(str(message.get("content") or "")) for message in messages)
-            reply = response.choices[0].message
-            completion = len(str(reply.content or "")) + len(str(reply.tool_calls or ""))
-            usage = litellm.Usage(prompt_tokens=math.ceil(prompt / 4), completion_tokens=math.ceil(completion / 4))
-            response.usage = usage
+    def _charge(self, response: Any, messages: list[dict[str, Any]]) -> bool:
+        """Count a reply's tokens and cost. Returns whether they are estimated."""
+        reply = response.choices[0].message
+        reasoning = getattr(reply, "reasoning_content", None)
+        received = "".join(str(part or "") for part in (reply.content, reasoning, reply.tool_calls))
+        usage = getattr(response, "usage", None)
+        tokens = count(usage.model_dump() if usage is not None else None, sent=_text(messages), received=received)
         self.usage.calls += 1
-        self.usage.estimated_calls += estimated
-        self.usage.prompt_tokens += usage.prompt_tokens or 0
-        self.usage.completion_tokens += usage.completion_tokens or 0
-        self.usage.cached_tokens += getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
-        cost = self._cost(response)  # last: should it fail, the tokens are counted all the same
-        self.usage.cost_usd += cost
-        return {"cost": cost, **({"usage_estimated": True} if estimated else {})}
+        self._count(tokens)
+        return tokens.estimated
 
-    def _cost(self, response: Any) -> float:
-        """USD of one reply. Prices of the entry go in per call: LiteLLM's registry is global and keyed by model id,
-        so that two entries of one id, or two runs, would overwrite each other's prices."""
-        if self.prices.source == "free":
-            return 0.0
-        if self.prices.source == "litellm":
-            return float(litellm.completion_cost(response, model=self.pool.model))
-        custom = {
-            "input_cost_per_token": self.prices.input,
-            "output_cost_per_token": self.prices.output,
-            "cache_read_input_token_cost": self.prices.cache_read,
-            "cache_creation_input_token_cost": self.prices.cache_write,
-        }
-        return float(litellm.completion_cost(response, model=self.pool.model, custom_cost_per_token=custom))
+    def _charge_unusable(self, exchange: Exchange, messages: list[dict[str, Any]]) -> bool:
+        """Count what a failed call has cost, where it was answered with a model's reply. Returns whether it was."""
+        reply = exchange.json() if exchange.status == 200 else None
+        if not isinstance(reply, dict):
+            return False
+        is_reply = "error" not in reply and any(key in reply for key in ("choices", "candidates", "content", "output"))
+        usage = usage_of(reply)
+        if not is_reply and usage is None:
+            return False
+        tokens = count(usage, sent=_text(messages), received=exchange.body.decode("utf-8", "replace"))
+        if tokens.estimated and not is_reply:
+            return False
+        self._count(tokens)
+        return True
+
+    def _count(self, tokens: Tokens) -> None:
+        self.usage.estimated_calls += tokens.estimated
+        self.usage.prompt_tokens += tokens.prompt
+        self.usage.completion_tokens += tokens.completion
+        self.usage.cached_tokens += tokens.cache_read
+        self.usage.cost_usd += self._cost(tokens)  # last: should it fail, the tokens are counted all the same
+
+    def _cost(self, tokens: Tokens) -> float:
+        """USD of one reply."""
+        if self.prices.source != "litellm":
+            return (
+                (tokens.prompt - tokens.cache_read - tokens.cache_write) * self.prices.input
+                + tokens.cache_read * self.prices.cache_read
+                + tokens.cache_write * self.prices.cache_write
+                + tokens.completion * self.prices.output
+            )
+        costs: tuple[float, float] = litellm.cost_per_token(  # with the table's tiers
+            model=self.pool.model,
+            prompt_tokens=tokens.prompt,
+            completion_tokens=tokens.completion,
+            cache_read_input_tokens=tokens.cache_read,
+            cache_creation_input_tokens=tokens.cache_write,
+        )
+        return sum(costs)
+
+
+def _provider(model: ModelConfig) -> str:
+    """LiteLLM's name of a model's provider; nothing where it knows none, which the first call will say."""
+    try:
+        provider: str = litellm.get_llm_provider(model.model, api_base=address(model))[1]
+    except openai.OpenAIError:
+        return ""
+    return provider
+
+
+def _text(messages: list[dict[str, Any]]) -> str:
+    """What messages say and which tools they call."""
+    parts = (message.get(key) for message in messages for key in ("content", "tool_calls"))
+    return "".join(part if isinstance(part, str) else str(part) for part in parts if part)
 
 
 def _sendable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -228,7 +323,7 @@ def _encodable(value: object) -> bool:
     return not isinstance(value, list) or all(map(_encodable, value))
 
 
-def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
     """What `call` returns or raises; None when it has not ended in time and is left to itself.
 
     HTTP clients bound the wait for the next byte only: a reply that drips in would hold an agent for ever.
@@ -237,7 +332,7 @@ def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:
 
     def run() -> None:
         try:
-            ended.set_result(call(**arguments))
+            ended.set_result(call())
         except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             ended.set_exception(error)
 

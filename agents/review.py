@@ -14,9 +14,9 @@ from agents.pool import ModelConfig
 from agents.retry import RetryConfig
 
 MARKER = "Review of a proposed patch."
-"""How every request for a review begins; the scripted server tells them by it."""
+"""How every request for a review begins; the scripted server recognises them by it."""
 MAX_PATCH = 60_000
-"""characters of a patch that are shown"""
+"""Characters of a patch that are shown."""
 
 _PROMPT = """{marker} Judge whether it resolves the issue completely and breaks nothing, as hidden tests would.
 
@@ -35,12 +35,12 @@ _SCORE = re.compile(r"SCORE:\s*(\d{1,3}(?:\.\d+)?)\b")
 
 @dataclass(frozen=True)
 class Review:
-    """What a reviewer said of a patch."""
+    """A reviewer's opinion on a patch."""
 
     score: float
-    """0 to 1; NaN when the reply holds no score"""
+    """0 to 1; NaN when the reply holds no score."""
     cost_usd: float
-    """what asking cost: to be counted with the attempt's"""
+    """What the question cost: to be counted with the attempt's."""
 
     @property
     def signals(self) -> dict[str, float]:
@@ -58,21 +58,28 @@ def review(
 ) -> Review:
     """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
 
-    budget: of the run, asked before the call.
-    on_call: told of every request as soon as it has ended.
-    Raises ProviderError, a PoolError or BudgetSpentError, as an agent's calls do.
+    Args:
+        issue: The issue's text.
+        attempt: The finished attempt.
+        reviewer: The pool's entry that is asked.
+        retry: Patience with its provider.
+        budget: The run's, asked before the call.
+        on_call: Receives every request as soon as it has ended.
+
+    Raises:
+        ProviderError: As an agent's calls do, like a PoolError or BudgetSpentError.
     """
     from agents.model import PoolModel
 
     if not attempt.patch.strip():
-        return Review(0.0, 0.0)
+        return Review(score=0.0, cost_usd=0.0)
     llm = PoolModel(reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call)
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
-    return Review(read_score(llm.ask(prompt)), llm.usage.cost_usd)
+    return Review(score=read_score(llm.ask(prompt)), cost_usd=llm.usage.cost_usd)
 
 
 def read_score(reply: str) -> float:
     """The last score in a reply as 0 to 1; NaN when there is none, or one that is none."""
-    found = _SCORE.findall(reply)
-    score = float(found[-1]) / 100 if found else math.nan
+    scores = _SCORE.findall(reply)
+    score = float(scores[-1]) / 100 if scores else math.nan
     return score if score <= 1 else math.nan

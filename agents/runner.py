@@ -23,7 +23,9 @@ from agents.container.environment import Container, ContainerConfig
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline
 from agents.errors import AgentError, AgentFaultError
-from agents.pool import ModelConfig, checked_kwargs, redact, secrets
+from agents.pool import ModelConfig, check_no_secret, checked_kwargs
+from agents.provider_errors import provider_error
+from agents.redaction import redact, secrets
 from agents.retry import RetryConfig
 from agents.signals import run_neighbour_tests
 from agents.third_party import load_minisweagent
@@ -87,11 +89,12 @@ class AgentConfig(BaseModel):
             for key in values:
                 if key in _OVERRIDABLE[part]:
                     continue
-                own = ", a field of its own here" if key in cls.model_fields else ""
+                own = ", it is a field of its own" if key in cls.model_fields else ""
                 near = difflib.get_close_matches(key, _OVERRIDABLE[part], n=1)
                 hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_OVERRIDABLE[part])}"
                 raise ValueError(f"overrides.{part}.{key} cannot be overridden{own}: {hint}")
             checked_kwargs(values.get("model_kwargs") or {})
+            check_no_secret(values, f"overrides.{part}")
         ContainerConfig(image="checked-here", **overrides.get("environment", {}))
         return overrides
 
@@ -107,17 +110,26 @@ def run_agent(
     budget: Budget | None = None,
     on_call: Callable[[Call], None] | None = None,
 ) -> Attempt:
-    """Let `model` work on `task` until it submits or a limit ends it.
+    """Let `model` work on `task` until it submits or a limit ends it. Thread-safe.
 
-    Writes `out_dir/trajectory.json` after every call. Thread-safe: run as many at once as the machine
-    bears.
-    labels: Docker labels of the container, by which leftovers of a killed run are found.
-    on_attempt: called with the finished attempt before the container is removed, which may take long: what was paid for
-    can be kept at once. What it raises comes out as it is, after the removal. Not called when the attempt is an error.
-    budget: shared by the agents of a run and asked before every call.
-    on_call: told of every call as soon as it has ended, before the agent sees its reply.
-    Raises ProviderError, ContainerError, a PoolError, BudgetSpentError, or AgentFaultError for whatever else went wrong
-    (never the model's failure; `.attempt` tells what was paid).
+    Args:
+        task: The instance, as far as an agent may know it.
+        model: The pool's entry.
+        config: How every agent of the run works.
+        out_dir: Where `trajectory.json` is written after every call.
+        labels: Docker labels of the container, by which leftovers of a killed run are found.
+        on_attempt: Called with the finished attempt before the container is removed, which may take long: what was
+            paid for can be kept at once. What it raises comes out as it is, after the removal. Not called when the
+            attempt is an error.
+        budget: Shared by the agents of a run and asked before every call.
+        on_call: Receives every call as soon as it has ended, before the agent sees its reply.
+
+    Raises:
+        ProviderError: A call failed for good, or a package that calls need is missing.
+        ContainerError: The container could not be started or is gone.
+        PoolError: The pool's entry cannot work.
+        BudgetSpentError: The run may not spend any more.
+        AgentFaultError: Whatever else went wrong. None of these is the model's failure; `.attempt` holds what was paid.
     """
     _load_meanwhile()
     started, loading = time.monotonic(), 0.0
@@ -149,18 +161,22 @@ def run_agent(
 
     container = Container(_container_config(task, config, labels, parts["environment"]), deadline)
     with ExitStack() as stack:
-        with _told(attempt, model):
+        with _attached(attempt, model):
             stack.enter_context(container)
 
         waiting = time.monotonic()
-        from agents.loop import PoolAgent
-        from agents.model import PoolModel
+        with _attached(attempt, model):
+            try:
+                from agents.loop import PoolAgent
+                from agents.model import PoolModel
+            except ImportError as error:
+                raise provider_error("installation", str(error), model=model.name) from error
 
         loading = time.monotonic() - waiting  # once a process, and no time of the attempt's
         deadline.extend(loading)
         part = _model_part(parts["model"], model)
         llm = PoolModel(model, config.retry, deadline, budget=budget, on_call=on_call, usage=usage, **part)
-        with _told(attempt, model):
+        with _attached(attempt, model):
             agent = PoolAgent(
                 llm,
                 container,
@@ -189,8 +205,8 @@ def _load_meanwhile() -> None:
 
 
 @contextmanager
-def _told(attempt: Callable[[str], Attempt], model: ModelConfig) -> Iterator[None]:
-    """Every error leaves with what was paid attached; one that is not ours leaves as AgentFaultError."""
+def _attached(attempt: Callable[[str], Attempt], model: ModelConfig) -> Iterator[None]:
+    """Attach what was paid to every error; one that is not ours becomes an AgentFaultError."""
     try:
         yield
     except AgentError as error:

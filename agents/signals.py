@@ -47,16 +47,21 @@ class Finished:
     @cached_property
     def commands(self) -> list[Command]:
         """Every command with what came of it, in order."""
-        asked: dict[str, str] = {}
-        done: list[Command] = []
+        requested: dict[str, str] = {}
+        commands: list[Command] = []
         for message in self.trajectory.get("messages") or ():
             extra = message.get("extra") or {}
             for action in extra.get("actions") or ():
-                asked[str(action.get("tool_call_id"))] = str(action.get("command", ""))
+                requested[str(action.get("tool_call_id"))] = str(action.get("command", ""))
             if "returncode" in extra:
-                command = asked.get(str(message.get("tool_call_id")), "")
-                done.append(Command(command, extra["returncode"], str(extra.get("raw_output", ""))))
-        return done
+                commands.append(
+                    Command(
+                        command=requested.get(str(message.get("tool_call_id")), ""),
+                        returncode=extra["returncode"],
+                        output=str(extra.get("raw_output", "")),
+                    )
+                )
+        return commands
 
 
 @dataclass(frozen=True)
@@ -161,22 +166,17 @@ def agreement(patches: Sequence[str]) -> list[dict[str, float]]:
 
     `patch_similarity`: mean similarity to the others; `patch_agrees`: share of the others that make the same change.
     """
-    found = []
+    signals = []
     for i, patch in enumerate(patches):
         others = [other for j, other in enumerate(patches) if j != i]
         alike = [value for other in others if not math.isnan(value := similarity(patch, other))]
-        found.append(
+        signals.append(
             {
                 "patch_similarity": sum(alike) / len(alike) if alike else NAN,
                 "patch_agrees": sum(same_change(patch, other) for other in others) / len(others) if others else NAN,
             }
         )
-    return found
-
-
-def distinct_changes(patches: Sequence[str]) -> int:
-    """How many different changes several patches make; all empty ones count as one."""
-    return len({tuple(sorted(changed_lines(patch))) for patch in patches})
+    return signals
 
 
 def _words(patch: str) -> set[str]:
@@ -189,7 +189,7 @@ Execute = Callable[[str], tuple[int, str]]
 """Runs a shell command in the repository and returns its return code and output."""
 
 NEAR = 8
-"""test files at most"""
+"""Test files that are run at most."""
 
 
 def run_neighbour_tests(execute: Execute, patch: str) -> float:
@@ -211,7 +211,7 @@ def run_neighbour_tests(execute: Execute, patch: str) -> float:
     if not near:
         return NAN
     code, output = execute(f"python -m pytest -q -x -p no:cacheprovider {shlex.join(near)} 2>&1 | tail -n 40")
-    return Command("pytest", code, output).tests_passed()
+    return Command(command="pytest", returncode=code, output=output).tests_passed()
 
 
 def _near(source: PurePosixPath, tests: Sequence[str]) -> list[str]:

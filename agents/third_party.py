@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ipaddress
 import logging
 import os
 import shutil
@@ -33,9 +34,21 @@ def load_litellm() -> Any:
     prepare()
     # pydantic remarks on LiteLLM's TypedDicts at the first call
     warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)
+    import httpx
     import litellm
 
+    from agents.http import Transport, no_cookies
+
     litellm.suppress_debug_info = True  # "Give Feedback / Get Help" on stdout at every error
+    with _lock:
+        if litellm.client_session is None:
+            # All blocking calls go through our transport: by OpenAI's client and by LiteLLM's own.
+            litellm.sync_transport = Transport()
+            litellm.client_session = httpx.Client(
+                transport=litellm.sync_transport,
+                follow_redirects=False,
+                cookies=no_cookies(),
+            )
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return litellm
@@ -54,6 +67,19 @@ def is_loopback(url: str | None) -> bool:
     """Whether an address points to this machine."""
     host = urlsplit(url).hostname if url else None
     return host in ("localhost", "::1") or (host is not None and host.startswith("127."))
+
+
+def is_private(url: str | None) -> bool:
+    """Whether an address points to this machine or into a private network, by its literal host."""
+    host = urlsplit(url).hostname if url else None
+    if host is None:
+        return False
+    if is_loopback(url) or host.endswith((".local", ".internal", ".lan", ".localhost")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host  # a name of the local network, such as a container's
 
 
 def bypass_proxy_for_loopback() -> None:

@@ -12,7 +12,8 @@ from agents.attempt import AgentTask, Attempt
 from agents.budget import BudgetSpentError, Call
 from agents.errors import AgentError, AgentFaultError, ProviderError
 from agents.leaks import scan_file
-from agents.pool import ModelConfig, redact, secrets
+from agents.pool import ModelConfig
+from agents.redaction import redact, secrets
 from agents.review import review
 from agents.runner import AgentConfig
 from agents.signals import extract

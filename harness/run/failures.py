@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
-from agents.retry import KINDS as PROVIDER_KINDS
+from agents.provider_errors import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading.verdict import Grade, Verdict
 from harness.store.store import KILLED

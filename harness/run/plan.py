@@ -43,7 +43,7 @@ def plan(
 def settings_key(config: Config, model: ModelConfig) -> str:
     """Changes with every setting that may change an outcome; where the API key comes from is none of them."""
     settings = {
-        "model": model.model_dump(mode="json", exclude={"api_key_env"}),
+        "model": model.model_dump(mode="json", exclude={"api_key_env", "record"}),
         # patience with providers and engines changes no outcome, and neither does a look at what is finished
         "agent": config.agent.model_dump(mode="json", exclude=OUTCOME_NEUTRAL),
         "grading_timeout": config.run.grading_timeout,

@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import ClientError
 
 from agents.errors import ProviderError
-from agents.pool import ModelConfig, api_key, redact, secrets
-from agents.retry import classify, provider_error, retry_after
+from agents.pool import ModelConfig, api_key
+from agents.provider_errors import classify, provider_error, retry_after
+from agents.redaction import redact, secrets
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm
 from harness.serve.direct import Direct
 

@@ -11,7 +11,8 @@ from agents.container.environment import Container, ContainerConfig
 from agents.deadline import Deadline
 from agents.loop import PoolAgent
 from agents.model import PoolModel
-from agents.pool import ModelConfig, redact, secrets
+from agents.pool import ModelConfig
+from agents.redaction import redact, secrets
 from agents.retry import RetryConfig
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.errors import MissingKeyError, PoolError, PriceUnknownError
-from agents.pool import ModelConfig, api_key, check_pool, prices, redact, secrets
+from agents.pool import ModelConfig, api_key, check_pool, prices
+from agents.redaction import redact, secrets
 from agents.runner import AgentConfig
 
 PRICED = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
@@ -44,9 +46,47 @@ def test_prices_come_from_the_entry_the_table_or_the_declaration() -> None:
     "fields", [{}, {"input_cost_per_token": 0, "output_cost_per_token": 0}, {"model": "ollama/llama3"}]
 )
 def test_an_unknown_or_zero_price_is_refused_unless_declared_free(fields: dict[str, Any]) -> None:
-    with pytest.raises(PriceUnknownError, match="free: true"):
-        prices(entry(**fields))
+    with pytest.raises(PriceUnknownError, match=r"set input_cost_per_token and output_cost_per_token .*free: true"):
+        prices(entry(**fields, **LOCAL))
     prices(entry(**{key: value for key, value in fields.items() if key == "model"}, free=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "nearest"),
+    [
+        ("claude-sonet-4-5", "claude-sonnet-4-5"),
+        ("anthropic/claude-opus-4-55", "anthropic/claude-opus-4-5"),
+        ("openai/gpt-9", "openai/gpt-5"),
+        ("gemini/gemini-9-pro", "gemini/gemini-2.5-pro"),
+    ],
+)
+def test_an_id_that_litellm_does_not_know_is_called_so_with_the_nearest_ones(model: str, nearest: str) -> None:
+    with pytest.raises(PriceUnknownError) as caught:
+        prices(entry(model=model))
+    message = str(caught.value)
+    assert f"LiteLLM {version('litellm')} does not know {model}" in message
+    assert nearest in message
+    assert "input_cost_per_token and output_cost_per_token" in message
+    assert "free: true" not in message, "on somebody's paid address this would switch the cost limits off"
+
+
+@pytest.mark.parametrize(
+    ("api_base", "private"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost/v1", True),
+        ("http://192.168.1.7:8000/v1", True),
+        ("http://[fd00::1]/v1", True),
+        ("http://vllm:8000/v1", True),
+        ("https://api.example.org/v1", False),
+        ("https://8.8.8.8/v1", False),
+        ("os.environ/MY_ADDRESS", False),
+    ],
+)
+def test_free_is_proposed_only_for_an_address_of_ones_own(api_base: str, private: bool) -> None:
+    with pytest.raises(PriceUnknownError) as caught:
+        prices(entry(api_base=api_base))
+    assert ("free: true" in str(caught.value)) == private
 
 
 @pytest.mark.parametrize(
@@ -61,7 +101,17 @@ def test_an_unknown_or_zero_price_is_refused_unless_declared_free(fields: dict[s
         {"model_kwargs": {"num_retries": 3}},
         {"model_kwargs": {"extra_headers": {"Authorization": "Bearer x"}}},
         {"api_key_env": "sk-proj-123"},
-        {"name": "../up"},
+        {"name": ""},
+        {"name": " m"},
+        {"name": "a\nb"},
+        {"name": "a\x1b[31mb"},
+        {"name": "a\u202eb"},
+        {"api_base": "https://user:pass@models.example.org/v1"},
+        {"api_base": "https://models.example.org/v1?code=abc"},
+        {"api_base": "https://models.example.org/v1#abc"},
+        {"api_base": "https://models.example.org/sk-abcdefgh12345/v1"},
+        {"api_base": "https://models.example.org:port/v1"},
+        {"api_key_env": "sk_live_abcdefgh12345678"},
         {"pirce": 1},
     ],
 )
