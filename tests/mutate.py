@@ -65,13 +65,12 @@ MUTATIONS = [
         ("tests/harness/store/test_store.py",),
     ),
     Mutation(
-        "a patch that does not apply is ours", "harness/grading/grader.py",
-        "Grade(Verdict.INFRASTRUCTURE, trouble[0]) if trouble else Grade(Verdict.PATCH_FAILED)",
-        'Grade(Verdict.INFRASTRUCTURE, trouble[0] if trouble else "")',
-        ("tests/harness/grading/test_grading.py::test_reasons_for_a_missing_report",),
+        "a patch that does not apply is the machine's fault", "harness/grading/judge.py",
+        "        return Grade(Verdict.PATCH_FAILED)", "        return Grade(Verdict.INFRASTRUCTURE)",
+        ("tests/harness/grading/test_judge.py",),
     ),
     Mutation(
-        "infrastructure counts as a verdict", "harness/grading/grader.py",
+        "infrastructure counts as a verdict", "harness/grading/verdict.py",
         "return self is not Verdict.INFRASTRUCTURE", "return True",
         ("tests/harness/store/test_store.py",),
     ),

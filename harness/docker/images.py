@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +28,8 @@ _REFUSED = re.compile(
 )
 GB_PER_IMAGE = 1.0
 """GB of a SWE-bench instance's image beyond the layers it shares, where nothing better is known."""
+MANIFEST_SECONDS = 60
+"""Seconds that a registry may take to tell what an image consists of."""
 PASSING = frozenset({"rate-limit", "registry"})
 """Kinds of a failed pull that pass; a name that does not exist, or a full disk, does not."""
 
@@ -141,11 +146,6 @@ class Images:
     def engine_answers(self, patience: float) -> bool:
         """Whether the engine answers, now or within so many seconds."""
         return wait_for_engine(self._client, patience, give_up=self._give_up)
-
-    def held_gb(self) -> float:
-        """GB of images that this run has pulled and that are here."""
-        with self._guard:
-            return sum(self._sizes.values()) / 1e9
 
     def _adopt(self, order: Sequence[str]) -> None:
         """Images of an earlier start: those that no cell needs any more are idle from now on."""
@@ -285,7 +285,7 @@ class Images:
 
 def _unavailable(image: str, words: str) -> ImageUnavailableError:
     reason = " ".join(words.split())[:160]
-    kind = _kind(words)
+    kind = pull_failure_kind(words)
     mend = {
         "rate-limit": "wait, or log in with 'docker login' for a higher limit",
         "registry": "the registry or the way to it fails; the next start tries again",
@@ -297,9 +297,33 @@ def _unavailable(image: str, words: str) -> ImageUnavailableError:
     return error
 
 
-def _kind(words: str) -> str:
+def pull_failure_kind(words: str) -> str:
     if "no space left" in words.lower():
         return "disk"
     if _RATE_LIMITED.search(words):
         return "rate-limit"
     return "missing" if _REFUSED.search(words) else "registry"
+
+
+def layer_sizes(image: str) -> dict[str, int]:
+    """Digest → compressed bytes of the layers of an image (of linux/amd64), as its registry states them.
+
+    Empty where the registry does not answer. Nothing is pulled.
+    """
+    try:
+        done = subprocess.run(
+            ["docker", "manifest", "inspect", "--verbose", image],
+            capture_output=True,
+            timeout=MANIFEST_SECONDS,
+            check=True,
+            env={**os.environ, "DOCKER_CLI_EXPERIMENTAL": "enabled"},  # before 20.10 the command has to be asked for
+        )
+        found = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
+    for entry in found if isinstance(found, list) else [found]:
+        platform = entry.get("Descriptor", {}).get("platform", {})
+        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            manifest = entry.get("SchemaV2Manifest") or entry.get("OCIManifest") or {}
+            return {layer["digest"]: int(layer["size"]) for layer in manifest.get("layers", [])}
+    return {}

@@ -24,7 +24,7 @@ from harness.errors import EnvironmentUnavailableError, NodeLostError, PolysweEr
 from harness.files import make_folder, sync_files, write_atomic
 from harness.grading.verdict import Grade, Verdict
 from harness.run.engines.base import Backend
-from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind, grading_kind
+from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind
 from harness.run.interrupt import Stop
 from harness.run.leaks import hints_of
 from harness.run.progress import Progress
@@ -217,31 +217,30 @@ class CellRunner:
                 return
             self.progress.grading_started()
             try:
-                grade, failure = self._grade_until_final(cell)
+                grade = self._grade_until_final(cell)
             finally:
                 self.progress.grading_ended()
             if not self.stop.now:  # else we ended its container ourselves; the patch waits for the next start
-                self._record_grade(cell, grade, failure)
+                self._record_grade(cell, grade)
         finally:
             self.backend.images.release(self.instances[cell.instance_id].image)
 
-    def _grade_until_final(self, cell: Cell) -> tuple[Grade, str]:
+    def _grade_until_final(self, cell: Cell) -> Grade:
         """Grade the patch again while the engine may have been the reason; else as `_grade_once`."""
         outages = 0
         while True:
-            grade, failure = self._grade_once(cell)
-            if failure not in ENGINE_KINDS or self.stop.now:
-                return grade, failure
-            if outages >= (MAX_OUTAGES if failure == "engine" else 1):
-                return grade, failure
+            grade = self._grade_once(cell)
+            if grade.failure not in ENGINE_KINDS or self.stop.now:
+                return grade
+            if outages >= (MAX_OUTAGES if grade.failure == "engine" else 1):
+                return grade
             time.sleep(2.0**outages)  # an engine that goes down still answers for a while
             outages += 1
             if self.stop.now or not self._engine_is_back():
-                return grade, failure
-            self.store.graded(cell, grade, failure)  # on record, should the next try overcome it
+                return grade
+            self.store.graded(cell, grade, grade.failure)  # on record, should the next try overcome it
 
-    def _grade_once(self, cell: Cell) -> tuple[Grade, str]:
-        """A grade, and the kind of failure where it has no verdict."""
+    def _grade_once(self, cell: Cell) -> Grade:
         instance = self.instances[cell.instance_id]
         cell_dir = self.folder.cell_dir(cell)
         try:
@@ -253,20 +252,20 @@ class CellRunner:
         except Exception as error:  # noqa: BLE001 - a fault in one cell must not end the others'
             detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
             kind = attempt_kind(error)
-            return Grade(Verdict.INFRASTRUCTURE, detail), "grading: unknown" if kind == "internal" else kind
-        return grade, "" if grade.verdict.final else grading_kind(grade)
+            return Grade(Verdict.INFRASTRUCTURE, detail, "grading: unknown" if kind == "internal" else kind)
+        return grade
 
-    def _record_grade(self, cell: Cell, grade: Grade, failure: str) -> None:
+    def _record_grade(self, cell: Cell, grade: Grade) -> None:
         if grade.verdict.final:
             sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
             self.store.graded(cell, grade)
             self.progress.cell_done(resolved=grade.resolved)
             return
-        self.store.graded(cell, grade, failure)
-        if failure == "disk":
+        self.store.graded(cell, grade, grade.failure)
+        if grade.failure == "disk":
             self.stop.request(DISK_FULL)
         self.progress.cell_failed(
-            f"{_name(cell)}: no verdict, the grading failed ({failure}: {grade.detail}); "
+            f"{_name(cell)}: no verdict, the grading failed ({grade.failure}: {grade.detail}); "
             "the patch is kept and graded at the next start"
         )
 

@@ -12,7 +12,7 @@ from agents.budget import BudgetSpentError
 from agents.errors import ContainerError, PoolError, ProviderError
 from agents.provider_errors import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
-from harness.grading.verdict import Grade, Verdict
+from harness.grading.verdict import Verdict
 from harness.store.store import KILLED
 
 
@@ -133,29 +133,6 @@ def attempt_kind(error: BaseException) -> str:
 
 
 _NO_SPACE = re.compile(r"No space left on device|[Dd]isk quota exceeded|database or disk is full")
-_GRADING_SIGNS = (
-    ("disk", _NO_SPACE),
-    ("image: rate-limit", re.compile(r"toomanyrequests|Too Many Requests|rate limit", re.I)),
-    ("image: missing", re.compile(r"ImageNotFound|No such image|pull access denied|manifest unknown")),
-    (
-        "engine",
-        re.compile(
-            r"Cannot connect to the Docker daemon|error during connect|Connection aborted|Connection refused"
-            r"|ConnectionError|ConnectionResetError|server API version|RemoteDisconnected|Read timed out|ReadTimeout"
-        ),
-    ),
-    ("grading: memory", re.compile(r"out_of_memory|Cannot allocate memory|OOM|MemoryError")),
-    ("grading: process", re.compile(r"grading process died")),
-    (
-        "grading: container",
-        re.compile(r"No such container|is not running|was gone|OCI runtime|NotFound|Conflict|removal of container"),
-    ),
-)
-
-
-def grading_kind(grade: Grade) -> str:
-    """Kind of failure of a grading without a verdict, by what the official harness logged last."""
-    return next((kind for kind, sign in _GRADING_SIGNS if sign.search(grade.detail)), "grading: unknown")
 
 
 def disk_is_full(error: BaseException) -> bool:

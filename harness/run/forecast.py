@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.pool import ModelConfig, prices
-from harness.docker.images import GB_PER_IMAGE
-from harness.docker.registry import layer_sizes
+from harness.docker.images import GB_PER_IMAGE, layer_sizes
 from harness.errors import EngineUnavailableError, InputError
 from harness.store.store import Cell, CellRow, State, Store
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
+import ssl
 import subprocess
 import tarfile
 import threading
@@ -66,6 +67,19 @@ class TinyRegistry:
         self._http.daemon_threads = True
         self._http.handle_error = lambda *_: None  # type: ignore[method-assign]  # the engine tries TLS first
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def speak_tls(self, folder: Path) -> Path:
+        """From now on only TLS; returns the certificate to trust."""
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed")
+        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+        subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        return certificate
 
     def add(self, name: str, size: int = 1000) -> str:
         """Offer an image with a file of `size` random bytes; returns what `docker pull` calls it."""

@@ -11,7 +11,6 @@ from agents.attempt import Attempt
 from harness.cli import app
 from harness.config import Config, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
-from harness.docker.registry import split_name
 from harness.errors import ConfigError, InputError
 from harness.grading.verdict import Grade, Verdict
 from harness.run.forecast import forecast, render
@@ -96,15 +95,3 @@ def test_the_command_starts_and_writes_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "nothing was started or written" in done.output
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("image", "parts"),
-    [
-        ("debian", ("registry-1.docker.io", "library/debian", "latest")),
-        ("swebench/sweb.eval.x86_64.x:v1", ("registry-1.docker.io", "swebench/sweb.eval.x86_64.x", "v1")),
-        ("localhost:5000/a/b", ("localhost:5000", "a/b", "latest")),
-    ],
-)
-def test_names_of_images(image: str, parts: tuple[str, str, str]) -> None:
-    assert split_name(image) == parts
