@@ -12,6 +12,7 @@ import typer
 
 from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
+from harness.commands.config import config
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.lab import lab
@@ -66,6 +67,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
+app.add_typer(config, name="config")
 app.add_typer(lab, name="lab")
 
 

@@ -57,7 +57,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
 def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
     text = MINIMAL + "  - {name: b, model: openai/b, api_key: oops}\n"
     with pytest.raises(
-        ConfigError, match=r"line 6: .*pool\.1\.api_key.*did you mean api_key_env: the NAME of the variable"
+        ConfigError, match=r"line 5: .*pool\.1\.api_key.*did you mean api_key_env: the NAME of the variable"
     ) as error:
         load_config(written(tmp_path, text))
     assert "oops" not in str(error.value), "what may be a key is not printed"
