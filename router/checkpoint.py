@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from router.embedding import TextEmbedder
 from router.memory import ClusterNote
@@ -69,8 +71,6 @@ class Header(BaseModel):
 
 def write_checkpoint(path: Path | str, header: Header, arrays: FittedArrays) -> None:
     """Write the file in one step: a reader sees the old file or the new one, never a part of one."""
-    from safetensors.numpy import save
-
     path = Path(path)
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(tensors, metadata={_KEY: header.model_dump_json(), "schema": str(header.schema_)})
@@ -88,8 +88,6 @@ def write_checkpoint(path: Path | str, header: Header, arrays: FittedArrays) -> 
 
 def read_checkpoint(path: Path | str) -> tuple[Header, FittedArrays]:
     """Header and arrays of a checkpoint, without touching the embedder. Raises CheckpointError."""
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; write one with `polyswe fit`")

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from router.arrays import Features, FloatArray, IntArray, as_features
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 _LEARNED: OrderedDict[tuple[bytes, str, int, int, int], FloatArray] = OrderedDict()
 """Centroids by data and parameters: a corpus is the same in every fold, and a null test meets the folds of the
@@ -53,7 +50,6 @@ def one_thread() -> Iterator[None]:
 @cache
 def _controller() -> ThreadpoolController:
     import sklearn.cluster  # noqa: F401 (the controller sees only libraries that are loaded)
-    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 

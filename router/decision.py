@@ -47,17 +47,17 @@ def is_sequential(policy: Policy) -> TypeGuard[SequentialPolicy]:
 
 
 class BatchedPolicy(SequentialPolicy, Protocol):
-    """A cascade that acts out many recorded instances at once, with the very decisions of `next_step`."""
+    """A cascade that decides many recorded instances to the end at once, with the very decisions of `next_step`."""
 
-    def act_out_recorded(
+    def roll_out_recorded(
         self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
     ) -> tuple[IntArray, FloatArray]:
         """For rows X (t, d) and their `outcomes` (t, m): accepted model (w, t), and verdict, USD, seconds (3, w, t)."""
 
 
 def is_batched(policy: SequentialPolicy) -> TypeGuard[BatchedPolicy]:
-    """Whether the policy can act out recorded instances together, which is much faster than one by one."""
-    return hasattr(policy, "act_out_recorded")
+    """Whether the policy can decide recorded instances together, which is much faster than one by one."""
+    return hasattr(policy, "roll_out_recorded")
 
 
 class ClairvoyantPolicy(Policy, Protocol):
@@ -88,7 +88,7 @@ def next_step(
 
 
 @dataclass(frozen=True)
-class ActedOut:
+class Rollout:
     """One instance decided to the end on recorded outcomes: what was accepted and what all attempts cost together."""
 
     model: int
@@ -99,7 +99,7 @@ class ActedOut:
 
 def roll_out(
     policy: Policy, x: FloatArray, outcomes: OutcomeMatrix, row: int, cost_weight: float | None = None
-) -> ActedOut:
+) -> Rollout:
     """Ask `policy` until it accepts, paying for every attempt it asks for. The verdict is read only at the end."""
     attempts: list[FinishedAttempt] = []
     cells: list[int] = []
@@ -122,7 +122,7 @@ def roll_out(
     if decision.model not in (attempt.model for attempt in attempts):
         raise DecisionError(f"policy accepts {decision.model!r}, which made no attempt on {outcomes.instances[row]!r}")
     accepted = outcomes.models.index(decision.model)
-    return ActedOut(
+    return Rollout(
         model=accepted,
         resolved=float(outcomes.resolved[row, accepted]),
         cost=float(outcomes.cost[row, cells].sum()),
@@ -130,7 +130,7 @@ def roll_out(
     )
 
 
-def act_out_all(
+def roll_out_all(
     policy: SequentialPolicy,
     X: FloatArray,
     outcomes: OutcomeMatrix,
@@ -139,11 +139,13 @@ def act_out_all(
 ) -> tuple[IntArray, FloatArray]:
     """`roll_out` of the rows `test` for every λ: models (w, t); verdict, USD and seconds (3, w, t)."""
     if is_batched(policy):
-        return policy.act_out_recorded(X[test], outcomes.take(test), cost_weights)
-    acted = [[roll_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
-    models = np.array([[a.model for a in line] for line in acted], dtype=np.int64)
-    brought = [[[getattr(a, name) for a in line] for line in acted] for name in ("resolved", "cost", "seconds")]
-    return models, np.array(brought, dtype=np.float64)
+        return policy.roll_out_recorded(X[test], outcomes.take(test), cost_weights)
+    rollouts = [[roll_out(policy, X[row], outcomes, row, weight) for row in test] for weight in cost_weights]
+    models = np.array([[rollout.model for rollout in line] for line in rollouts], dtype=np.int64)
+    gains = [
+        [[getattr(rollout, name) for rollout in line] for line in rollouts] for name in ("resolved", "cost", "seconds")
+    ]
+    return models, np.array(gains, dtype=np.float64)
 
 
 def _known(value: float) -> float | None:
@@ -158,7 +160,7 @@ def decide(
     Returns the model handed in (λ, t) and what the decisions bring (3, λ, t): verdict, USD and seconds.
     """
     if is_sequential(policy):
-        return act_out_all(policy, X, outcomes, test, cost_weights)
+        return roll_out_all(policy, X, outcomes, test, cost_weights)
     if is_clairvoyant(policy):
         choices = policy.choose_recorded(outcomes.take(test), cost_weights)
     elif len(cost_weights) == 1:

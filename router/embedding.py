@@ -257,10 +257,10 @@ def _fingerprint(model: SentenceTransformer, backend: Backend, folder: Path | No
 
 def _read_note(note: Path | None) -> str | None:
     try:
-        found = note.read_text(encoding="utf-8").strip() if note else ""
+        noted = note.read_text(encoding="utf-8").strip() if note else ""
     except OSError:
         return None
-    return found if len(found) == 64 else None
+    return noted if len(noted) == 64 else None
 
 
 def _write_note(note: Path | None, fingerprint: str) -> None:

@@ -11,7 +11,7 @@ solved in closed form for all items (2 × 2 systems) or all models (scalars) at 
 start: no random numbers. Missing cells drop out of the likelihood. The priors keep rows and columns of only 0 or only 1
 finite.
 
-Items that other runs have already told of (`around`) have the normal approximation of their posterior as their prior
+Items that other runs have already measured (`around`) have the normal approximation of their posterior as their prior
 (Laplace's method: the mode, and the curvature there as precision) instead of the common one. It fixes scale and origin,
 and few runs then take a few cheap steps however many others stand behind them.
 """
@@ -104,17 +104,17 @@ def fit_irt(
     else:
         slope, difficulty = around.slope, around.difficulty
         ability += difficulty.mean()
-    told = None if around is None else _ItemPrior(slope, difficulty, *around.precision.T)
+    item_prior = None if around is None else _ItemPrior(slope, difficulty, *around.precision.T)
     rounds = 0
     while rounds < max_iterations:
         rounds += 1
         before = ability, slope, difficulty
-        prior = told or _common_prior(difficulty, priors)
+        prior = item_prior or _common_prior(difficulty, priors)
         slope, difficulty, precision = _item_step(hits, mask, ability, slope, difficulty, prior)
         if priors.slope_sd == 0:
             slope = np.ones_like(slope)
         ability = _ability_step(hits, mask, ability, slope, difficulty, priors)
-        if told is None:
+        if item_prior is None:
             ability, slope, difficulty = _rescale(ability, slope, difficulty, priors)
         moves = zip((ability, slope, difficulty), before, strict=True)
         if max(float(np.abs(new - old).max()) for new, old in moves) < tolerance:

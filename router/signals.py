@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from router.arrays import FloatArray, mean_known
-
-if TYPE_CHECKING:
-    from router.attempt import FinishedAttempt
-    from router.outcomes import OutcomeMatrix
+from router.attempt import FinishedAttempt
+from router.outcomes import OutcomeMatrix
 
 AMOUNTS = ("cost", "calls", "seconds")
 """signals that every outcome matrix has columns for"""

@@ -136,12 +136,12 @@ def _replay(
     check_auxiliary(auxiliary, outcomes)
     weights: list[float | None] = [None, *(cost_weights or ())]
     choices = np.zeros((len(weights), len(splits), n), dtype=np.int64)
-    brought = np.full((3, len(weights), len(splits), n), np.nan)
+    gains = np.full((3, len(weights), len(splits), n), np.nan)
     for repeat, (parts, policies) in enumerate(zip(splits, fit_features(policy, X, splits, corpus), strict=True)):
         for (train, test), fold_policy in zip(parts, policies, strict=True):
             fold_policy.fit_outcomes(outcomes.take(train), None if auxiliary is None else auxiliary.take(train))
-            choices[:, repeat, test], brought[:, :, repeat, test] = decide(fold_policy, X, outcomes, test, weights)
-    resolved, cost, seconds = mean_known(brought, axis=2)
+            choices[:, repeat, test], gains[:, :, repeat, test] = decide(fold_policy, X, outcomes, test, weights)
+    resolved, cost, seconds = mean_known(gains, axis=2)
     return CrossFit(
         choices=choices[0],
         resolved=resolved[0],

@@ -70,7 +70,7 @@ def random_cluster_null(
     starts = np.concatenate([[0], np.cumsum(filled)[:-1]])
     rng = np.random.default_rng(seed)
     totals = np.empty(draws)
-    # in blocks, so that memory stays small however many draws are asked for
+    # in blocks, so that memory stays small however many draws there are
     for first in range(0, draws, 256):
         block = slice(first, min(first + 256, draws))
         shuffles = rng.permuted(np.tile(np.arange(n), (block.stop - block.start, 1)), axis=1)

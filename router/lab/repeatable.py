@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from router.arrays import FloatArray, IntArray
 from router.outcomes import OutcomeError, OutcomeMatrix
@@ -58,8 +59,6 @@ class Repeatable:
 
 def both_above(a: FloatArray, b: FloatArray, rho: FloatArray) -> FloatArray:
     """P(Z₁ > a, Z₂ > b) of standard normals with correlation ρ; arrays broadcast, |ρ| < 1."""
-    from scipy.stats import norm
-
     a, b, rho = np.broadcast_arrays(np.asarray(a, float), np.asarray(b, float), np.asarray(rho, float))
     # ∫₀^ρ φ₂(a, b; r) dr with r = sin θ, which is smooth up to |ρ| = 1
     half = np.arcsin(rho)[..., None] / 2
@@ -67,7 +66,7 @@ def both_above(a: FloatArray, b: FloatArray, rho: FloatArray) -> FloatArray:
     sine, cosine2 = np.sin(theta), np.cos(theta) ** 2
     exponent = -(a[..., None] ** 2 + b[..., None] ** 2 - 2 * a[..., None] * b[..., None] * sine) / (2 * cosine2)
     integral = (half[..., 0] * (np.exp(exponent) @ _WEIGHTS)) / (2 * np.pi)
-    return np.asarray(norm.sf(a) * norm.sf(b) + integral)
+    return np.asarray(ndtr(-a) * ndtr(-b) + integral)
 
 
 def tetrachoric(a_rate: FloatArray, b_rate: FloatArray, both: FloatArray) -> FloatArray:
@@ -75,12 +74,10 @@ def tetrachoric(a_rate: FloatArray, b_rate: FloatArray, both: FloatArray) -> Flo
 
     Rates of 0 or 1 carry no information: NaN. Values are kept within ±0.99.
     """
-    from scipy.stats import norm
-
     a_rate, b_rate, both = np.broadcast_arrays(a_rate, b_rate, both)
     informative = (a_rate > 0) & (a_rate < 1) & (b_rate > 0) & (b_rate < 1)
-    a = norm.isf(np.where(informative, a_rate, 0.5))
-    b = norm.isf(np.where(informative, b_rate, 0.5))
+    a = -ndtri(np.where(informative, a_rate, 0.5))
+    b = -ndtri(np.where(informative, b_rate, 0.5))
     low, high = np.full(a.shape, -LIMIT), np.full(a.shape, LIMIT)
     for _ in range(24):
         middle = (low + high) / 2
@@ -171,20 +168,18 @@ def _mean_correlation(verdicts: FloatArray, times: FloatArray) -> float:
     if not enough.any():
         return float("nan")
     i, j = i[enough], j[enough]
-    found = tetrachoric(a[i, j] / common[i, j], a[j, i] / common[i, j], both[i, j] / common[i, j])
-    return float(np.nanmean(found)) if not np.isnan(found).all() else float("nan")
+    correlations = tetrachoric(a[i, j] / common[i, j], a[j, i] / common[i, j], both[i, j] / common[i, j])
+    return float(np.nanmean(correlations)) if not np.isnan(correlations).all() else float("nan")
 
 
 def _again(verdicts: FloatArray, share: float, between: float) -> FloatArray:
     """(n, m) P(the model resolves when run again | the recorded verdicts of all models)."""
-    from scipy.stats import norm
-
     n = len(verdicts)
     between = min(max(between, 0.0), LIMIT)
     rates = np.clip(verdicts.mean(axis=0), 0.5 / n, 1 - 0.5 / n)
     # given d, each model is a probit of its own: threshold (q, m), and two runs of it correlate by the share
-    limit = (norm.isf(rates) - np.sqrt(between) * _Z[:, None]) / np.sqrt(1 - between)
-    p = np.clip(norm.sf(limit), 1e-12, 1 - 1e-12)
+    limit = (-ndtri(rates) - np.sqrt(between) * _Z[:, None]) / np.sqrt(1 - between)
+    p = np.clip(ndtr(-limit), 1e-12, 1 - 1e-12)
     twice = both_above(limit, limit, np.asarray(min(share, LIMIT)))
     after_success, after_failure = twice / p, (p - twice) / (1 - p)
     likelihood = verdicts @ np.log(p).T + (1 - verdicts) @ np.log1p(-p).T  # (n, q)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import CentroidClusters
@@ -64,9 +65,9 @@ def simulate_pool(
     if models < 2 or topics < 2:
         raise ValueError(f"{models} models and {topics} topics: at least 2 of each are needed")
     n = len(X)
-    told = X @ rng.normal(size=X.shape[1])
-    told = (told - told.mean()) / max(float(told.std()), 1e-12)
-    ease = SPREAD * (np.sqrt(TEXT_SHARE) * told + np.sqrt(1 - TEXT_SHARE) * rng.normal(size=n))
+    readable = X @ rng.normal(size=X.shape[1])
+    readable = (readable - readable.mean()) / max(float(readable.std()), 1e-12)
+    ease = SPREAD * (np.sqrt(TEXT_SHARE) * readable + np.sqrt(1 - TEXT_SHARE) * rng.normal(size=n))
     best = rng.uniform(*BEST_RATE)
     rates = np.concatenate([[best], best - rng.uniform(0, LAG, models - 1)])
     topic = np.zeros(n, dtype=np.int64)
@@ -101,8 +102,6 @@ def routable(p: FloatArray, topic: IntArray) -> float:
 
 def _probabilities(ease: FloatArray, rates: FloatArray, offset: FloatArray) -> FloatArray:
     """(n, m) probabilities whose column means are `rates`."""
-    from scipy.special import expit
-
     low, high = np.full(len(rates), -60.0), np.full(len(rates), 60.0)
     for _ in range(30):
         middle = (low + high) / 2

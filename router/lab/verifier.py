@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from joblib import cpu_count
 from scipy.special import expit
 
 from router.arrays import FloatArray, IntArray, mean_known
@@ -98,8 +99,6 @@ def crossfit_verifier(
     outcomes: OutcomeMatrix, splits: list[list[tuple[IntArray, IntArray]]], penalty: float = 5.0
 ) -> FloatArray:
     """(n, m) P(resolved | signals), each instance by verifiers that never saw it; the mean over repeats."""
-    from joblib import cpu_count
-
     predicted = np.full((len(splits), *outcomes.resolved.shape), np.nan)
 
     def predict(repeat: int, train: IntArray, test: IntArray) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
 from router.arrays import FloatArray
 from router.outcomes import OutcomeError, OutcomeMatrix
@@ -48,8 +48,6 @@ def what_it_takes(
     P(a right | score) > λ·cost_b, accept the likelier attempt after both. The pair and λ are the
     best of each budget **in hindsight**, so the curve is what such a verifier makes possible, not a forecast.
     """
-    from scipy.special import ndtri
-
     if np.isnan(outcomes.resolved).any() or np.isnan(outcomes.cost).any():
         raise OutcomeError("what it takes is computed where every verdict and every cost is known")
     n, m = outcomes.resolved.shape
@@ -60,7 +58,7 @@ def what_it_takes(
     # the same noise for every quality: the curve is smooth
     noise = np.random.default_rng(seed).normal(size=(draws, n, m))[:, :, members]
     alone = [(float(resolved[:, h].mean()), float(means[h])) for h in range(len(members))]
-    found = []
+    curve = []
     for area in aucs:
         shift = float(np.sqrt(2) * ndtri(area))
         right = np.moveaxis(_posterior(noise + shift * resolved, shift, rates), -1, 0).copy()
@@ -81,8 +79,8 @@ def what_it_takes(
             affordable = [point for point in reached if point[1] <= budget * most + 1e-12]
             if affordable:
                 resolved_share, paid = max(affordable, key=lambda point: (point[0], -point[1]))
-                found.append(Reached(area, budget, n * resolved_share, paid))
-    return found
+                curve.append(Reached(area, budget, n * resolved_share, paid))
+    return curve
 
 
 def _escalated(gain: FloatArray, prices: FloatArray, better: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -48,7 +48,7 @@ class CascadePolicy(OneShotPolicy):
        is right | z) and P(the patch accepted after b is right | z), and the log cost of b, linear in z.
     4. Escalate when P(after | z) − P(so far | z) > λ·E[cost of b | z]: expected resolved − λ·cost, one step ahead.
     5. After b: its patch, unless P(the earlier one is right | all z) exceeds P(b is right | all z) by `fall_back`.
-    6. The chain for λ is the one with the best mean of resolved − λ·cost over the training instances when acted out;
+    6. The chain for λ is the one with the best mean of resolved − λ·cost over the training instances when played;
        one model alone is a chain, too, so the cascade never escalates for the sake of it.
 
     With `prior`, the text has a say: the named one-shot policy's estimates P(h resolves x), cost(h, x) choose the chain
@@ -276,15 +276,15 @@ class CascadePolicy(OneShotPolicy):
         """(c,) what escalating along each chain added to resolved − λ·cost per training instance."""
         seconds = fill_costs(self.seconds_)
         bonus = np.zeros(len(self.chains_))
-        goes: dict[int, BoolArray] = {}
+        escalates: dict[int, BoolArray] = {}
         for c in range(len(self.chains_)):
             above = self._parent(c)
             if above is None:
-                goes[c] = np.ones(self.gain_.shape[1], dtype=np.bool_)
+                escalates[c] = np.ones(self.gain_.shape[1], dtype=np.bool_)
                 continue
             wait = self.time_weight * seconds[self._last(c)]
-            goes[c] = goes[above] & (self.gain_[c] > weight * self.asked_[c] + wait)
-            added = goes[c] * (self.change_[c] - weight * self.paid_[c] - wait)
+            escalates[c] = escalates[above] & (self.gain_[c] > weight * self.asked_[c] + wait)
+            added = escalates[c] * (self.change_[c] - weight * self.paid_[c] - wait)
             bonus[c] = bonus[above] + float(np.nan_to_num(mean_known(added)))
         return bonus
 
@@ -293,8 +293,8 @@ class CascadePolicy(OneShotPolicy):
     ) -> Decision:
         """Decide for one embedding x (d,) and the attempts so far, oldest first.
 
-        Attempts that do not follow the instance's chain are taken as they are: a chain that begins with them goes on
-        from there, and without one the model that resolves most in training is accepted.
+        Attempts that do not follow the instance's chain are taken as they are: a chain that begins with them is
+        followed, and without one the model that resolves most in training is accepted.
         """
         X = np.asarray(x)[None, :]
         chain = int(self._choose(X, cost_weight)[0])
@@ -304,10 +304,10 @@ class CascadePolicy(OneShotPolicy):
             return Accept(agreed[-1])
         made = tuple(self.models_.index(attempt.model) for attempt in attempts)
         if self._prefix(chain, len(made)) != made:
-            found = [c for c in range(len(self.chains_)) if self._prefix(c, len(made)) == made]
-            if not found:
+            possible = [c for c in range(len(self.chains_)) if self._prefix(c, len(made)) == made]
+            if not possible:
                 return Accept(self.models_[max(made, key=lambda h: self.overall_[h])])
-            chain = found[0]
+            chain = possible[0]
         weight = self.effective_cost_weight(cost_weight)
         prior = self._prior_logits(X)
         z = np.zeros((1, len(self.models_), self._width()))
@@ -320,12 +320,12 @@ class CascadePolicy(OneShotPolicy):
         accepted = np.array([made[0]])
         for c in self._path(chain)[1:]:
             if self._length(c) > len(made):
-                goes = self._goes(c, z, accepted, empty, weight)[0]
-                return Run(self.models_[self._last(c)]) if goes else Accept(self.models_[int(accepted[0])])
+                escalates = self._escalates(c, z, accepted, empty, weight)[0]
+                return Run(self.models_[self._last(c)]) if escalates else Accept(self.models_[int(accepted[0])])
             accepted = self._accept(c, z, accepted, empty)
         return Accept(self.models_[int(accepted[0])])
 
-    def act_out_recorded(
+    def roll_out_recorded(
         self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
     ) -> tuple[IntArray, FloatArray]:
         """`next_step` to the end on recorded rows X (t, d): models (w, t); verdict, USD, seconds (3, w, t)."""
@@ -347,14 +347,14 @@ class CascadePolicy(OneShotPolicy):
                     total[w, mine] = table[mine, first]
                 open_ = np.ones(len(mine), dtype=np.bool_)
                 for c in self._path(int(chain))[1:]:
-                    open_ &= self._goes(c, z[mine], accepted, empty[mine], self.effective_cost_weight(cost_weight))
+                    open_ &= self._escalates(c, z[mine], accepted, empty[mine], self.effective_cost_weight(cost_weight))
                     for total, table in zip(paid, tables, strict=True):
                         total[w, mine] += np.where(open_, table[mine, self._last(c)], 0.0)
                     accepted = np.where(open_, self._accept(c, z[mine], accepted, empty[mine]), accepted)
                 models[w, mine] = accepted
         return models, np.concatenate([outcomes.resolved[rows, models][None], paid])
 
-    def _goes(self, c: int, z: FloatArray, accepted: IntArray, empty: BoolArray, weight: float) -> BoolArray:
+    def _escalates(self, c: int, z: FloatArray, accepted: IntArray, empty: BoolArray, weight: float) -> BoolArray:
         """(t,) whether chain c's last model is worth running after those before it."""
         if np.isinf(weight):
             return np.zeros(len(z), dtype=np.bool_)

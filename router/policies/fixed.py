@@ -90,10 +90,10 @@ class BestFixedPolicy(OneShotPolicy):
         return [Explanation(None, self._reason(int(choice), lead)) for choice in choices]
 
     def _reason(self, choice: int, lead: int) -> str:
-        told = f"resolved {self.overall_[choice]:.1%} of the training instances"
+        rate = f"resolved {self.overall_[choice]:.1%} of the training instances"
         if self.valued_[choice] <= self.overall_[choice] or choice == lead:
-            return told
-        return f"{told}, within {self.tolerance:.1%} of {self.models_[lead]} at a lower price"
+            return rate
+        return f"{rate}, within {self.tolerance:.1%} of {self.models_[lead]} at a lower price"
 
 
 def shrunken_rates(outcomes: OutcomeMatrix, rates: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -69,16 +69,16 @@ def best_candidate(
     # an unknown verdict is no evidence for any candidate: it counts as the model's rate
     resolved = np.where(np.isnan(outcomes.resolved), np.nan_to_num(outcomes.rates()), outcomes.resolved)
     value = resolved - cost_weight * np.where(np.isnan(outcomes.cost), mean_cost, outcomes.cost)
-    brought = np.zeros((len(score), n))
+    achieved = np.zeros((len(score), n))
     everything = np.arange(n)
     for test in parts:
         train = np.setdiff1d(everything, test)
         costs = np.broadcast_to(mean_cost, (len(test), len(mean_cost)))
         for candidate, scores in enumerate(score):
-            brought[candidate, test] = value[test, choose(scores(train, test), costs, cost_weight)]
-    totals = brought.sum(axis=1)
+            achieved[candidate, test] = value[test, choose(scores(train, test), costs, cost_weight)]
+    totals = achieved.sum(axis=1)
     best = int(np.argmax(totals >= totals.max() - 1e-9))
-    error = float((brought[best] - brought[0]).std()) * np.sqrt(n)
+    error = float((achieved[best] - achieved[0]).std()) * np.sqrt(n)
     return best if totals[best] - totals[0] > error else 0
 
 

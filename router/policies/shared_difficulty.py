@@ -134,16 +134,16 @@ class SharedDifficultyPolicy(OneShotPolicy):
         own = _log_ratio(outcomes.cost)
         every = own if auxiliary is None else np.hstack([own, _log_ratio(auxiliary.cost)])
         size = mean_known(every, axis=1)
-        told: RidgeFit = self._ridge.fit(size)
+        size_fit: RidgeFit = self._ridge.fit(size)
         both = np.where(np.isnan(own), 0.0, np.nan_to_num(size)[:, None])
         power = (both**2).sum(axis=0)
         scale = np.where(power > 0, (both * np.nan_to_num(own)).sum(axis=0) / np.maximum(power, 1e-300), 0.0)
         weights, bias, held_out = self._ridge.fit_together(own - scale * np.nan_to_num(size)[:, None])
-        self.log_cost_: FloatArray = np.outer(scale, told.weights) + weights.T
+        self.log_cost_: FloatArray = np.outer(scale, size_fit.weights) + weights.T
         # scaled so that the mean predicted cost of new instances is the mean cost
-        predicted = mean_known(np.exp(np.outer(told.held_out, scale) + held_out), axis=0)
+        predicted = mean_known(np.exp(np.outer(size_fit.held_out, scale) + held_out), axis=0)
         mean = np.log(np.maximum(fill_costs(self.cost_), 1e-300))
-        self.log_cost_bias_: FloatArray = scale * told.bias + bias + mean - np.log(predicted)
+        self.log_cost_bias_: FloatArray = scale * size_fit.bias + bias + mean - np.log(predicted)
 
     def difficulties(self, X: Features) -> FloatArray:
         """(n,) b(x): predicted difficulty in logits, flattened for what the text does not tell."""

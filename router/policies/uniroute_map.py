@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.optimize import minimize
 
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import CentroidClusters
@@ -103,16 +104,14 @@ class UniRouteMapPolicy(OneShotPolicy):
         return np.column_stack([projected, np.ones(len(projected))])
 
     def _learned(self, resolved: FloatArray, known: FloatArray) -> FloatArray:
-        from scipy.optimize import minimize
-
         shape = self._start.shape
 
         def loss(flat: FloatArray) -> tuple[float, FloatArray]:
             value, gradient = log_loss(flat.reshape(shape), self._phi, self.errors_, resolved, known)
             return value + self.l2 / 2 * float(flat @ flat), gradient.ravel() + self.l2 * flat
 
-        found = minimize(loss, self._start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": self.max_iter})
-        return np.asarray(found.x, dtype=np.float64).reshape(shape)
+        solution = minimize(loss, self._start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": self.max_iter})
+        return np.asarray(solution.x, dtype=np.float64).reshape(shape)
 
 
 def log_loss(

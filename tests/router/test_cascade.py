@@ -66,7 +66,7 @@ def test_replay_of_many_decides_as_step_by_step(params: dict[str, Any]) -> None:
     X, outcomes = signalling(verdicts=0.1, costs=0.1)
     policy = make_policy("cascade", **params).fit(X[:180], outcomes.take(np.arange(180)))
     test = np.arange(180, 240)
-    models, brought = policy.act_out_recorded(X[test], outcomes.take(test), WEIGHTS)
+    models, brought = policy.roll_out_recorded(X[test], outcomes.take(test), WEIGHTS)
     for w, weight in enumerate(WEIGHTS):
         acted = [roll_out(policy, X[row], outcomes, row, weight) for row in test]
         assert models[w].tolist() == [a.model for a in acted]
@@ -83,7 +83,7 @@ def test_a_restored_cascade_decides_the_same(params: dict[str, Any]) -> None:
     policy = make_policy("cascade", **params).fit(X, outcomes)
     again = make_policy("cascade", **params).restore(policy.models_, policy.fitted_arrays())
     for mine, other in zip(
-        policy.act_out_recorded(X, outcomes, WEIGHTS), again.act_out_recorded(X, outcomes, WEIGHTS), strict=True
+        policy.roll_out_recorded(X, outcomes, WEIGHTS), again.roll_out_recorded(X, outcomes, WEIGHTS), strict=True
     ):
         np.testing.assert_array_equal(mine, other)
     assert (
@@ -120,12 +120,12 @@ def test_recorded_agreement_is_neither_fitted_on_nor_replayed() -> None:
     )
     policy = CascadePolicy(cost_weight=0.1).fit(X, outcomes)
     assert not set(policy._history().names) & LIVE_ONLY
-    models, brought = policy.act_out_recorded(X, outcomes, [None])
+    models, brought = policy.roll_out_recorded(X, outcomes, [None])
     acted = [roll_out(policy, X[row], outcomes, row) for row in range(len(outcomes))]
     assert models[0].tolist() == [one.model for one in acted]
     assert brought[1, 0].tolist() == pytest.approx([one.cost for one in acted])
     plain = CascadePolicy(cost_weight=0.1).fit(X, known)
-    assert models.tolist() == plain.act_out_recorded(X, known, [None])[0].tolist()
+    assert models.tolist() == plain.roll_out_recorded(X, known, [None])[0].tolist()
 
 
 def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
