@@ -12,7 +12,7 @@ from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
 from harness.errors import EnvironmentUnavailableError, InputError
 from harness.evaluation.formats import usd
-from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,10 +73,13 @@ def fit_router(
     loaded = load_outcomes(outcomes)
     statements = read_problem_statements(tasks)
     matrix, notes = outcome_matrix(loaded.runs, pool, list(statements))
+    if len(matrix.models) < 2:
+        raise InputError(f"a router needs two models or more; the outcomes are of '{matrix.models[0]}' alone")
+    notes += unknown_verdicts(matrix)
     others: OutcomeMatrix | None = None
     if auxiliary:
-        others, told = auxiliary_matrix(load_outcomes(auxiliary).runs, matrix, benchmark=list(statements))
-        notes += told
+        others, more = auxiliary_matrix(load_outcomes(auxiliary).runs, matrix, benchmark=list(statements))
+        notes += more
     encoder = Embedder(embedder)
     texts = [statements[instance] for instance in matrix.instances]
     embeddings = embed_texts(texts, encoder, show_bar=True)
@@ -86,8 +89,8 @@ def fit_router(
 
         # also what has no outcome yet may be evaluated on later
         every = embed_texts(list(statements.values()), encoder, show_bar=True)
-        general, told = corpus_embeddings(corpus, statements, every, encoder, drop_leaks=drop_leaks)
-        notes += told
+        general, more = corpus_embeddings(corpus, statements, every, encoder, drop_leaks=drop_leaks)
+        notes += more
     try:
         made = make_policy(policy)
         has = made.get_params()
@@ -122,7 +125,7 @@ def fit_router(
     except EmbedderUnavailableError as error:
         raise EnvironmentUnavailableError(str(error)) from error
     fitted_on = f"{out}: {policy} router over {len(matrix.models)} models, fitted on {len(matrix)} instances."
-    return f"{fitted_on} {render_figures(figures)}"
+    return "\n".join([f"{fitted_on} {render_figures(figures)}", *(f"- {note}" for note in notes)])
 
 
 def _models(matrix: OutcomeMatrix, config: Path | None) -> list[RoutedModel]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.data.embeddings import embed_texts
-from harness.data.instances import problem_statements, repository_of
+from harness.data.instances import problem_statements, repositories_of
 from harness.data.rows import load_rows
 from harness.evaluation.annotate import described
 from harness.evaluation.policy_rows import Progress, silent
@@ -102,7 +102,7 @@ def replay(
         recorded.outcomes,
         recorded.texts if words else {},
         {
-            "repository": [name.replace("__", "/", 1) for name in recorded.repositories],
+            "repository": recorded.repositories,
             "difficulty": recorded.difficulties,
         },
     )
@@ -137,10 +137,11 @@ def _read(sources: RecordedSources, cache: Path | None) -> _Recorded:
         repeated, left_out = repeated_models(load_outcomes(sources.repeats_from, cache=cache).runs, matrix.instances)
         notes += left_out
     difficulty = {row["instance_id"]: str(row.get("difficulty") or "") for row in rows}
+    repositories = repositories_of(rows)
     return _Recorded(
         outcomes=matrix,
         texts={name: statements[name] for name in matrix.instances},
-        repositories=[repository_of(name) for name in matrix.instances],
+        repositories=[repositories[name] for name in matrix.instances],
         difficulties=[difficulty[name] for name in matrix.instances],
         auxiliary=auxiliary,
         repeated=repeated,

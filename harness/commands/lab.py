@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -95,8 +96,10 @@ def pools(
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
 
+    start = recorded([data], tasks, agent=agent)
+    _say_all(start.notes)
     study = study_pools(
-        recorded([data], tasks, agent=agent),
+        start,
         pools=pools,
         folds=folds,
         repeats=repeats,
@@ -134,8 +137,10 @@ def labels(
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
 
+    start = recorded([data], tasks, agent=agent, reference=reference or ())
+    _say_all(start.notes)
     study = study_labels(
-        recorded([data], tasks, agent=agent, reference=reference or ()),
+        start,
         counts=number or COUNTS,
         seed=seed,
         execution=Execution(workers=workers, out=out, show_bar=True),
@@ -221,6 +226,7 @@ def transfer(
     from harness.lab.transfer import POLICIES, study_transfer
 
     evaluated, transferred = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
+    _say_all(evaluated.notes)
     study = study_transfer(
         evaluated,
         transferred,
@@ -253,3 +259,8 @@ def signals(
 
     print(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())
     say(f"results: {out}/signals.md, signals.json")
+
+
+def _say_all(notes: Sequence[str]) -> None:
+    for note in notes:
+        say(note)

@@ -59,6 +59,8 @@ def onboard(
     elif config is not None:
         model = configured_name(model, config)
     plan = plan_onboarding(model, budget, reference, statements, pool=pool, seed=seed)
+    for note in plan.notes:
+        say(note)
     if plan_only:
         print("\n".join(plan.instances))
         return

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from harness.config import DatasetConfig
 
 
-_ID = re.compile(r"(.+?__.+?)(?:\.[0-9a-f]{6,}\..+|[-#]\w+)")
-"""The repository of an id, and what tells its instances apart."""
+_ID = re.compile(r"(?:instance_)?(.+?__.+?)(?:\.[0-9a-f]{6,}\..+|-[0-9a-f]{40}(?:-v\w*)?|[-#]\w+)")
+"""The repository of an id, then what tells its instances apart. SWE-bench Pro's ids have `instance_` and a commit."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,16 @@ def repository_of(instance: str) -> str:
     """
     match = _ID.fullmatch(instance.strip())
     return match[1] if match else ""
+
+
+def repositories_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """owner/name by instance id: the row's `repo`, else what the id says ("" where it says nothing)."""
+    repositories = {}
+    for row in rows:
+        instance, repo = str(row["instance_id"]), row.get("repo")
+        by_id = repository_of(instance).replace("__", "/", 1)
+        repositories[instance] = repo.strip() if isinstance(repo, str) and repo.strip() else by_id
+    return repositories
 
 
 def read_problem_statements(tasks: str | Path, *, split: str = "test") -> dict[str, str]:

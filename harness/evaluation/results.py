@@ -27,6 +27,7 @@ from harness.evaluation.stats import mostly_visible
 from harness.evaluation.verdict import corrected, routing_rows, verdict
 from harness.evaluation.verifier import notes as signal_notes
 from harness.evaluation.verifier import reachable, verifier_quality
+from harness.importers import unknown_verdicts
 from harness.importers.repeats import RepeatedModel
 from router.lab.nulls import random_cluster_null
 from router.lab.oracle import oracle, pairs, random_expectation
@@ -243,19 +244,15 @@ def _complementarity(
 def _missing(outcomes: OutcomeMatrix) -> list[str]:
     """What is unknown, and within what bounds a single model's count lies."""
     n = len(outcomes)
-    notes = []
-    for j, name in enumerate(outcomes.models):
-        verdicts, costs = outcomes.resolved[:, j], outcomes.cost[:, j]
-        unknown = int(np.isnan(verdicts).sum())
-        if unknown:
-            least = int(np.nansum(verdicts))
-            notes.append(
-                f"{name}: {unknown} of {n} verdicts are unknown; it resolved {least} if they all failed, "
-                f"{least + unknown} if none did"
-            )
+    notes = unknown_verdicts(outcomes)
+    for model, verdicts, costs in zip(outcomes.models, outcomes.resolved.T, outcomes.cost.T, strict=True):
+        known = int((~np.isnan(verdicts)).sum())
         without_cost = int((np.isnan(costs) & ~np.isnan(verdicts)).sum())
         if without_cost:
-            notes.append(f"{name}: the cost of {without_cost} of {n - unknown} attempts is unknown and not in its mean")
+            notes.append(
+                f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it and "
+                "for what routes to it"
+            )
     incomplete = int(np.isnan(outcomes.resolved).any(axis=1).sum())
     if incomplete:
         notes.append(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import InputError
-from harness.importers import evaluation, experiments, leaderboards, table
+from harness.importers import details, evaluation, experiments, leaderboards, table
 from harness.importers.duplicates import flag_copies, merge_listings
-from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix
+from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix, unknown_verdicts
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source, read_source
 from harness.importers.table import write_outcomes_csv
@@ -30,6 +30,7 @@ __all__ = [
     "latest_date",
     "load_outcomes",
     "outcome_matrix",
+    "unknown_verdicts",
     "write_outcomes_csv",
 ]
 
@@ -46,6 +47,7 @@ class Importer(Protocol):
 
 IMPORTERS: dict[str, Importer] = {
     "experiments": experiments,
+    "details": details,
     "evaluation": evaluation,
     "leaderboards": leaderboards,
     "table": table,

@@ -8,13 +8,12 @@ names ("Claude 4.5 Opus medium" and "mini-SWE-agent + Claude 4.5 Opus medium") b
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
+from harness.importers.details import parsed, read_cells
+from harness.importers.recorded import RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
 
 CONTRADICTION_POINTS = 0.5
@@ -34,13 +33,7 @@ def read(source: Source) -> RecordedOutcomes:
     Raises:
         InputError: not JSON, cut off, or not the site's shape.
     """
-    try:
-        document = json.loads(source.text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise InputError(
-            f"{source.label}: not valid JSON ({where}); the file is damaged or half-written, download it again"
-        ) from None
+    document = parsed(source.text, source.label)
     boards = document.get("leaderboards") if isinstance(document, dict) else None
     if not isinstance(boards, list) or not all(isinstance(board, dict) for board in boards):
         raise InputError(
@@ -77,9 +70,7 @@ def _read_row(row: Any, board: str, label: str) -> RecordedRun | None:
     details = row.get("per_instance_details")
     if not details:
         return None
-    if not isinstance(details, dict):
-        raise InputError(f"{label}: per_instance_details of '{name}' is not an object; download it again")
-    cells = {instance: _read_cell(cell, f"{label}: '{name}', {instance}") for instance, cell in details.items()}
+    cells = read_cells(details, f"{label}: per_instance_details of '{name}'")
     run = RecordedRun(
         name=" ".join(name.split()),
         source=label,
@@ -90,25 +81,6 @@ def _read_row(row: Any, board: str, label: str) -> RecordedRun | None:
         date=row.get("date"),
     )
     return _check_against_published(run, row.get("resolved"), row.get("instance_cost"))
-
-
-def _read_cell(cell: Any, where: str) -> RecordedCell:
-    resolved = cell.get("resolved") if isinstance(cell, dict) else None
-    if resolved not in (True, False, None) or not isinstance(cell, dict):
-        raise InputError(f"{where}: resolved is {resolved!r}, expected true or false; download the file again")
-    return RecordedCell(
-        resolved=None if resolved is None else bool(resolved),
-        cost_usd=_amount(cell.get("cost"), f"{where}: cost"),
-        api_calls=_amount(cell.get("api_calls"), f"{where}: api_calls"),
-    )
-
-
-def _amount(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise InputError(f"{where} is {value!r}, expected a number of at least 0; download the file again")
-    return float(value)
 
 
 def _check_against_published(run: RecordedRun, percent: Any, instance_cost: Any) -> RecordedRun:

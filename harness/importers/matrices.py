@@ -16,6 +16,12 @@ from harness.importers.same_model import run_date
 from router.arrays import FloatArray
 from router.outcomes import OutcomeMatrix
 
+NAMED = 3
+"""Instances named in a note; the others are counted."""
+LEAST_COVERAGE = 0.8
+"""Share of the widest run's instances that a run must know to enter a pool nobody named. Instances that a model of the
+pool lacks are bounded in its row and left out of the others, so a lower share would leave few to compare on."""
+
 
 def outcome_matrix(
     runs: Sequence[RecordedRun],
@@ -29,7 +35,7 @@ def outcome_matrix(
     Args:
         runs: As `load_outcomes` gives them; those that know none of `instances` are not considered.
         pool: Parts of names, see `harness.data.model_names.match_names`; None takes every sound run that knows
-            all instances.
+            nearly as many of the instances as the widest (LEAST_COVERAGE).
         instances: Instance ids in the order wanted; those no model of the pool knows are left out (with a note).
         allow_faulty: Use runs whose outcomes contradict what was published for them.
 
@@ -48,8 +54,8 @@ def outcome_matrix(
     if pool:
         models = match_names(pool, list(named))
     else:
-        models = _default_pool(named, wanted, allow_faulty)
-        notes.append(f"no pool was named: all {len(models)} sound runs with the widest coverage were taken")
+        models, pool_notes = _default_pool(named, wanted, allow_faulty)
+        notes += pool_notes
     for model in models:
         fault = named[model].fault
         if fault is not None and not allow_faulty:
@@ -59,11 +65,30 @@ def outcome_matrix(
     table = _table([named[model] for model in models], instances)
     known = [i for i, row in zip(instances, table, strict=True) if any(cell.resolved is not None for cell in row)]
     if len(known) < len(instances):
+        unknown = [i for i in instances if i not in set(known)]
         notes.append(
-            f"{len(instances) - len(known)} of {len(instances)} instances have no outcome of the pool; left out"
+            f"{len(unknown)} of {len(instances)} instances have no outcome of the pool and are left out, e.g. "
+            f"{', '.join(unknown[:NAMED])}"
         )
     kept = [row for row in table if any(cell.resolved is not None for cell in row)]
     return _matrix(models, kept, known), notes
+
+
+def unknown_verdicts(outcomes: OutcomeMatrix) -> list[str]:
+    """For each model that lacks verdicts: how many, on which instances, and within what bounds its count lies."""
+    n = len(outcomes)
+    notes = []
+    for model, verdicts in zip(outcomes.models, outcomes.resolved.T, strict=True):
+        unknown = np.flatnonzero(np.isnan(verdicts)).tolist()
+        if unknown:
+            least = int(np.nansum(verdicts))
+            named = ", ".join(outcomes.instances[i] for i in unknown[:NAMED])
+            named += f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+            notes.append(
+                f"{model}: {len(unknown)} of {n} verdicts are unknown ({named}); it resolved {least} if they all "
+                f"failed, {least + len(unknown)} if none did"
+            )
+    return notes
 
 
 def auxiliary_matrix(
@@ -130,15 +155,42 @@ def _named(runs: Sequence[RecordedRun], wanted: frozenset[str]) -> dict[str, Rec
     return {run.name if counts[run.name] == 1 else f"{run.name} [{run.label}]": run for run in relevant}
 
 
-def _default_pool(named: dict[str, RecordedRun], wanted: frozenset[str], allow_faulty: bool) -> list[str]:
+def _default_pool(
+    named: dict[str, RecordedRun], wanted: frozenset[str], allow_faulty: bool
+) -> tuple[list[str], list[str]]:
+    """Every sound run that covers nearly as many instances as the widest; and a note that names the others.
+
+    Raises:
+        InputError: no sound run, or several of which only one covers enough: a pool of one model is never meant.
+    """
     sound = {name: run for name, run in named.items() if allow_faulty or run.fault is None}
+    faulty = [f"{name}: {run.fault}" for name, run in named.items() if name not in sound]
     if not sound:
-        raise InputError("every recorded run contradicts its published rate; name other outcomes or allow faulty runs")
+        raise InputError(
+            f"every recorded run contradicts itself ({faulty[0]}); name other outcomes or allow faulty runs"
+        )
     coverage = {
         name: sum(run.cell(i, run.speaks_of_all(wanted)).resolved is not None for i in wanted)
         for name, run in sound.items()
     }
-    return [name for name, n in coverage.items() if n == max(coverage.values())]
+    widest = max(coverage.values())
+    models = [name for name, n in coverage.items() if n >= LEAST_COVERAGE * widest]
+    thin = {name: n for name, n in coverage.items() if name not in models}
+    thin_named = ", ".join(f"{name} ({n} of {len(wanted)})" for name, n in sorted(thin.items(), key=lambda x: -x[1]))
+    if len(models) == 1 and thin:
+        raise InputError(
+            f"only '{models[0]}' knows {widest} of {len(wanted)} instances, and a pool of one model is no pool; left "
+            f"out would be {thin_named}: name the models to take with --pool"
+        )
+    notes = [
+        f"no pool was named: {len(models)} of {len(named)} recorded runs were taken, all sound ones that know at least "
+        f"{LEAST_COVERAGE:.0%} of the {widest} instances the widest knows"
+    ]
+    if thin:
+        notes.append(f"left out of the pool, as they know fewer instances: {thin_named}")
+    if faulty:
+        notes.append(f"left out of the pool, as they contradict themselves: {'; '.join(faulty)}")
+    return models, notes
 
 
 def _same(a: FloatArray, b: FloatArray, named_alike: bool) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
 from harness.errors import InputError
-from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix
+from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
 from harness.importers.same_model import may_be_of, run_date
 from router.outcomes import OutcomeMatrix
 
@@ -34,6 +34,8 @@ class RecordedStudy:
     known_before: NDArray[np.bool_] | None = None
     """(m, m + r) which of all these runs could inform somebody to whom a run of `outcomes` is new: those of other
     models that are not dated after it."""
+    notes: tuple[str, ...] = ()
+    """What was left out, for the reader."""
 
 
 def recorded(
@@ -50,18 +52,41 @@ def recorded(
     if not kept:
         agents = sorted({run.agent or "unknown" for run in loaded.runs})
         raise InputError(f"no run's agent has {agent!r} in its name; recorded agents: {', '.join(agents)}")
-    matrix, _ = outcome_matrix(kept, None, list(statements))
-    matrix = matrix.complete_rows()
+    matrix, notes = _complete(*outcome_matrix(kept, None, list(statements)))
     others = None
     if reference or len(kept) < len(loaded.runs):
         everything = load_outcomes([*sources, *reference]).runs
-        others, _ = auxiliary_matrix(everything, matrix, benchmark=list(statements))
+        others, auxiliary_notes = auxiliary_matrix(everything, matrix, benchmark=list(statements))
+        notes += auxiliary_notes
     embeddings = embed_texts([statements[instance] for instance in matrix.instances], show_bar=True)
     everyone = {**_by_column(load_outcomes([*sources, *reference]).runs), **_by_column(kept)}
     columns = [*matrix.models, *(() if others is None else others.models)]
     known_before = np.array([[_informs(everyone, own, other) for other in columns] for own in matrix.models])
     name = Path(sources[0]).stem + (f", {agent}" if agent else "")
-    return RecordedStudy(name=name, outcomes=matrix, embeddings=embeddings, reference=others, known_before=known_before)
+    return RecordedStudy(
+        name=name,
+        outcomes=matrix,
+        embeddings=embeddings,
+        reference=others,
+        known_before=known_before,
+        notes=tuple(notes),
+    )
+
+
+def _complete(outcomes: OutcomeMatrix, notes: list[str]) -> tuple[OutcomeMatrix, list[str]]:
+    """The instances that every model has a verdict on; the notes say what is left out.
+
+    Raises:
+        InputError: there is none.
+    """
+    complete = outcomes.complete_rows()
+    if not len(complete):
+        raise InputError(f"no instance has a verdict from every one of {len(outcomes.models)} runs; name fewer runs")
+    notes = [*notes, *unknown_verdicts(outcomes)]
+    if len(complete) < len(outcomes):
+        left_out = len(outcomes) - len(complete)
+        notes.append(f"{left_out} of {len(outcomes)} instances lack a verdict of some run and are left out")
+    return complete, notes
 
 
 def _by_column(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
@@ -89,8 +114,7 @@ def joint(
     InputError and EnvironmentUnavailableError as `replay` does.
     """
     statements, others = read_problem_statements(tasks), read_problem_statements(other_tasks)
-    matrix, _ = outcome_matrix(load_outcomes(sources).runs, pool, list(statements))
-    matrix = matrix.complete_rows()
+    matrix, notes = _complete(*outcome_matrix(load_outcomes(sources).runs, pool, list(statements)))
     texts = {" ".join(text.split()) for text in statements.values()}
     fresh = [name for name, text in others.items() if name not in statements and " ".join(text.split()) not in texts]
     if not fresh:
@@ -108,10 +132,10 @@ def joint(
         raise InputError(
             f"transfer: no model of the pool has outcomes on {other_tasks}; it has {', '.join(matrix.models)}"
         )
-    transferred, _ = outcome_matrix(list(named.values()), None, fresh)
+    transferred, _ = outcome_matrix(list(named.values()), list(named), fresh)
     embedded = embed_texts([*(statements[i] for i in matrix.instances), *(others[i] for i in transferred.instances)])
     n = len(matrix)
     return (
-        RecordedStudy(name=tasks, outcomes=matrix, embeddings=embedded[:n]),
+        RecordedStudy(name=tasks, outcomes=matrix, embeddings=embedded[:n], notes=tuple(notes)),
         RecordedStudy(name=other_tasks, outcomes=transferred, embeddings=embedded[n:]),
     )

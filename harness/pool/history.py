@@ -13,7 +13,7 @@ import numpy as np
 from harness.data.embeddings import embed_texts
 from harness.errors import InputError
 from harness.evaluation.formats import NONE
-from harness.importers import RecordedRun, load_outcomes, outcome_matrix
+from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts
 from router.arrays import Features
 from router.clustering import number_of_clusters
 from router.lab.crossfit import Folds, crossfit, fit_features, folds
@@ -119,8 +119,8 @@ def pool_history(
     covering, dates, undatable = _dated(runs, names)
     if not covering:
         raise InputError(f"none of {len(runs)} recorded runs has a date and knows these {len(names)} instances")
-    matrix, _ = outcome_matrix(covering, pool or [run.name for run in covering], names)
-    matrix = matrix.complete_rows()
+    outcomes, _ = outcome_matrix(covering, pool or [run.name for run in covering], names)
+    matrix = outcomes.complete_rows()
     arrival = {model: dates[model] for model in matrix.models if model in dates}
     laboratory = _laboratory(matrix, [statements[i] for i in matrix.instances], policy, seed)
     every = sorted({date[:7] for date in arrival.values()})
@@ -135,9 +135,12 @@ def pool_history(
     if not steps:
         until = f"came before {max(months)}" if months else "are in the pool"
         raise InputError(f"fewer than two models {until}; the first are of {every[0]}")
-    notes = [f"{len(runs) - len(covering)} runs without a date, of other benchmarks or faulty are left out"]
+    notes = [*_left_out(runs, covering, names), *unknown_verdicts(outcomes)]
     if undatable:
-        notes.append(f"left out, for their dates are none: {', '.join(undatable)}")
+        notes.append(f"left out, as their dates cannot be read: {', '.join(undatable)}")
+    if len(matrix) < len(outcomes):
+        missing = len(outcomes) - len(matrix)
+        notes.append(f"{missing} of {len(outcomes)} instances lack a verdict of some model and are left out")
     return History(
         policy=policy,
         instances=len(matrix),
@@ -165,6 +168,26 @@ def _dated(
             covering.append(run)
             dates[run.name] = day
     return covering, dates, undatable
+
+
+def _left_out(runs: Sequence[RecordedRun], covering: Sequence[RecordedRun], instances: Sequence[str]) -> list[str]:
+    """How many runs are left out, and by name those that know some of the instances."""
+    notes = []
+    known = {id(run): sum(run.cell(i).resolved is not None for i in instances) for run in runs}
+    others = [run for run in runs if run not in covering]
+    if elsewhere := [run for run in others if not known[id(run)]]:
+        notes.append(f"{len(elsewhere)} runs of other instances are left out")
+    for what, group in (
+        ("faulty", [run for run in others if run.fault is not None]),
+        ("without a date", [run for run in others if run.fault is None and not run.date]),
+        (
+            f"know fewer than {LEAST_COVERAGE:.0%} of {len(instances)} instances",
+            [run for run in others if run.fault is None and run.date and _day(str(run.date)) is not None],
+        ),
+    ):
+        if present := [f"{run.name} ({known[id(run)]})" for run in group if known[id(run)]]:
+            notes.append(f"{len(present)} runs are left out, {what}: {', '.join(present)}")
+    return notes
 
 
 def _day(text: str) -> str | None:

@@ -25,7 +25,7 @@ from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.files import slug, write_atomic
-from harness.importers import RecordedRun, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts, write_outcomes_csv
 from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
@@ -98,6 +98,8 @@ class Plan:
     """(n,) cluster of each instance."""
     anchors: IntArray
     """Rows to label, the most informative first."""
+    notes: tuple[str, ...] = ()
+    """What of the reference is left out or unknown."""
 
     @property
     def instances(self) -> list[str]:
@@ -129,9 +131,12 @@ def plan_onboarding(
     runs = [run for run in load_outcomes(reference).runs if run.name.casefold() != model.casefold()]
     if not runs:
         raise InputError(f"{', '.join(reference)}: nothing but '{model}' itself in it; name outcomes of the pool")
-    matrix, _ = outcome_matrix(runs, pool, list(statements))
-    matrix = matrix.complete_rows()
+    outcomes, notes = outcome_matrix(runs, pool, list(statements))
+    notes += unknown_verdicts(outcomes)
+    matrix = outcomes.complete_rows()
     n = len(matrix)
+    if n < len(outcomes):
+        notes.append(f"{len(outcomes) - n} of {len(outcomes)} instances lack a verdict of some model and are left out")
     if n < 2:
         raise InputError(f"only {n} instances are known of every model of the pool ({', '.join(matrix.models)})")
     if not 1 <= budget <= n:
@@ -141,7 +146,12 @@ def plan_onboarding(
     labels = CentroidClusters(k, seed).fit(X).assign(X)
     fitted = ReferenceRuns(matrix.resolved)
     return Plan(
-        model=model, reference=matrix, runs=fitted, labels=labels, anchors=fitted.choose_anchors(budget, labels)
+        model=model,
+        reference=matrix,
+        runs=fitted,
+        labels=labels,
+        anchors=fitted.choose_anchors(budget, labels),
+        notes=tuple(notes),
     )
 
 

@@ -71,3 +71,20 @@ def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], 
     assert _in_sample(router, ["new__later-1"]) == ("", [])
     router.provenance = {}
     assert "does not say" in _in_sample(router, ["new__later-1"])[1][0]
+
+
+def test_a_model_that_lacks_a_verdict_is_fitted_and_named(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    lines = Path(outcomes).read_text().splitlines()
+    blank = next(line for line in lines if line.startswith("own__repo-3,bee,"))
+    Path(outcomes).write_text("\n".join(lines).replace(blank, "own__repo-3,bee,,0.4") + "\n")
+    message = fit_router([outcomes], tasks, tmp_path / "r", policy="best-fixed", repeats=0)
+    assert "router over 2 models" in message
+    assert "- bee: 1 of 24 verdicts are unknown (own__repo-3); it resolved" in message
+
+
+def test_a_router_of_one_model_is_refused(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    with pytest.raises(InputError, match="needs two models or more; the outcomes are of 'ant' alone"):
+        fit_router([outcomes], tasks, tmp_path / "r", policy="best-fixed", pool=["ant"], repeats=0)
+    assert not (tmp_path / "r").exists()

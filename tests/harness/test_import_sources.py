@@ -103,11 +103,57 @@ def test_an_infrastructure_failure_is_not_the_models(tmp_path: Path):
         ({"resolved_ids": ["a"], "unresolved_ids": ["a"]}, "a is listed as resolved and as failed"),
         ({"resolved_ids": {"a": 1}}, "'resolved_ids' is not a list"),
         ({}, "no instance is listed"),
+        ({"resolved_ids": ["a"], "resolved_instances": 2}, "resolved_instances is 2, but resolved_ids lists 1"),
+        ({"unresolved_ids": ["a"], "error_ids": ["a"]}, "a is listed as failed and as an error"),
+        ({"resolved_ids": ["a"], "incomplete_ids": ["a"]}, "a is listed as resolved and as an error or incomplete"),
+        ({"resolved_ids": ["a", "a"]}, "lists a twice"),
+        ({"resolved_ids": ["a", "b"], "total_instances": 1}, "resolved_ids lists 2 of 1 instances"),
+        ({"resolved_ids": ["a"], "submitted_ids": ["b"]}, "a has an outcome, but was not submitted"),
     ],
 )
 def test_a_damaged_report_is_named(tmp_path: Path, lists: dict[str, Any], complaint: str):
     with pytest.raises(InputError, match=complaint):
         load_outcomes([report(tmp_path / "m.r.json", **lists)])
+
+
+def test_what_a_report_does_not_list_is_counted(tmp_path: Path):
+    lists = {"resolved_ids": ["a"], "submitted_ids": ["a", "b"], "total_instances": 5}
+    notes = load_outcomes([report(tmp_path / "m.r.json", **lists)]).runs[0].notes
+    assert any("1 submitted instances are in no list of outcomes, e.g. b" in note for note in notes)
+    assert any("the report is of 5 instances and lists 1" in note for note in notes)
+
+
+DETAILS = {"a": {"resolved": True, "cost": 0.5, "api_calls": 9}, "b": {"resolved": False, "cost": 0.25, "api_calls": 3}}
+
+
+def test_costs_of_a_submission_are_read_beside_its_lists(tmp_path: Path):
+    submission(tmp_path, "20250101_a", ["a"])
+    submission(tmp_path, "20250102_b", ["b"])
+    (tmp_path / "evaluation/verified/20250101_a/per_instance_details.json").write_text(json.dumps(DETAILS))
+    loaded = load_outcomes([tmp_path])
+    matrix, _ = outcome_matrix(loaded.runs, None, ["a", "b"])
+    assert matrix.resolved.tolist() == [[1, 0], [0, 1]]
+    assert matrix.cost[:, 0].tolist() == [0.5, 0.25]
+    assert np.isnan(matrix.cost[:, 1]).all()
+    assert matrix.calls[0, 0] == 9
+    assert any("1 of 2 submissions state no costs" in note for note in loaded.notes)
+
+
+def test_a_submission_with_details_alone_and_the_file_itself_are_read(tmp_path: Path):
+    folder = tmp_path / "evaluation/multilingual/20260101_c"
+    folder.mkdir(parents=True)
+    (folder / "per_instance_details.json").write_text(json.dumps(DETAILS))
+    for place in (tmp_path, folder, folder / "per_instance_details.json"):
+        (run,) = load_outcomes([place]).runs
+        assert (run.name, run.cell("a").cost_usd, run.cell("b").resolved) == ("20260101_c", 0.5, False)
+
+
+def test_lists_and_details_that_disagree_are_a_fault(tmp_path: Path):
+    submission(tmp_path, "20250101_a", ["b"])
+    (tmp_path / "evaluation/verified/20250101_a/per_instance_details.json").write_text(json.dumps(DETAILS))
+    (run,) = load_outcomes([tmp_path]).runs
+    assert run.fault is not None
+    assert "disagree on 2 instances, e.g. a" in run.fault
 
 
 def test_a_copy_under_another_name_is_refused_and_the_record_with_costs_is_kept(experiments: Path, tmp_path: Path):

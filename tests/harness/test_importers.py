@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tenacity import wait_none
 
 from harness.errors import EnvironmentUnavailableError, InputError
-from harness.importers import load_outcomes, outcome_matrix, source, write_outcomes_csv
+from harness.importers import load_outcomes, outcome_matrix, source, unknown_verdicts, write_outcomes_csv
 from router.outcomes import OutcomeMatrix
 
 
@@ -78,6 +78,31 @@ def test_a_run_that_contradicts_its_published_rate_is_refused_by_name_and_left_o
     assert "contradicts itself" in notes[0]
 
 
+def blanks(path: Path, missing: dict[str, int], n: int = 20) -> Path:
+    """Models of n instances, each without its first so many verdicts."""
+    rows = [f"i{k},{model},{'' if k < gaps else k % 2},0.5" for model, gaps in missing.items() for k in range(n)]
+    path.write_text("instance_id,model,resolved,cost_usd\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_model_that_lacks_a_few_verdicts_stays_in_the_default_pool(tmp_path: Path):
+    runs = load_outcomes([blanks(tmp_path / "o.csv", {"ant": 0, "bee": 1, "cat": 4, "dog": 5})]).runs
+    matrix, notes = outcome_matrix(runs, None, [f"i{k}" for k in range(20)])
+    assert matrix.models == ("ant", "bee", "cat")
+    assert any("left out of the pool, as they know fewer instances: dog (15 of 20)" in note for note in notes)
+    assert unknown_verdicts(matrix) == [
+        "bee: 1 of 20 verdicts are unknown (i0); it resolved 10 if they all failed, 11 if none did",
+        "cat: 4 of 20 verdicts are unknown (i0, i1, i2 and 1 more); it resolved 8 if they all failed, 12 if none did",
+    ]
+
+
+def test_a_default_pool_of_one_model_is_refused_and_names_the_others(tmp_path: Path):
+    runs = load_outcomes([blanks(tmp_path / "o.csv", {"ant": 0, "bee": 10, "cat": 12})]).runs
+    with pytest.raises(InputError, match=r"only 'ant' knows 20 of 20 .* bee \(10 of 20\), cat \(8 of 20\).*--pool"):
+        outcome_matrix(runs, None, [f"i{k}" for k in range(20)])
+    assert outcome_matrix(runs, ["ant", "cat"], [f"i{k}" for k in range(20)])[0].models == ("ant", "cat")
+
+
 def test_another_denominator_is_a_note(board: Path):
     _, notes = outcome_matrix(load_outcomes([board]).runs, ["sonnet 4"], ["a", "b"])
     assert notes == [
@@ -104,7 +129,7 @@ def test_outcomes_of_another_dataset_say_so(board: Path):
         ("", "the file is empty"),
         ("<!DOCTYPE html><html>", "web page"),
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        ('{"leaderboards": [{"name": "bash-on', r"not valid JSON \(line 1.*half-written"),
+        ('{"leaderboards": [{"name": "bash-on', r"not valid JSON \(line 1.*the file is damaged"),
         ('{"rows": []}', "without a list 'leaderboards'"),
         ("[1, 2]", "without a list 'leaderboards'"),
         ('{"leaderboards": [{"name": "Lite"}]}', "board 'Lite' has no list 'results'"),

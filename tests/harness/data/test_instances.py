@@ -14,7 +14,7 @@ from pyarrow import parquet
 from harness.config import DatasetConfig
 from harness.data.checks import faults_of, readable
 from harness.data.classic import completed
-from harness.data.instances import load_dataset
+from harness.data.instances import load_dataset, repositories_of
 from harness.errors import EnvironmentUnavailableError, InputError
 
 ROW = {
@@ -257,3 +257,20 @@ def test_the_sample_has_fifteen_instances_of_five_kinds() -> None:
     assert len(dataset.instances) == 15
     assert len({instance.row["kind"] for instance in dataset.instances}) == 5
     assert len({instance.problem_statement for instance in dataset.instances}) == 15
+
+
+@pytest.mark.parametrize(
+    ("row", "repository"),
+    [
+        ({"instance_id": "django__django-11099"}, "django/django"),
+        ({"instance_id": "pytest-dev__pytest-7432", "repo": "pytest-dev/pytest"}, "pytest-dev/pytest"),
+        ({"instance_id": f"instance_NodeBB__NodeBB-{'0a' * 20}-vnan"}, "NodeBB/NodeBB"),
+        ({"instance_id": f"instance_a__b-{'0a' * 20}-v{'1b' * 20}", "repo": "a/b"}, "a/b"),
+        ({"instance_id": f"instance_flipt-io__flipt-{'0a' * 20}"}, "flipt-io/flipt"),
+        ({"instance_id": "psf__requests.1b2c3d4e.change__x1"}, "psf/requests"),
+        ({"instance_id": "task-7", "repo": "owner/name"}, "owner/name"),
+        ({"instance_id": "task-7", "repo": " "}, ""),
+    ],
+)
+def test_the_repository_is_the_rows_else_the_ids(row: dict[str, str], repository: str) -> None:
+    assert repositories_of([row]) == {row["instance_id"]: repository}
