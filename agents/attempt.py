@@ -30,8 +30,9 @@ class Attempt:
     patch: str
     """The submission; empty unless `exit_status` is Submitted."""
     exit_status: str
-    """Submitted, LimitsExceeded, TimeExceeded, DiskLimitExceeded, RepeatedFormatError, ContextWindowExceededError or
-    ContentPolicyViolationError. Attempts attached to an error bear the error's class name (no outcome)."""
+    """Submitted, LimitsExceeded, TimeExceeded, DiskLimitExceeded, ContainerEnded, RepeatedFormatError,
+    ContextWindowExceededError or ContentPolicyViolationError. Attempts attached to an error bear the error's class name
+    (no outcome)."""
     cost_usd: float
     api_calls: int
     """Calls that were answered."""

@@ -28,11 +28,15 @@ class PriceUnknownError(PoolError):
 
 
 class ContainerError(AgentError):
-    """The agent's container could not be started or has gone: image missing, engine unreachable, out of memory."""
+    """The agent's container could not be started, was ended from outside, or the engine does not answer."""
 
 
 class DiskLimitError(AgentError):
     """The agent wrote more than its container may hold: the model's failure, of which the loop makes an exit status."""
+
+
+class ContainerEndedError(AgentError):
+    """The agent ended its own container for good: the model's failure, of which the loop makes an exit status."""
 
 
 class PlaybookError(AgentError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.container.environment import Container
 from agents.deadline import OutOfTimeError
-from agents.errors import DiskLimitError, ProviderError
+from agents.errors import ContainerEndedError, DiskLimitError, ProviderError
 from agents.model import PoolModel
 from agents.redaction import redacted_json, secrets
 from agents.third_party import load_minisweagent
@@ -48,6 +48,8 @@ class PoolAgent(DefaultAgent):  # type: ignore[misc]
             raise _exit("TimeExceeded") from None
         except DiskLimitError as error:
             raise _exit("DiskLimitExceeded", str(error)) from None
+        except ContainerEndedError as error:
+            raise _exit("ContainerEnded", str(error)) from None
         except ProviderError as error:
             if error.kind not in MODEL_FAILURES:
                 raise

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
 from agents.container.environment import Container, ContainerConfig
+from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline
 from agents.errors import AgentError, AgentFaultError
@@ -109,6 +110,7 @@ def run_agent(
     on_attempt: Callable[[Attempt], None] | None = None,
     budget: Budget | None = None,
     on_call: Callable[[Call], None] | None = None,
+    host: DockerHost | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it. Thread-safe.
 
@@ -123,6 +125,7 @@ def run_agent(
             attempt is an error.
         budget: Shared by the agents of a run and asked before every call.
         on_call: Receives every call as soon as it has ended, before the agent sees its reply.
+        host: The Docker Engine, to be shared by the agents of a process. By default the one that the client chooses.
 
     Raises:
         ProviderError: A call failed for good, or a package that calls need is missing.
@@ -159,7 +162,7 @@ def run_agent(
             scripted=model.scripted,
         )
 
-    container = Container(_container_config(task, config, labels, parts["environment"]), deadline)
+    container = Container(_container_config(task, config, labels, parts["environment"]), deadline, host=host)
     with ExitStack() as stack:
         with _attached(attempt, model):
             stack.enter_context(container)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -17,26 +18,33 @@ class Captured:
     complete: bool
     """Whether all of the output was kept."""
     returncode: int | None
-    """None when it was still running at the timeout (and was killed)."""
-    answered: bool = True
-    """Whether it was begun. If not, the output is what the engine said of that."""
-    unended: bool = False
-    """Whether nobody said how it ended, as what ran it has ended itself: then the engine may have said why."""
+    """None when the program was still running at the timeout (and was killed)."""
 
     @property
     def text(self) -> str:
         return self.output.decode("utf-8", "replace")
 
 
-def run_captured(command: list[str], *, timeout: float, max_bytes: int) -> Captured:
-    """Run `command` without input. Raises OSError or ValueError as subprocess does."""
+def run_captured(command: Sequence[str], *, timeout: float, max_bytes: int) -> Captured:
+    """Run a program without input.
+
+    Args:
+        command: the program and its arguments.
+        timeout: seconds after which the program is killed.
+        max_bytes: bytes of output to keep, half from its head and half from its tail.
+
+    Raises:
+        OSError: the program cannot be started, or an argument is too long.
+        ValueError: an argument holds a NUL byte or cannot be encoded.
+        TypeError: an argument is not a string.
+    """
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,  # a program that waits for input would otherwise read the user's terminal
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,
-        start_new_session=True,  # a terminal's Ctrl-C is for us to handle: it must not cut off what the program prints
+        start_new_session=True,  # Ctrl-C in a terminal is handled by us: it must not cut off what the program prints
     )
     kept = Bounded(max_bytes)
     # joining a thread returns the moment it ends, where Popen.wait(timeout) polls with pauses of up to 50 ms
@@ -64,7 +72,7 @@ class Bounded:
     """The head and the tail of a stream, so that a command that prints without end does not fill the memory."""
 
     def __init__(self, limit: int) -> None:
-        """Keeps everything up to about `limit` bytes; beyond that the first and the last half of it."""
+        """Keep everything up to about `limit` bytes; beyond that the first and the last half of it."""
         self.half = max(1, limit // 2)
         self.head = bytearray()
         self.tail: deque[bytes] = deque()

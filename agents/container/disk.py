@@ -1,38 +1,54 @@
-"""Looking at how much each container has written: overlay2 enforces no quota on most file systems."""
+"""Measure how much each container has written: overlay2 enforces no quota on most file systems."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 from agents.container.capture import run_captured
 
-if TYPE_CHECKING:
-    from agents.container.environment import Container
-
 LOOK_EVERY_SECONDS = 5.0
+"""Pause between two measurements."""
+
+
+class Watched(Protocol):
+    """A container, as far as the disk watch needs to know it."""
+
+    name: str
+
+    @property
+    def disk_bytes(self) -> float:
+        """Bytes that the container may write; infinite without a limit."""
+
+    def overflow(self) -> None:
+        """End the container, which has written more than it may."""
 
 
 class DiskWatch:
-    """One thread a process, alive while there are containers, that ends those which hold more than they may."""
+    """One thread for all containers of an engine, alive while there are any, that ends those which hold too much."""
 
-    def __init__(self, every: float = LOOK_EVERY_SECONDS) -> None:
+    def __init__(self, client: Sequence[str], every: float = LOOK_EVERY_SECONDS) -> None:
+        """
+        Args:
+            client: Docker's client program, with the arguments that choose the engine.
+            every: seconds between two measurements.
+        """
+        self.client = client
         self.every = every
-        self._containers: dict[str, Container] = {}
+        self._containers: dict[str, Watched] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, container: Container) -> None:
-        if container.config.limits.disk_gb is None:
-            return
+    def add(self, container: Watched) -> None:
         with self._changed:
             self._containers[container.name] = container
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="disk-watch", daemon=True)
                 self._thread.start()
 
-    def discard(self, container: Container) -> None:
+    def discard(self, container: Watched) -> None:
         with self._changed:
             self._containers.pop(container.name, None)
             self._changed.notify()
@@ -45,25 +61,20 @@ class DiskWatch:
                 if not self._containers:
                     self._thread = None
                     return
-                watched = list(self._containers.values())
+                watched = dict(self._containers)
             started = time.monotonic()
-            for name, size in _written(watched[0].config.executable, [container.name for container in watched]).items():
-                container = self._containers.get(name)
-                if container is not None and size > container.config.limits.disk_bytes:
-                    container.overflow()
-            # the engine walks through the files: a tenth of one core at most
+            for name, size in self._written(list(watched)).items():
+                if size > watched[name].disk_bytes and name in self._containers:
+                    watched[name].overflow()
+            # the engine walks through the files: use a tenth of one core at most
             pause = max(self.every, 10 * (time.monotonic() - started))
 
-
-def _written(executable: str, names: list[str]) -> dict[str, int]:
-    """Bytes in each container's writable layer, in one question to the engine; vanished ones are left out."""
-    command = [executable, "inspect", "-s", "--type", "container", "-f", "{{.Name}} {{.SizeRw}}", *names]
-    try:
-        done = run_captured(command, timeout=120, max_bytes=1_000_000)
-    except OSError:
-        return {}
-    pairs = (line.lstrip("/").split() for line in done.text.splitlines() if line.startswith("/"))
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
-
-
-DISK_WATCH = DiskWatch()
+    def _written(self, names: Sequence[str]) -> dict[str, int]:
+        """Bytes in each container's writable layer, in one question to the engine; vanished ones are left out."""
+        command = [*self.client, "inspect", "-s", "--type", "container", "-f", "{{.Name}} {{.SizeRw}}", *names]
+        try:
+            done = run_captured(command, timeout=120, max_bytes=1_000_000)
+        except OSError:
+            return {}
+        pairs = (line.lstrip("/").split() for line in done.text.splitlines() if line.startswith("/"))
+        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] in names and pair[1].isdigit()}

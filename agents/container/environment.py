@@ -1,4 +1,4 @@
-"""The container an agent works in: offline, labelled, bounded, with commands that really end and no leftovers."""
+"""The container an agent works in: offline, labelled, bounded, and gone afterwards."""
 
 from __future__ import annotations
 
@@ -10,59 +10,39 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.container.capture import Captured, run_captured
-from agents.container.disk import DISK_WATCH
+from agents.container.capture import Captured
 from agents.container.history import CUT, LINKED_WORKTREE, NO_COMMIT
+from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
-from agents.container.shell import UNSWEPT, Shell
-from agents.container.shell_scripts import FIRST, KILL
+from agents.container.scripts import DIFF, FIRST_PROCESS, KILL_COMMAND, OWN_GIT
 from agents.deadline import Deadline
-from agents.errors import ContainerError, DiskLimitError
+from agents.errors import ContainerEndedError, ContainerError, DiskLimitError
 from agents.third_party import load_minisweagent
 
 logger = logging.getLogger("polyswe.agents")
 
 SUBMIT_MARKER = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-
-_GRACE_SECONDS = 15
-"""How much longer than the command's own timeout the shell may take to answer."""
+"""First line of the output of a command that submits."""
 
 _LATE_SECONDS = 10.0
 """How long a container may take to appear after the client that asked for it was killed."""
 
-_NO_EXEC = re.compile(
-    r"OCI runtime exec failed.*(temporarily unavailable|cannot allocate memory|EAGAIN|signal: killed|EOF)"
-)
-"""What the engine says when a container is so full of processes that none fits in."""
-
-_ENGINE_TROUBLE = re.compile(
-    r"No such container|is not running|is paused|Cannot connect to the Docker daemon|error during connect"
-)
-
-_DIFF = r"""
-set -e
-cd "$1"
-index=$(mktemp -u)
-cp "$(git rev-parse --git-path index)" "$index" 2>/dev/null || true
-export GIT_INDEX_FILE="$index"
-git add -A -- . 2>/dev/null || { rm -f "$index"; git read-tree "$2"; git add -A -- .; }
-git ls-tree --name-only "$2" -- patch.txt | grep -q . || git rm -q --cached --ignore-unmatch -- patch.txt
-git diff --cached --binary --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/ "$2" \
-    -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/.pytest_cache/**'
-"""
-"""Patch of everything since the base commit, new files included. `patch.txt` is where the agent is told to write its
-submission and no part of the work; `$1` is the repository, `$2` the base commit."""
-
-_SAFE_DIRECTORY = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
-"""The repository may belong to another user than the one who runs git."""
+_RESTART_SECONDS = 90.0
+"""How long the engine may take to restart a container: it waits up to a minute after repeated ends."""
 
 _no_unreachable: set[str] = set()
 """Images whose repositories were counted and hold nothing that HEAD does not reach."""
+
+_NOT_BEGUN = re.compile(rb"OCI runtime exec failed:[^\n]*\s*")
+"""Output of a command that the engine did not begin. A command that prints the same is merely run twice."""
+
+_STATE = "{{.State.Status}} {{.State.StartedAt}} {{.RestartCount}} {{.State.ExitCode}}"
 
 
 class ContainerConfig(BaseModel):
@@ -96,29 +76,59 @@ class ContainerConfig(BaseModel):
     """The container ends itself after this long, should nobody remove it."""
     max_output_bytes: int = Field(default=10_000_000, gt=0)
     """Bytes of one command's output that are kept, half from its head and half from its tail."""
-    executable: str = "docker"
-    """Docker's client program."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the engine says of a container."""
+
+    status: str
+    """`running`, `restarting`, `exited`, `paused`, …"""
+    started: str
+    """When its processes were started last."""
+    restarts: int
+    """How often the engine has restarted it because its first process had ended without being told to."""
+    exit_code: int
 
 
 class Container:
     """An environment of mini-swe-agent (its Environment protocol), also a context manager.
 
-    Differences from upstream's DockerEnvironment: what lies after the base commit is gone; the container is limited and
-    cannot be ended from inside; a command that times out is killed with everything it has started; output is bounded
-    and keeps its line ends (a patch of a CRLF file stays applicable); the engine's failures raise ContainerError and
-    are not shown to the model as its command's output; clean-up is synchronous and certain.
+    A command is one `docker exec`, as in upstream's DockerEnvironment: it sees the same environment, and what it leaves
+    in the background lives on. A command whose background processes hold its output open returns when the engine stops
+    waiting for them, two seconds after its own end.
+
+    Differences from upstream: what lies after the base commit is gone; the container is limited; a command that times
+    out is killed inside the container, with its session; output is bounded and keeps its line ends (a patch of a CRLF
+    file stays applicable); the engine's failures raise ContainerError and are not shown to the model as its command's
+    output; a container whose first process is ended from inside is started again; clean-up is synchronous and certain.
     """
 
-    def __init__(self, config: ContainerConfig, deadline: Deadline | None = None, name: str | None = None) -> None:
-        """`name`: of a container that runs already, instead of a new one."""
+    def __init__(
+        self,
+        config: ContainerConfig,
+        deadline: Deadline | None = None,
+        *,
+        host: DockerHost | None = None,
+        name: str | None = None,
+    ) -> None:
+        """
+        Args:
+            config: the container's settings.
+            deadline: the attempt's clock, which shortens commands.
+            host: the engine, shared by the containers of a process.
+            name: of a container that runs already, instead of a new one.
+        """
         self.config = config
         self.deadline = deadline or Deadline()
+        self.host = host or DockerHost()
         self.name = name or f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
         self.overflowed = False
+        self._ended = ""
         self._removing = threading.Lock()
-        self._commands = 0
-        self._shell = Shell(config.executable, self.name)
+        self._known = self._state() if name else None
+        self._started_at = time.monotonic()
 
     def __enter__(self) -> Container:
         self.start()
@@ -127,15 +137,23 @@ class Container:
     def __exit__(self, *exception: object) -> None:
         self.cleanup()
 
+    @property
+    def disk_bytes(self) -> float:
+        """Bytes that the container may write; infinite without a limit."""
+        return self.config.limits.disk_bytes
+
     def start(self) -> None:
         """Start the container, hide what came after the base commit, and note that commit.
 
-        Raises ContainerError; nothing is left behind then.
+        Raises:
+            ContainerError: it could not be started; nothing is left behind then.
         """
         try:
             self._run_container()
+            self._known, self._started_at = self._state(), time.monotonic()
             self._cut_history()
-            DISK_WATCH.add(self)
+            if self.config.limits.disk_gb is not None:
+                self.host.disk_watch.add(self)
         except BaseException:
             self.cleanup()
             raise
@@ -144,36 +162,40 @@ class Container:
         config = self.config
         known = "known" if config.image in _no_unreachable else "cut"
         mode = known if config.hide_later_history else "keep"
-        done = self._run(["sh", "-c", CUT, "sh", config.cwd, mode], limit=600, cwd="/", env=_SAFE_DIRECTORY)
+        done = self._run_script(CUT, config.cwd, mode, timeout=600)
         lines = done.text.split()
         if done.returncode == 0:
             self.base_commit = lines[0]
             if mode == "cut" and "dirty" not in lines:
                 _no_unreachable.add(config.image)
             return
-        self._check_running()
+        self._check_alive()
         if done.returncode == NO_COMMIT or not config.hide_later_history:
             return  # no repository, which is the image's affair
-        words = "it is a linked worktree" if done.returncode == LINKED_WORKTREE else done.text.strip()[-200:]
+        reason = "it is a linked worktree" if done.returncode == LINKED_WORKTREE else done.text.strip()[-200:]
         raise ContainerError(
             f"image {config.image}: commits after the base commit could not be hidden in {config.cwd} "
-            f"({' '.join(words.split()) or f'git ended with {done.returncode}'}); "
+            f"({' '.join(reason.split()) or f'git ended with {done.returncode}'}); "
             "mend the image or set agent.hide_later_history: false"
         )
 
     def _run_container(self) -> None:
         config = self.config
         # the log driver: whatever a process writes to the first one's output would grow without bound on the host
-        command = [config.executable, "run", "-d", "-i", "--rm", "--init=false", "--log-driver", "none"]
-        command += ["--name", self.name, "--network", config.network, "--pull", config.pull, "-w", config.cwd]
-        command += config.limits.options()
-        command += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
-        command += ["--entrypoint", "bash", config.image, "-c", FIRST, "bash", str(config.lifetime_seconds)]
-        logger.debug("starting container: %s", shlex.join(command))
+        arguments = ["run", "-d", "-i", "--init=false", "--log-driver", "none", "--name", self.name]
+        # the engine restarts only what ended of itself, so that its counter tells this from an end from outside
+        arguments += ["--restart", "on-failure", "--network", config.network, "--pull", config.pull, "-w", config.cwd]
+        if config.network == "none":  # as on any other network, the container's own name must have an address
+            hostname = uuid.uuid4().hex[:12]
+            arguments += ["--hostname", hostname, "--add-host", f"{hostname}:127.0.0.1"]
+        arguments += config.limits.options()
+        arguments += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
+        arguments += ["--entrypoint", "bash", config.image, "-c", FIRST_PROCESS, "bash", str(config.lifetime_seconds)]
+        logger.debug("starting container: %s", shlex.join(arguments))
         try:
-            done = _client(command, config.start_timeout)
+            done = self.host.run(*arguments, timeout=config.start_timeout)
         except FileNotFoundError:
-            raise ContainerError(f"{config.executable} is not installed: install Docker's client") from None
+            raise ContainerError(f"{self.host.executable} is not installed: install Docker's client") from None
         except subprocess.TimeoutExpired:
             self._remove(patience=_LATE_SECONDS)  # the engine goes on with what its client was killed over
             raise ContainerError(
@@ -181,36 +203,32 @@ class Container:
                 "pull the image beforehand or raise start_timeout"
             ) from None
         if done.returncode:
-            raise ContainerError(_explain(done.stderr, config.image))
+            raise ContainerError(_start_failure(done.stderr, config.image))
 
     def execute(self, action: dict[str, Any], cwd: str = "", *, timeout: float | None = None) -> dict[str, Any]:
         """Run `action["command"]`; returns output, returncode and exception_info.
 
-        Raises minisweagent's Submitted when the command submits, ContainerError when the container is gone.
+        Raises:
+            minisweagent.exceptions.Submitted: the command submits.
+            DiskLimitError: the container held more than it may.
+            ContainerEndedError: the model has ended its container for good.
+            ContainerError: the container was removed or ended from outside, or the engine does not answer.
         """
         limit = max(0.1, min(timeout or self.config.timeout, self.deadline.remaining()))
-        env = [f"{key}={value}" for key, value in self.config.env.items()]
-        started = time.monotonic()
         try:
             command = [*self.config.interpreter, action["command"]]
-            done = self._run(command, limit=limit, cwd=cwd or self.config.cwd, env=env)
+            done = self._exec(*command, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
+            if done.returncode and _NOT_BEGUN.fullmatch(done.output):
+                done = self._exec(*command, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
         except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
             return _failed("", f"The command could not be run: {error}", type(error).__name__)
-        overdue = time.monotonic() - started >= limit
-        if done.returncode is None:  # what holds the output open, or has stopped the command's own end
-            if self._kill().returncode != 0:
-                self._kill_everything()
-            return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
-        if done.returncode == UNSWEPT or (not done.answered and _NO_EXEC.search(done.text[-2000:])):
-            self._kill_everything()
-            told = f"The command was killed after {limit:g} seconds" if overdue else "The command could not run"
-            return _failed(done.text, f"{told}. All processes in the container were ended.", "TimeoutExpired")
-        if done.unended:
-            self._check_running()
-        elif not done.answered or done.returncode == 137:
-            self._check_engine(done)
-        if done.returncode == 137 and overdue:
-            return _failed(done.text, f"The command was killed after {limit:g} seconds.", "TimeoutExpired")
+        if done.returncode is None:
+            all_ended = self._kill_command()
+            return _failed(
+                done.text, f"The command was killed after {limit:g} seconds.{_ALL_ENDED * all_ended}", "TimeoutExpired"
+            )
+        if done.returncode and (self._ended_since() or (done.returncode >= 125 and self._start_again_if_full())):
+            return _failed(done.text, f"The command was cut off.{_ALL_ENDED}", "ProcessesEnded")
         if not done.complete and done.text.lstrip().startswith(SUBMIT_MARKER):
             return _failed(done.text, "The submission was refused because it is too large.", "ValueError")
         output = {"output": done.text, "returncode": done.returncode, "exception_info": ""}
@@ -219,8 +237,7 @@ class Container:
 
     def diff(self) -> str:
         """The working tree against the base commit as a patch, new files included. Empty when it cannot be taken."""
-        taking = ["sh", "-c", _DIFF, "sh", self.config.cwd, self.base_commit]
-        done = self._run(taking, limit=120, cwd="/", env=_SAFE_DIRECTORY)
+        done = self._run_script(DIFF, self.config.cwd, self.base_commit, timeout=120)
         if done.returncode != 0 or not done.complete:
             logger.warning("%s: the working tree could not be read: git ended with %s", self.name, done.returncode)
             return ""
@@ -228,20 +245,18 @@ class Container:
 
     def cleanup(self) -> None:
         """Remove the container, at once and certainly. Safe to call again and when it was never started."""
-        DISK_WATCH.discard(self)
-        self._shell.close()
+        self.host.disk_watch.discard(self)
         self._remove()
 
     def _remove(self, patience: float = 0) -> None:
-        """patience: seconds to wait for a container that is not there yet."""
-        command = [self.config.executable, "rm", "-f", "-v", self.name]
+        """Remove the container, waiting up to `patience` seconds for one that is not there yet."""
         last = time.monotonic() + patience
         try:
-            with self._removing:  # the disk deadline's removal and the attempt's: both return when it is done
-                done = _client(command, 120)
+            with self._removing:  # the disk watch's removal and the attempt's: both return when it is done
+                done = self.host.run("rm", "-f", "-v", self.name, timeout=120)
                 while "No such container" in done.stderr and time.monotonic() < last:
                     time.sleep(0.2)
-                    done = _client(command, 120)
+                    done = self.host.run("rm", "-f", "-v", self.name, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as error:
             logger.warning("container %s may be left behind: %s", self.name, type(error).__name__)
             return
@@ -261,16 +276,7 @@ class Container:
     def overflow(self) -> None:
         """End the container, which has written more than it may; the command at work raises DiskLimitError."""
         self.overflowed = True
-        self._remove()  # the shell, at work in another thread, ends with it
-
-    def _kill_everything(self) -> None:
-        """End all processes from outside, when there is no room or no time to do so from inside; files stay."""
-        try:
-            done = _client([self.config.executable, "restart", "-t", "0", self.name], 120)
-        except subprocess.TimeoutExpired:
-            raise ContainerError(f"container {self.name} could not be restarted: the Docker engine is slow") from None
-        if done.returncode:
-            self._check_running()
+        self._remove()  # a command at work in another thread ends with it
 
     def _check_finished(self, output: dict[str, Any]) -> None:
         """As upstream: a successful command whose first line is the marker submits the rest of its output."""
@@ -283,61 +289,117 @@ class Container:
             extra = {"exit_status": "Submitted", "submission": submission}
             raise Submitted({"role": "exit", "content": submission, "extra": extra})
 
-    def _check_engine(self, done: Captured) -> None:
-        """Raise ContainerError if a failed command failed because its container is gone."""
-        if done.returncode in (None, 125, 137) or _ENGINE_TROUBLE.search(done.text[-2000:]):
-            self._check_running()
+    # ---- what the engine says, never the words of a command's output, decides whose failure it is ----
 
-    def _check_running(self) -> None:
+    def _check_alive(self) -> None:
+        """Raise if the container has ended; being started again after its own end is no failure."""
+        self._ended_since()
+
+    def _ended_since(self) -> bool:
+        """Whether all of the container's processes have ended since the last look, through what one of them did.
+
+        Raises:
+            DiskLimitError, ContainerEndedError, ContainerError: as `execute`.
+        """
         if self.overflowed:
             raise DiskLimitError(f"more than {self.config.limits.disk_gb:g} GB were written")
-        inspect = [self.config.executable, "inspect", "-f", "{{.State.Running}}", self.name]
-        state = run_captured(inspect, timeout=60, max_bytes=10_000)
-        if state.returncode or state.text.strip() != "true":
-            raise ContainerError(
-                f"container {self.name} of image {self.config.image} is gone: "
-                "it was removed, ran out of memory, or the Docker engine stopped"
-            )
-
-    def _run(self, words: list[str], *, limit: float, cwd: str, env: Sequence[str]) -> Captured:
-        """Run a program in the container, at most `limit` seconds; everything it has started ends with it then.
-
-        Raises as Shell.run.
-        """
-        self._commands += 1
-        return self._shell.run(
-            ["env", self._tag, *env, "timeout", "-s", "KILL", f"{limit:.2f}", *words],
-            cwd=cwd,
-            ticks=round(limit * 100),
-            tag=self._tag,
-            timeout=limit + _GRACE_SECONDS,
-            max_bytes=self.config.max_output_bytes,
+        if self._ended:
+            raise ContainerEndedError(self._ended)
+        known, state = self._known, self._state()
+        last = time.monotonic() + _RESTART_SECONDS
+        while state.status == "restarting" and time.monotonic() < last:
+            time.sleep(0.1)
+            state = self._state()
+        if known is None or (state == known and state.status == "running"):
+            return False
+        self._known = state
+        own_end = state.restarts > known.restarts
+        if state.status == "running" and own_end:
+            return True
+        if state.status == "exited" and state.exit_code == 0 and self._outlived():
+            raise ContainerError(f"container {self.name} has reached the end of its lifetime")
+        if own_end or (state.status == "exited" and state.exit_code == 0):
+            self._ended = "the container was ended from inside and could not be started again"
+            raise ContainerEndedError(self._ended)
+        if state.status == "running":
+            raise ContainerError(f"container {self.name} of image {self.config.image} was restarted from outside")
+        raise ContainerError(
+            f"container {self.name} of image {self.config.image} was ended from outside, or the Docker engine "
+            f"stopped (it is {state.status})"
         )
 
-    @property
-    def _tag(self) -> str:
-        return f"POLYSWE_COMMAND={self._commands}"
+    def _outlived(self) -> bool:
+        """Whether the container has reached the end of its lifetime."""
+        return time.monotonic() - self._started_at >= self.config.lifetime_seconds
 
-    def _kill(self) -> Captured:
-        """End the last command from outside its shell."""
-        command = [self.config.executable, "exec", self.name, "bash", "-c", KILL, "bash", self._tag]
-        return run_captured(command, timeout=30, max_bytes=10_000)
+    def _state(self) -> _State:
+        """Ask the engine.
+
+        Raises:
+            ContainerError: there is no such container any more, or the engine does not answer.
+        """
+        try:
+            done = self.host.run("inspect", "--type", "container", "-f", _STATE, self.name, timeout=60)
+        except subprocess.TimeoutExpired:
+            raise ContainerError(_NO_ANSWER) from None
+        if "No such container" in done.stderr:
+            raise ContainerError(f"container {self.name} of image {self.config.image} is gone: it was removed")
+        words = done.stdout.split()
+        if done.returncode or len(words) != 4:
+            raise ContainerError(_NO_ANSWER)
+        return _State(words[0], words[1], int(words[2]), int(words[3]))
+
+    # ---- processes in the container ----
+
+    def _exec(self, *command: str, cwd: str, env: Mapping[str, str], timeout: float) -> Captured:
+        """Run a program in the container. Raises as `run_captured`."""
+        variables = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
+        arguments = ["exec", "-w", cwd, *variables, self.name, *command]
+        return self.host.capture(*arguments, timeout=timeout, max_bytes=self.config.max_output_bytes)
+
+    def _run_script(self, script: str, *arguments: str, timeout: float) -> Captured:
+        """Run a shell script of our own."""
+        return self._exec("sh", "-c", script, "sh", *arguments, cwd="/", env=OWN_GIT, timeout=timeout)
+
+    def _kill_command(self) -> bool:
+        """End the command whose client was killed; whether all processes of the container had to be ended."""
+        if self.overflowed or self._run_script(KILL_COMMAND, timeout=30).returncode == 0:
+            return False
+        return self._ended_since() or self._restart()
+
+    def _start_again_if_full(self) -> bool:
+        """End all processes if there is room for no other one; whether that was so."""
+        if self._run_script(":", timeout=30).returncode == 0:
+            return False
+        return self._ended_since() or self._restart()
+
+    def _restart(self) -> bool:
+        """End all processes from outside; the files stay."""
+        try:
+            done = self.host.run("restart", "-t", "0", self.name, timeout=120)
+        except subprocess.TimeoutExpired:
+            raise ContainerError(_NO_ANSWER) from None
+        state = self._state()
+        if done.returncode or state.status != "running":
+            self._ended = "no program can be started in the container any more"
+            raise ContainerEndedError(self._ended)
+        self._known = state
+        return True
 
 
-def _client(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """Docker's client, out of reach of a terminal's Ctrl-C. Raises FileNotFoundError, OSError, TimeoutExpired."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True)
+_ALL_ENDED = " All processes in the container have ended; its files are as they were."
+_NO_ANSWER = "the Docker engine does not answer: start it and check `docker info`"
 
 
 def _failed(output: str, info: str, kind: str) -> dict[str, Any]:
-    """A command without a result of its own, in upstream's words."""
+    """A command without a result of its own, in upstream's form."""
     return {"output": output, "returncode": -1, "exception_info": info, "extra": {"exception_type": kind}}
 
 
-def _explain(stderr: str, image: str) -> str:
-    """One line for what `docker run` said."""
+def _start_failure(stderr: str, image: str) -> str:
+    """One line for the reason that `docker run` gives."""
     if "Cannot connect to the Docker daemon" in stderr or "error during connect" in stderr:
-        return "the Docker engine does not answer: start it and check `docker info`"
+        return _NO_ANSWER
     words = " ".join(line for line in stderr.splitlines() if line.strip() and "docker run --help" not in line)
     if re.search(r"No such image|Unable to find image|pull access denied|manifest unknown", stderr):
         return f"image {image} is not on this machine and could not be fetched: build or pull it ({words[-200:]})"

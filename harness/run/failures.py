@@ -60,6 +60,7 @@ _ALL = [
     Kind("LimitsExceeded", FaultOwner.MODEL, _AGAIN),
     Kind("TimeExceeded", FaultOwner.MODEL, _AGAIN),
     Kind("DiskLimitExceeded", FaultOwner.MODEL, _AGAIN),
+    Kind("ContainerEnded", FaultOwner.MODEL, _AGAIN),
     Kind("RepeatedFormatError", FaultOwner.MODEL, _AGAIN),
     Kind("ContextWindowExceededError", FaultOwner.MODEL, _AGAIN),
     Kind("ContentPolicyViolationError", FaultOwner.MODEL, _AGAIN),

@@ -27,6 +27,7 @@ from measure import keep, options, table
 
 from agents.attempt import AgentTask
 from agents.container.environment import SUBMIT_MARKER
+from agents.container.host import DockerHost
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig, run_agent
 
@@ -67,21 +68,13 @@ asyncio.run(main())
 """
 
 DOCKER = f"""#!/bin/bash
-# stands for docker's client: its `exec -i` answers the shell's requests itself, the other commands do nothing
-[[ $1 == exec && $2 == -i ]] || exit 0
-IFS= read -r -d '' script
-while IFS= read -r -d '' count; do
-  words=()
-  while (( count-- > 0 )); do IFS= read -r -d '' word; words+=("$word"); done
-  echo "begun ${{words[0]}}" >&2
-  case "${{words[-1]}}" in
-    *{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
-    cut | known) echo 0000000000000000000000000000000000000000 ;;
-    sed*) echo 'def f(value):'; echo '    return value + 1'; echo '# a line as long as such lines are' ;;
-  esac
-  echo "ended ${{words[0]}} 0" >&2
-  printf '%s0\\0' "${{words[0]}}"
-done
+# stands for docker's client: answers `exec` and `inspect` itself, the other commands do nothing
+case "$1 ${{@: -1}}" in
+    exec*{SUBMIT_MARKER}*) echo {SUBMIT_MARKER}; echo 'diff --git a/x b/x' ;;
+    exec*cut | exec*known) echo 0000000000000000000000000000000000000000 ;;
+    exec*sed*) echo 'def f(value):'; echo '    return value + 1'; echo '# a line as long as such lines are' ;;
+    inspect*) echo running 2026-01-01T00:00:00Z 0 0 ;;
+esac
 """
 
 
@@ -125,6 +118,9 @@ def main() -> None:
     )
 
 
+HOST = DockerHost()
+
+
 def run_one(url: str, number: int, root: Path, *, calls: int, model: str = "waiting") -> int:
     """Calls that one agent has made."""
     entry = ModelConfig(name=model, model=f"openai/{model}", api_base=url, free=True, scripted=True)
@@ -132,7 +128,7 @@ def run_one(url: str, number: int, root: Path, *, calls: int, model: str = "wait
     task = AgentTask(
         instance_id=f"bench__agent-{number}", problem_statement="The parser loses a column. " * 40, image="no-image"
     )
-    return run_agent(task, entry, config, out_dir=root / "out" / str(number), labels={}).api_calls
+    return run_agent(task, entry, config, out_dir=root / "out" / str(number), labels={}, host=HOST).api_calls
 
 
 def measured(url: str, agents: int, calls: int, delay: float, root: Path, before: float) -> dict[str, float]:

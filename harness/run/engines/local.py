@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.budget import Budget
+from agents.container.host import DockerHost
 from agents.runner import run_agent
 from harness.docker.engine import check_disk, connect, sweep
 from harness.docker.images import Images, Patience
@@ -71,7 +73,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
     with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
         try:
             yield LocalBackend(
-                run_agent=run_agent,
+                run_agent=partial(run_agent, host=DockerHost()),
                 images=images,
                 grader=grader,
                 budget=budget,

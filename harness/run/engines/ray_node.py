@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
+from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.errors import PoolError
 from agents.pool import ModelConfig, check_pool
@@ -176,6 +177,7 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
                 on_attempt=keep,
                 budget=job.budget or Budget(),
                 on_call=events.put,
+                host=_host(),
             )
         except Exception as error:  # noqa: BLE001 - sent to the driver, which knows what to do with each kind
             events.put(_task_failed(error, _read_bytes(folder / TRAJECTORY)))
@@ -237,6 +239,11 @@ def _read_bytes(path: Path) -> bytes:
 @cache
 def _client() -> DockerClient:
     return connect()
+
+
+@cache
+def _host() -> DockerHost:
+    return DockerHost()
 
 
 @cache

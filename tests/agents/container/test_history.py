@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents import environment
+from agents.container import environment
 from agents.container.environment import Container, ContainerConfig
 from agents.errors import ContainerError
 from harness.docker.engine import RUN_LABEL
