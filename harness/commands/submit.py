@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.commands.common import quiet_libraries, say
-from harness.errors import EXIT_FINDINGS, InputError
+from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
 
 
 def submit(
@@ -42,7 +43,8 @@ def submit(
 
         polyswe submit --check results/verified/submission/20260901_My-Agent
 
-    Exit code 0: written, or nothing speaks against the package; 1: refused, or faults were found; 2: bad input.
+    Exit code 0: written, or nothing speaks against the package; 1: refused, or faults were found; 2: bad input; 3: a
+    dataset that cannot be reached; 70: no fault was found, but polyswe itself failed at a package.
     """
     quiet_libraries()
     if check:
@@ -52,9 +54,18 @@ def submit(
     from harness.submission.submit import submit as write
 
     done = write(
-        run, system, model=model, routed=routed, checkpoint=checkpoint, about=about, out=out, split=split,
-        partial=partial, accepted=tuple(accept or ()), overwrite=overwrite,
-    )  # fmt: skip
+        run,
+        system,
+        model=model,
+        routed=routed,
+        checkpoint=checkpoint,
+        about=about,
+        out=out,
+        split=split,
+        partial=partial,
+        accepted=tuple(accept or ()),
+        overwrite=overwrite,
+    )
     checked = done.checked
     print(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")
     for line in checked.findings.lines():
@@ -64,27 +75,27 @@ def submit(
 
 
 def _check(path: Path, dataset: str | None, accepted: list[str]) -> int:
-    from harness.submission.check import Datasets, check_package, find_packages
+    from harness.submission.check import check_packages
+    from harness.submission.findings import one_line
+    from harness.submission.packages import Datasets, find_packages
 
     packages = find_packages(path)
-    datasets = Datasets(dataset)
-    faulty = 0
-    shared: dict[str, int] = {}
-    for package in packages:
-        checked = check_package(package, datasets, accepted=accepted)
-        lines = checked.findings.lines()
-        faulty += bool(checked.findings.faults)
-        # of many packages, what most of them lack is told once
-        for line in lines:
-            if not line.startswith("fault"):
-                shared[line] = shared.get(line, 0) + 1
+    faulty, failed = 0, 0
+    shared: Counter[str] = Counter()
+    for checked in check_packages(packages, Datasets(dataset), accepted=accepted):
+        findings = checked.findings
+        faulty += bool(findings.faults)
+        failed += bool(findings.errors)
+        verdict = "FAULTY" if findings.faults else "ERROR" if findings.errors else "sound"
         resolved = "–" if checked.resolved is None else checked.resolved
-        verdict = "FAULTY" if checked.findings.faults else "sound"
-        print(f"{verdict:<7} {checked.name}: {resolved} resolved, {checked.regraded} verdicts derived again")
-        for line in lines if len(packages) == 1 else [line for line in lines if line.startswith("fault")]:
-            print(f"        {line}")
+        print(f"{verdict:<7} {one_line(checked.name)}: {resolved} resolved, {checked.regraded} verdicts derived again")
+        for line in findings.lines():
+            if len(packages) == 1 or line.startswith(("fault", "error")):
+                print(f"        {line}")
+            else:
+                shared[line] += 1
     if len(packages) > 1:
         print(f"{len(packages)} packages, {faulty} with faults")
-        for line, times in sorted(shared.items(), key=lambda item: -item[1]):
+        for line, times in shared.most_common():  # what most of them lack is said once
             print(f"  {times} × {line}")
-    return EXIT_FINDINGS if faulty else 0
+    return EXIT_FINDINGS if faulty else EXIT_INTERNAL if failed else EXIT_OK

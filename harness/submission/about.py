@@ -43,13 +43,15 @@ def read_about(path: Path | None) -> About:
     """The fields of a YAML file, or all gaps when there is none.
 
     Raises:
-        InputError: unreadable, or with keys that are none.
+        InputError: It is missing, unreadable, or has unknown keys.
     """
     if path is None:
         return About()
+    if not path.exists():
+        raise InputError(f"{path}: no such file; it is a YAML file with {', '.join(About.model_fields)}")
     try:
         content = parse_yaml(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError) as error:  # a date that does not exist is a ValueError
+    except (OSError, ValueError) as error:  # text that is no UTF-8 is a ValueError
         raise InputError(f"{path}: cannot be read as YAML ({error})") from error
     try:
         return About.model_validate(content)

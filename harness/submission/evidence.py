@@ -1,27 +1,51 @@
-"""What a log proves: the official grader's verdict, read again from the test output."""
+"""What a log proves: the official grader's verdict, read again from the test output.
+
+The log is somebody else's text and the grader's parsers were not made for hostile ones. They run in a process of its
+own, which is ended when a log takes it too long, and may take so much memory and no more.
+"""
 
 from __future__ import annotations
 
-import gzip
+import json
+import os
+import select
+import subprocess
+import sys
 import tempfile
-import zlib
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from harness.errors import EnvironmentUnavailableError
+from harness.submission.tree import MAX_UNPACKED_BYTES, Tree
 
 TEST_OUTPUT = "test_output.txt"
 GRADING_FIELDS = ("log_parser", "eval_type", "FAIL_TO_PASS", "PASS_TO_PASS")
 """What reading a log takes; the script that made it is not run again."""
-MAX_LOG_BYTES = 256 * 2**20
-"""A test output that is larger, or that unpacks to more, is not read."""
+SENT_FIELDS = ("instance_id", "repo", "version", "test_patch", *GRADING_FIELDS)
+"""Fields of a row that the grading process is given."""
+SECONDS = 120.0
+"""Time to read one log; honest ones take less than a second."""
+START_SECONDS = 300.0
+"""Time to load the official harness, on a busy machine with a slow disk."""
+MEMORY_BYTES = 6 * 2**30
+"""Address space of the grading process."""
 
 
 class DamagedLogError(ValueError):
-    """A test output that cannot be read: a broken archive, or no text."""
+    """A test output that cannot be graded: too large, too slow to read, a broken archive, or no text."""
+
+
+@dataclass(frozen=True)
+class LogVerdict:
+    """What the official grader says of a log, and what makes its passes doubtful."""
+
+    resolved: bool
+    suspicions: tuple[str, ...]
 
 
 def can_be_graded(row: Mapping[str, Any]) -> bool:
@@ -29,55 +53,112 @@ def can_be_graded(row: Mapping[str, Any]) -> bool:
     return all(row.get(name) not in (None, "") for name in GRADING_FIELDS)
 
 
-def regrade(row: Mapping[str, Any], patch: str, test_output: Path, system: str) -> bool:
-    """Whether the official grader finds the instance resolved in a test output (plain or .gz).
+def find_test_output(tree: Tree, folder: str) -> str | None:
+    """The name of `test_output.txt` or `test_output.txt.gz` in a log folder."""
+    names = (f"{folder}/{TEST_OUTPUT}", f"{folder}/{TEST_OUTPUT}.gz")
+    return next((name for name in names if name in tree.sizes), None)
 
-    The report that came with it is not looked at: `swebench.harness.grading.get_eval_report` on the log is the verdict.
 
-    Raises:
-        DamagedLogError: the log cannot be read.
+class LogGrader:
+    """Grades logs in a process of its own that starts with the first log, and again after one that ended it.
+
+    Args:
+        seconds: Time for one log.
+        memory: Address space of the process in bytes.
     """
-    from swebench.harness.grading import get_eval_report
-    from swebench.harness.utils import make_test_spec
 
-    instance = str(row["instance_id"])
-    prediction = {"instance_id": instance, "model_patch": patch, "model_name_or_path": system}
-    with _plain(test_output) as log:
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY_BYTES) -> None:
+        self.seconds = seconds
+        self.memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def grade(self, row: Mapping[str, Any], patch: str, tree: Tree, name: str) -> LogVerdict:
+        """Whether the official grader finds the instance resolved in a test output (plain or .gz).
+
+        The report that came with it is not looked at: `swebench.harness.grading.get_eval_report` on the log is the
+        verdict.
+
+        Raises:
+            DamagedLogError: The log cannot be graded.
+            EnvironmentUnavailableError: The grading process cannot be started.
+            UnreadableFileError: The log cannot be read.
+        """
+        with _plain(tree, name) as log:
+            answer = self._ask({"row": {k: row.get(k) for k in SENT_FIELDS}, "patch": patch, "log": str(log)})
+        if error := answer.get("error"):
+            raise DamagedLogError(error)
+        return LogVerdict(bool(answer["resolved"]), tuple(answer["suspicions"]))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        answer = self._exchange(json.dumps(job).encode() + b"\n", self.seconds)
+        if answer is None:
+            self.close()
+            return {"error": f"not graded within {self.seconds:.0f} s and {self.memory / 2**30:.0f} GB of memory"}
+        if answer.get("exhausted"):  # what is left of its memory is in pieces
+            self.close()
+        return answer
+
+    def _start(self) -> None:
+        self.close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness.submission.log_process", str(self.memory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if self._exchange(b"", START_SECONDS) is None:
+            self.close()
+            raise EnvironmentUnavailableError("the official harness cannot be loaded to grade logs: see polyswe doctor")
+
+    def _exchange(self, message: bytes, seconds: float) -> dict[str, Any] | None:
+        """The process's next answer, or None when it ended or took too long."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            report = get_eval_report(
-                make_test_spec({"eval_script": "", "image": "", **row}),
-                prediction,
-                str(log),
-                include_tests_status=False,
-            )
-        except UnicodeDecodeError as error:
-            raise DamagedLogError(f"no text: {error}") from error
-    return bool(report[instance]["resolved"])
+            process.stdin.write(message)
+            process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        until = time.monotonic() + seconds
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
+            part = os.read(process.stdout.fileno(), 2**16) if ready else b""
+            if not part:
+                return None
+            line += part
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
-def find_test_output(folder: Path) -> Path | None:
-    """`test_output.txt` or `test_output.txt.gz` of a log folder."""
-    for name in (TEST_OUTPUT, f"{TEST_OUTPUT}.gz"):
-        if (folder / name).is_file():
-            return folder / name
-    return None
+@cache
+def shared_grader() -> LogGrader:
+    """The grader of this process; its process ends with this one."""
+    return LogGrader()
 
 
 @contextmanager
-def _plain(log: Path) -> Iterator[Path]:
-    if log.suffix != ".gz":
-        if log.stat().st_size > MAX_LOG_BYTES:
-            raise DamagedLogError(f"larger than {MAX_LOG_BYTES >> 20} MiB")
-        yield log
+def _plain(tree: Tree, name: str) -> Iterator[Path]:
+    """A test output as a file that is not packed."""
+    if not name.endswith(".gz"):
+        if tree.sizes[name] > MAX_UNPACKED_BYTES:
+            raise DamagedLogError(f"larger than {MAX_UNPACKED_BYTES >> 20} MB")
+        yield tree.root / name
         return
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        try:
-            with gzip.open(log) as packed:
-                while block := packed.read(2**20):
-                    if file.tell() + len(block) > MAX_LOG_BYTES:
-                        raise DamagedLogError(f"unpacks to more than {MAX_LOG_BYTES >> 20} MiB")
-                    file.write(block)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DamagedLogError(f"not a whole gzip file: {error}") from error
+        for block in tree.blocks(name):
+            file.write(block)
         file.flush()
         yield Path(file.name)

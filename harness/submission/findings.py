@@ -1,7 +1,8 @@
-"""What a check found, from a fault that forbids the package to a remark."""
+"""What speaks against a package, from a fault that forbids it to a remark."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,11 +12,17 @@ from harness.report.text import plain
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""
+MAX_LENGTH = 1000
+"""Characters of one finding."""
+MAX_FINDINGS = 100
+"""Findings of one level that are kept; the rest is counted."""
 
 
 class Level(StrEnum):
     FAULT = "fault"
     """Contradicts itself or the rules: nothing is written, `--check` fails."""
+    ERROR = "error"
+    """An error in polyswe itself: the check of this package is incomplete."""
     GAP = "gap"
     """Something a person has to fill in before the entry is opened."""
     NOTE = "note"
@@ -30,12 +37,17 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Collects findings; falsy while there is no fault."""
+    """Collects findings. Their texts hold names from other people's files and are safe to print."""
 
-    found: list[Finding] = field(default_factory=list)
+    kept: list[Finding] = field(default_factory=list)
+    left_out: Counter[Level] = field(default_factory=Counter)
+    """Findings beyond `MAX_FINDINGS` by level."""
 
     def fault(self, what: str) -> None:
         self._add(Level.FAULT, what)
+
+    def error(self, what: str) -> None:
+        self._add(Level.ERROR, what)
 
     def gap(self, what: str) -> None:
         self._add(Level.GAP, what)
@@ -44,8 +56,11 @@ class Findings:
         self._add(Level.NOTE, what)
 
     def _add(self, level: Level, what: str) -> None:
-        # names come from other people's files and are printed: nothing in them may steer or break a terminal
-        self.found.append(Finding(level, plain(what).replace("\n", " ⏎ ")))
+        if sum(finding.level is level for finding in self.kept) >= MAX_FINDINGS:
+            self.left_out[level] += 1
+            return
+        short = what if len(what) <= MAX_LENGTH else f"{what[:MAX_LENGTH]}…"
+        self.kept.append(Finding(level, one_line(short)))
 
     def fault_of(self, instances: Iterable[str], what: str) -> None:
         """One fault that several instances share; none when there is no instance."""
@@ -54,19 +69,24 @@ class Findings:
 
     @property
     def faults(self) -> list[str]:
-        return [finding.what for finding in self.found if finding.level is Level.FAULT]
+        return self._of(Level.FAULT)
+
+    @property
+    def errors(self) -> list[str]:
+        return self._of(Level.ERROR)
 
     @property
     def gaps(self) -> list[str]:
-        return [finding.what for finding in self.found if finding.level is Level.GAP]
-
-    def __bool__(self) -> bool:
-        return bool(self.faults)
+        return self._of(Level.GAP)
 
     def lines(self) -> list[str]:
         """A line a finding, the gravest first."""
-        order = list(Level)
-        return [f"{f.level}: {f.what}" for f in sorted(self.found, key=lambda f: order.index(f.level))]
+        return [f"{level}: {what}" for level in Level for what in self._of(level)]
+
+    def _of(self, level: Level) -> list[str]:
+        more = self.left_out[level]
+        listed = [finding.what for finding in self.kept if finding.level is level]
+        return listed + ([f"and {more} more like these"] if more else [])
 
 
 class RefusedError(PolysweError):
@@ -83,4 +103,10 @@ class RefusedError(PolysweError):
 def some(names: Sequence[str]) -> str:
     """The first names of many, with the number of the others."""
     more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    listed = ", ".join(name if len(name) <= 100 else f"{name[:100]}…" for name in names[:SHOWN])
+    return listed + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(text: str) -> str:
+    """Text from other people's files for the terminal: on one line, with nothing in it that steers or breaks one."""
+    return plain(text).replace("\n", " ⏎ ")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.instances import Instance
 from harness.errors import InputError
 from harness.submission.about import read_about
-from harness.submission.check import Checked, Datasets, check_package, find_packages
+from harness.submission.check import Checked, check_package
 from harness.submission.collect import collect_run
 from harness.submission.findings import RefusedError
+from harness.submission.packages import Datasets, Row, find_packages
 from harness.submission.write import MANIFEST, PUBLIC, split_of, submission_id, write_package
 
 
@@ -42,8 +44,8 @@ def submit(
     """Write the package of a run's model or routed system to `out` (default: `submission/<id>` in the run's folder).
 
     Raises:
-        RefusedError: with everything that is missing or wrong; nothing is left behind.
-        InputError: no run, unknown names, `out` holds something that is no package, or a package and not `overwrite`.
+        RefusedError: With everything that is missing or wrong; nothing is left behind.
+        InputError: No run, unknown names, `out` holds something that is no package, or a package and not `overwrite`.
     """
     if split is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", split):
         raise InputError(f"--split {split!r}: the name of a folder under evaluation/, e.g. verified")
@@ -60,7 +62,7 @@ def submit(
         write_package(collected, system, split or split_of(collected.dataset.name), fields, root)
         (package,) = find_packages(root)
         keys = [model.api_key_env for model in collected.config.pool]  # also of models that are not submitted
-        checked = check_package(package, _Given(collected.dataset.instances), accepted=accepted, key_names=keys)
+        checked = check_package(package, _OfRun(collected.dataset.instances), accepted=accepted, key_names=keys)
         if checked.findings.faults:
             raise RefusedError(f"{run} as {name}", checked.findings.faults)
         if place.exists():
@@ -84,8 +86,8 @@ def _check_place(place: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def _parent(place: Path) -> Iterator[None]:
-    """The folder that `place` comes into; what was made for it goes again when nothing came."""
-    made = [folder for folder in place.parents if not folder.exists()]
+    """Makes the folder that `place` is moved into, and removes again what it made when nothing was moved."""
+    created = [folder for folder in place.parents if not folder.exists()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -93,17 +95,17 @@ def _parent(place: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for folder in made:  # the innermost first
+        for folder in created:  # the innermost first
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-class _Given(Datasets):
+class _OfRun(Datasets):
     """The instances of the run itself."""
 
-    def __init__(self, instances: object) -> None:
+    def __init__(self, instances: Iterable[Instance]) -> None:
         super().__init__()
-        self._own = {i.instance_id: i.row for i in instances}  # type: ignore[attr-defined]
+        self._of_run: dict[str, Row] = {instance.instance_id: instance.row for instance in instances}
 
-    def rows(self, split: str) -> dict[str, object]:  # type: ignore[override]
-        return dict(self._own)
+    def rows(self, split: str) -> dict[str, Row]:
+        return dict(self._of_run)

@@ -25,14 +25,11 @@ from harness.errors import InputError
 from harness.submission.about import TODO, About
 from harness.submission.collect import TRAJECTORY, Attempted, Collected
 from harness.submission.evidence import TEST_OUTPUT
+from harness.submission.tree import MAX_FILE_BYTES
 
 PUBLIC = "submission-repo"
 ENTRIES = "evaluation"
 MANIFEST = "polyswe.json"
-MAX_FILE_BYTES = 50 * 1024 * 1024
-"""GitHub warns above this and refuses twice as much; a larger test output is compressed."""
-MAX_TREE_BYTES = 5 * 1024**3
-"""GitHub's advice for a repository."""
 CHECKLIST = {
     "pass@1": "Is a pass@1 submission (does not attempt the same task instance more than once)",
     "tests": "Does not use SWE-bench test knowledge (`PASS_TO_PASS`, `FAIL_TO_PASS`)",
@@ -189,7 +186,8 @@ def _readme(
     parts.append(
         "\n".join(
             [
-                "| | |", "| --- | --- |",
+                "| | |",
+                "| --- | --- |",
                 f"| Split | `{split}` |",
                 f"| Agent | {agent} |",
                 f"| {'Models' if collected.routing else 'Model'} | {models} |",
@@ -200,12 +198,12 @@ def _readme(
                 f"| Graded by | swebench {collected.versions.get('swebench', 'unknown')} |",
             ]
         )
-    )  # fmt: skip
+    )
     if collected.routing:
         parts.append(f"## Routing\n\n{collected.routing}")
-    found = set(lists["resolved"])
+    resolved_ids = set(lists["resolved"])
     for title, key in (("Repository", repository), ("Time", year)):
-        counts = breakdown(rows, found, key)
+        counts = breakdown(rows, resolved_ids, key)
         if counts:
             lines = [
                 f"- {k}: {v['resolved']}/{v['total']} ({v['resolved'] / v['total']:.1%})" for k, v in counts.items()
