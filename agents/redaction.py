@@ -41,17 +41,23 @@ def secrets(model: ModelConfig) -> list[str]:
     the credentials within addresses that variables hold.
     """
     named = {model.api_key_env or "", *VARIABLE.findall(model.model_dump_json())}
-    values = set(_values(os.environ, frozenset(named)))
+    values = {value for _, value in secret_variables(os.environ, frozenset(named))}
     return sorted((value for value in values if len(value) >= SHORTEST), key=lambda value: (-len(value), value))
 
 
-def _values(environment: Mapping[str, str], named: frozenset[str]) -> Iterator[str]:
+def secret_variables(environment: Mapping[str, str], named: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Each secret of an environment as the name of its variable and the value.
+
+    Args:
+        environment: Variables and their values.
+        named: Variables that hold secrets, whatever they are called.
+    """
     for name, text in environment.items():
         value = text.strip()
         if name in named or _SURE.search(name) or (_SECRET_VARIABLE.search(name) and not _is_ordinary(value)):
-            yield value
+            yield name, value
         if "://" in value:
-            yield from _credentials(value, whole_query=name in named)
+            yield from ((name, part) for part in _credentials(value, whole_query=name in named))
 
 
 def _is_ordinary(value: str) -> bool:
@@ -77,7 +83,7 @@ def redact(text: str, hidden: Sequence[str]) -> str:
         hidden: The secrets, as `secrets` gives them.
     """
     for secret in hidden:
-        for form in _forms(secret):
+        for form in written_forms(secret):
             if form in text:
                 text = text.replace(form, MARK)
     return text
@@ -102,7 +108,7 @@ def _redacted(value: Any, hidden: Sequence[str]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _forms(secret: str) -> tuple[str, ...]:
+def written_forms(secret: str) -> tuple[str, ...]:
     """The ways in which a secret may be written, the longest first."""
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     in_json |= {form.replace("/", r"\/") for form in in_json}

@@ -7,7 +7,7 @@ did not write: what an entry does not hold is not checked, and the findings say 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def _check_public(
 
 
 def _check_files(
-    trees: Sequence[Tree], findings: Findings, accepted: Sequence[str], secrets: Mapping[str, str]
+    trees: Sequence[Tree], findings: Findings, accepted: Sequence[str], secrets: Mapping[str, Collection[str]]
 ) -> None:
     """Links, sizes and secrets of everything that would become public."""
     total = 0
@@ -179,7 +179,7 @@ def _check_files(
         findings.note(f"{len(unsearched)} archives were not searched for keys: {some(unsearched)}")
 
 
-def _check_secrets(tree: Tree, name: str, secrets: Mapping[str, str], findings: Findings) -> None:
+def _check_secrets(tree: Tree, name: str, secrets: Mapping[str, Collection[str]], findings: Findings) -> None:
     try:
         for place in dict.fromkeys(secrets_in(tree.blocks(name), secrets)):
             findings.fault(f"{name}: {place} (if it is none, --accept {name})")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from urllib.parse import quote, quote_plus
 
-SHORTEST = 8
-"""Characters of the shortest value that is taken for a secret."""
-SECRET_NAMES = ("API_KEY", "ACCESS_KEY", "SECRET", "TOKEN", "PASSWORD")
-"""Ends of environment variables' names whose values are secrets."""
+from agents.redaction import SHORTEST, secret_variables, written_forms
+
 LONGEST_SHAPE = 1024
 """Bytes that a match of a shape may take."""
 MAX_PLACES = 20
@@ -59,30 +53,32 @@ SHAPES = (
 """Shapes of keys that do not occur by chance. Private keys are left out: the benchmark's own repositories hold some."""
 
 
-def environment_secrets(names: Sequence[str | None] = ()) -> dict[str, str]:
+def environment_secrets(names: Sequence[str | None] = ()) -> dict[str, set[str]]:
     """Secret values of this process' environment by the name of their variable; `names` are further variables."""
-    return {
-        name: value.strip()
-        for name, value in os.environ.items()
-        if (name in names or name.upper().endswith(SECRET_NAMES)) and len(value.strip()) >= SHORTEST
-    }
+    secrets: dict[str, set[str]] = {}
+    for name, value in secret_variables(os.environ, frozenset(name for name in names if name)):
+        if len(value) >= SHORTEST:
+            secrets.setdefault(name, set()).add(value)
+    return secrets
 
 
-def secrets_in(blocks: Iterable[bytes], values: Mapping[str, str]) -> Iterator[str]:
+def secrets_in(blocks: Iterable[bytes], values: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Each secret in a file's blocks as "line 12: Anthropic key"; never the secret itself.
 
-    A value is also found where it is JSON-, URL-, HTML- or base64-encoded. Only two blocks are held at a time.
+    A value is also found where it is JSON-, URL-, HTML-, hex- or base64-encoded. Only two blocks are held at a time.
 
     Args:
         blocks: The file's content.
         values: Secret values by the name of their variable.
     """
-    forms = {name: [form.encode() for form in written_forms(value)] for name, value in values.items()}
+    forms = {
+        name: sorted({form.encode("utf-8", "surrogateescape") for v in of_name for form in written_forms(v)})
+        for name, of_name in values.items()
+    }
     longest = max([LONGEST_SHAPE, *(len(form) for of_value in forms.values() for form in of_value)])
     places = 0
     for window in _windows(blocks, longest):
-        places_here = chain(_shapes_in(window), _values_in(window, forms))
-        for at, what in places_here:
+        for at, what in chain(_shapes_in(window), _values_in(window, forms)):
             if places == MAX_PLACES:
                 yield f"more than {MAX_PLACES} keys; the others are not listed"
                 return
@@ -136,14 +132,3 @@ def _values_in(window: _Window, forms: Mapping[str, Sequence[bytes]]) -> Iterato
         places = [at for form in of_value if (at := window.find(form, window.begin)) >= 0]
         if places:
             yield min(places), f"the value of ${name}"
-
-
-def written_forms(secret: str) -> list[str]:
-    """The ways in which a secret may be written."""
-    raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, json.dumps(secret)[1:-1], html.escape(secret), quote(raw, safe=""), quote_plus(raw)}
-    for before in range(3):  # base64 texts may begin at each of three places
-        coded = base64.b64encode(b"\0" * before + raw + b"\0\0").decode()
-        coded = coded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
-        forms |= {coded, coded.replace("+", "-").replace("/", "_")}
-    return sorted(form for form in forms if len(form) >= SHORTEST)

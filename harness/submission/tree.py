@@ -24,24 +24,22 @@ MAX_FILES = 100_000
 MAX_DEPTH = 16
 """Folders within folders."""
 BLOCK_BYTES = 2**20
-LEFTOVERS = set(
-    [
-        ".DS_Store",
-        ".directory",
-        ".gitattributes",
-        ".gitignore",
-        ".gitkeep",
-        ".idea",
-        ".ipynb_checkpoints",
-        ".keep",
-        ".vscode",
-        "__MACOSX",
-        "__pycache__",
-        "Thumbs.db",
-        "desktop.ini",
-        "ehthumbs.db",
-    ]
-)
+LEFTOVERS = {
+    ".DS_Store",
+    ".directory",
+    ".gitattributes",
+    ".gitignore",
+    ".gitkeep",
+    ".idea",
+    ".ipynb_checkpoints",
+    ".keep",
+    ".vscode",
+    "__MACOSX",
+    "__pycache__",
+    "Thumbs.db",
+    "desktop.ini",
+    "ehthumbs.db",
+}
 """What operating systems, editors and git leave in folders."""
 NOT_ENTERED = {".git", ".hg", ".svn"}
 """Version control's own folders: no part of what is published."""
