@@ -21,8 +21,9 @@ def serve(
         str, typer.Option(help="Environment variable with the key that clients must present.")
     ] = "POLYSWE_API_KEY",
     max_in_flight: Annotated[int, typer.Option(min=1, help="Requests at a time; further ones get 429.")] = 256,
-    call_timeout: Annotated[float, typer.Option(min=1, help="Seconds until a silent model has failed.")] = 600,
-    client_timeout: Annotated[float, typer.Option(min=1, help="Seconds until a silent client is dropped.")] = 30,
+    call_timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a silent model has failed.")] = 600,
+    client_timeout: Annotated[float, typer.Option(min=1, help="Seconds a client may take to send its request.")] = 60,
+    retries: Annotated[int, typer.Option(min=0, help="Repetitions of a call after a server error.")] = 1,
 ) -> None:
     """An OpenAI-compatible endpoint whose model `polyswe` is the router: each conversation goes to the model that its
     first user message is routed to, stays with it, and moves to the next best when that one fails.
@@ -44,6 +45,6 @@ def serve(
 
     settings = ServeConfig(
         host=host, port=port, key_env=key_env, max_in_flight=max_in_flight,
-        call_timeout_seconds=call_timeout, client_timeout_seconds=client_timeout,
+        call_timeout_seconds=call_timeout, client_timeout_seconds=client_timeout, retries=retries,
     )  # fmt: skip
     run(checkpoint, load_config(find_config(config)), settings, say)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ServeConfig(BaseModel):
-    """How the endpoint protects itself; what it routes to is the checkpoint's and the pool's business."""
+    """How the endpoint listens and protects itself. What it routes to comes from the checkpoint and the pool."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,9 +20,11 @@ class ServeConfig(BaseModel):
     """Requests being answered at the same time; further ones get 429 and a Retry-After."""
     max_body_mb: float = Field(default=32, gt=0)
     """Largest request."""
-    client_timeout_seconds: float = Field(default=30, gt=0)
-    """A client that sends, or takes, nothing for so long is dropped."""
+    client_timeout_seconds: float = Field(default=60, gt=0)
+    """A request must have arrived within this time; an idle connection is closed after it."""
     call_timeout_seconds: float = Field(default=600, gt=0)
-    """A model that says nothing for so long has failed, and the next best is asked."""
+    """A model that sends nothing for this long has failed, and the next best is asked."""
+    retries: int = Field(default=1, ge=0)
+    """How often a call that failed with a server error is repeated before the next best model is asked."""
     remembered_conversations: int = Field(default=100_000, ge=1)
-    """Conversations whose model is remembered; beyond that the longest unused ones are decided anew."""
+    """Conversations whose model is remembered. Beyond that, those unused for longest are decided anew."""

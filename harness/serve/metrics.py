@@ -1,4 +1,4 @@
-"""What the endpoint counts, in Prometheus' text format. Labels are model names and kinds, never a client's text."""
+"""The endpoint's counters for Prometheus. Labels are names of models and kinds of failures, never a client's text."""
 
 from __future__ import annotations
 

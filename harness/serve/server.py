@@ -14,7 +14,9 @@ from harness.config import Config
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
 from harness.fitting import load_router
 from harness.run.preflight import check_models, scripted_models_ready
+from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
+from harness.serve.conversation import Conversations
 
 
 def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable[[str], None]) -> None:
@@ -28,7 +30,7 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
     try:
         import uvicorn
 
-        from harness.serve.app import ROUTED, Endpoint
+        from harness.serve.app import ROUTED, make_app
         from harness.serve.backend import Backend
     except ModuleNotFoundError as error:
         raise EnvironmentUnavailableError(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
@@ -36,13 +38,13 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
     router = load_router(checkpoint)
     router.route("warm up")  # the first embedding loads the model
     with _models_ready(config, {model.name for model in router.models}, checkpoint) as pool, _listen(settings) as bound:
-        endpoint = Endpoint(router.route, Backend(pool, settings.call_timeout_seconds), settings, key)
+        conversations = Conversations(RouteBatcher(router.route), settings.remembered_conversations)
         server = uvicorn.Server(
             uvicorn.Config(
-                endpoint.app(),
+                make_app(conversations, Backend(pool, settings), settings, key),
                 log_level="warning",
                 access_log=False,
-                limit_concurrency=settings.max_in_flight * 2 + 64,  # connections; requests are counted by the endpoint
+                limit_concurrency=settings.max_in_flight * 2 + 64,  # connections, of which many may be idle
                 timeout_keep_alive=int(max(5, settings.client_timeout_seconds)),
                 timeout_graceful_shutdown=int(settings.call_timeout_seconds),
             )

@@ -20,14 +20,18 @@ import httpx
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from serve_provider import Provider
+
 from agents.third_party import load_litellm, load_minisweagent
 from harness.config import DatasetConfig, find_config, load_config
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
 from harness.fitting import load_router
+from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
-from harness.serve.conversation import Conversations, Pinned, conversation_key, first_user_text, problem_in
-from harness.serve.deciding import Deciding
+from harness.serve.conversation import Conversations, Decision, conversation_key, first_user_text, problem_in
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
@@ -194,7 +198,8 @@ def test_a_conversation_leaves_a_failing_model_for_good(checkpoint: Path, tmp_pa
                 assert response.status_code == 200
                 assert response.headers["x-polyswe-model"] == "scripted-small"
                 assert response.headers["x-polyswe-fallback-from"] == "scripted-large"
-        assert server.metric('polyswe_model_failures_total{kind="connection",model="scripted-large"}') == 1
+        # asked once and once again, in the first turn only
+        assert server.metric('polyswe_model_failures_total{kind="connection",model="scripted-large"}') == 2
         # asked for by name, nobody else answers
         response = server.post(asks(text, model="scripted-large"))
         assert response.status_code == 502
@@ -225,15 +230,18 @@ def test_fifty_conversations_at_once_each_stay_with_their_model(
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"", 400, "JSON object"),
+        (b"", 400, "not JSON"),
         (b"[1]", 400, "JSON object"),
-        (b"{" * 100_000, 400, "JSON object"),
+        (b"[" * 100_000, 400, "not JSON"),
+        (b'{"model": "polyswe", "messages": [{"role": "user", "content": "half \\ud83d pair"}]}', 400, "not JSON"),
+        (b'{"model": "polyswe", "messages": [{"role": "user", "content": "half \xed\xa0\x80 pair"}]}', 400, "not JSON"),
+        (b'{"model": "polyswe", "top_p": NaN, "messages": [{"role": "user", "content": "x"}]}', 400, "not JSON"),
         (b'{"model": "polyswe"}', 400, "messages"),
         (b'{"model": "polyswe", "messages": []}', 400, "messages"),
         (b'{"model": "polyswe", "messages": ["x"]}', 400, "messages"),
         (b'{"model": "polyswe", "messages": [{"role": "user", "content": " "}]}', 400, "no user message"),
         (b'{"model": "polyswe", "messages": [{"role": "assistant", "content": "x"}]}', 400, "no user message"),
-        (b'{"messages": [{"role": "user", "content": "x"}]}', 400, "'model' is missing"),
+        (b'{"messages": [{"role": "user", "content": "x"}]}', 400, "'model'"),
         (b'{"model": "nope", "messages": [{"role": "user", "content": "x"}]}', 404, "scripted-small"),
         (b"x" * 33_000_000, 413, "larger than 32 MB"),
     ],
@@ -248,14 +256,6 @@ def test_200_kb_of_problem_are_routed(served: Served) -> None:
     assert served.post(asks("the parser loses digits " * 8_000)).status_code == 200
 
 
-def test_half_a_surrogate_pair_harms_nobody(served: Served) -> None:
-    for stream in (False, True):
-        body = json.dumps(asks("broken \ud83d text", stream=stream))
-        assert httpx.post(f"{served.url}/chat/completions", content=body, timeout=60).status_code == 200
-    raw = json.dumps(asks("broken HALF text")).encode().replace(b"HALF", b"\xed\xa0\x80")
-    assert httpx.post(f"{served.url}/chat/completions", content=raw, timeout=60).status_code == 200
-
-
 def test_one_bad_text_fails_alone() -> None:
     def route(texts: Sequence[str]) -> list[Any]:
         if "bad" in texts:
@@ -263,14 +263,14 @@ def test_one_bad_text_fails_alone() -> None:
         return [text.upper() for text in texts]
 
     async def all_of(texts: list[str]) -> list[Any]:
-        deciding = Deciding(route)
+        batcher = RouteBatcher(route)
         try:
-            return await asyncio.gather(*(deciding.route(text) for text in texts), return_exceptions=True)
+            return await asyncio.gather(*(batcher.route(text) for text in texts), return_exceptions=True)
         finally:
-            deciding.close()
+            batcher.close()
 
     found = asyncio.run(all_of(["a", "bad", "b", "c"]))
-    assert [one[0] if isinstance(one, tuple) else type(one) for one in found] == ["A", TypeError, "B", "C"]
+    assert [one if isinstance(one, str) else type(one) for one in found] == ["A", TypeError, "B", "C"]
 
 
 def test_a_client_that_hangs_is_dropped(served: Served) -> None:
@@ -322,6 +322,31 @@ def test_more_requests_than_allowed_are_told_when_to_come_back(checkpoint: Path)
         server.close()
 
 
+def test_a_stream_holds_its_place_until_it_is_over(checkpoint: Path, tmp_path: Path) -> None:
+    provider = Provider()
+    provider.stream(*[({"role": "assistant", "content": "hello"}, None)] * 8, ({}, "stop"))
+    provider.pause = threading.Event()
+    config = tmp_path / "pool.yaml"
+    entries = [
+        {"name": name, "model": "openai/x", "api_base": provider.url, "free": True}
+        for name in ("scripted-small", "scripted-large")
+    ]
+    config.write_text(json.dumps({"dataset": {"name": "sample"}, "pool": entries}))
+    server = Served(checkpoint, "--max-in-flight", "1", config=str(config))
+    try:
+        body = asks("x", model="scripted-small", stream=True)
+        with httpx.stream("POST", f"{server.url}/chat/completions", json=body, timeout=60) as stream:
+            lines = stream.iter_lines()
+            assert "hello" in next(lines)
+            assert server.post(body).status_code == 429
+            provider.pause.set()
+            assert list(lines)[-2:] == ["data: [DONE]", ""]
+        assert server.post(body).status_code == 200
+    finally:
+        server.close()
+        provider.close()
+
+
 def test_what_cannot_be_served_is_said_before_listening(checkpoint: Path, tmp_path: Path) -> None:
     from harness.serve.server import serve
 
@@ -344,6 +369,14 @@ def test_the_problem_is_found_inside_an_agents_instructions() -> None:
     assert problem_in(wrapped) == "It < crashes"
     assert problem_in(" plain ") == "plain"
     assert problem_in("<task></task> rest") == "<task></task> rest"
+    assert problem_in("<issue>open <task>inner</task>") == "inner"
+    assert problem_in("<issue>outer <task>inner</task></ISSUE>") == "outer <task>inner</task>"
+
+
+@pytest.mark.timeout(60)  # quadratic time would be hours
+def test_hostile_text_is_searched_in_linear_time() -> None:
+    text = "<issue>" * 1_000_000
+    assert problem_in(text) == text
 
 
 def test_the_first_user_message_names_the_conversation() -> None:
@@ -356,17 +389,17 @@ def test_the_first_user_message_names_the_conversation() -> None:
 
 
 def test_the_longest_unused_conversation_is_forgotten_first() -> None:
-    talks = Conversations(2)
+    talks = Conversations(RouteBatcher(lambda texts: []), 2)
     for key in ("a", "b"):
-        talks.pin(key, Pinned(("m",), key))
+        talks.pin(key, Decision(("m",), key))
     assert talks.get("a") is not None
-    talks.pin("c", Pinned(("m",), "c"))
+    talks.pin("c", Decision(("m",), "c"))
     assert talks.get("b") is None
-    assert (len(talks), talks.get("a"), talks.get("c")) == (2, Pinned(("m",), "a"), Pinned(("m",), "c"))
+    assert (len(talks), talks.get("a"), talks.get("c")) == (2, Decision(("m",), "a"), Decision(("m",), "c"))
 
 
 def test_failed_models_are_asked_last() -> None:
-    moved = Pinned(("a", "b", "c"), "r").after_failure_of(["a"])
+    moved = Decision(("a", "b", "c"), "r").after_failure_of(["a"])
     assert (moved.ranking, moved.fallback_from) == (("b", "c", "a"), ("a",))
     assert moved.after_failure_of(["b"]).ranking == ("c", "a", "b")
     assert json.dumps(moved.after_failure_of(["b"]).fallback_from) == '["a", "b"]'
