@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.embeddings import embed_texts
 from harness.data.instances import read_problem_statements
 from harness.errors import EnvironmentUnavailableError, InputError
-from harness.evaluation.formats import usd
+from harness.evaluation.formats import bounded_usd, usd
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ def _held_out(
         "rate": row.rate,
         "rate_ci95": list(row.rate_ci95),
         "cost_per_instance": row.cost_per_instance,
+        "cost_at_least": row.cost_at_least,
+        "unpriced_share": row.unpriced_share,
         "best_single": complete.models[best],
         "best_single_resolved": alone.resolved_count,
         "best_single_cost_per_instance": None if np.isnan(alone.cost_per_instance) else alone.cost_per_instance,
@@ -215,9 +217,11 @@ def render_figures(figures: Mapping[str, Any]) -> str:
             "see the cross-fitted row of 'polyswe replay'."
         )
     low, high = figures["vs_best_single_ci95"]
+    bound, unpriced = figures.get("cost_at_least"), figures.get("unpriced_share", 0.0)
+    cost = bounded_usd(figures["cost_per_instance"], bound, unpriced)
     return (
         f"Held out ({figures['evaluation']}) it resolves {figures['resolved']:.1f} of {figures['instances']} at "
-        f"{usd(figures['cost_per_instance'])} an instance; {figures['best_single']}, the best single model in "
+        f"{cost} an instance; {figures['best_single']}, the best single model in "
         f"hindsight, {figures['best_single_resolved']:g} at {usd(figures['best_single_cost_per_instance'])}: "
         f"{figures['vs_best_single']:+.1f} [{low:+.1f}, {high:+.1f}]."
         + "".join(f" ({note[:1].upper()}{note[1:]}.)" for note in figures.get("notes", ()))

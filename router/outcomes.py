@@ -158,11 +158,15 @@ class OutcomeMatrix:
         return mean_known(self.seconds, axis=0)
 
     def best_single(self) -> int:
-        """Index of the model with the best rate; ties go to the cheaper one (unknown cost last), then to the first."""
+        """Index of the model with the best rate; ties go to the cheaper one, then to the first.
+
+        A model of which an attempt with a verdict has no cost comes after those whose costs are all known.
+        """
         rates = self.rates()
         if np.isnan(rates).all():
             raise OutcomeError(f"no verdict is known for any of {len(self.models)} models on {len(self)} instances")
-        price = np.nan_to_num(self.mean_cost(), nan=np.inf)
+        unpriced = (np.isnan(self.cost) & ~np.isnan(self.resolved)).any(axis=0)
+        price = np.where(unpriced, np.inf, np.nan_to_num(self.mean_cost(), nan=np.inf))
         # lexsort is stable, so equal models keep their order
         return int(np.lexsort((price, -np.nan_to_num(rates, nan=-1.0)))[0])
 
@@ -184,6 +188,8 @@ class Replay:
     """(n,) mean seconds, all attempts waited for"""
     share: FloatArray
     """(m,) share of decisions that hand in each model's patch"""
+    unpriced: FloatArray | None = None
+    """(n,) share of an instance's decisions whose cost is unknown; None: all where `cost` is NaN, else none"""
 
     @property
     def rate(self) -> float:
@@ -196,7 +202,23 @@ class Replay:
 
     @property
     def cost_per_instance(self) -> float:
-        return float(mean_known(self.cost))
+        """Mean USD over the instances with a verdict; NaN unless the cost of every decision on them is known."""
+        return self.cost_at_least if self.unpriced_share == 0 else float("nan")
+
+    @property
+    def cost_at_least(self) -> float:
+        """Mean USD over the instances with a verdict if every unknown cost were nothing."""
+        judged = ~np.isnan(self.resolved)
+        paid = np.nan_to_num(self.cost) * (1.0 - self._unpriced())
+        return float(mean_known(np.where(judged, paid, np.nan)))
+
+    @property
+    def unpriced_share(self) -> float:
+        """Share of the decisions on instances with a verdict whose cost is unknown; NaN where there is no verdict."""
+        return float(mean_known(np.where(np.isnan(self.resolved), np.nan, self._unpriced())))
+
+    def _unpriced(self) -> FloatArray:
+        return np.isnan(self.cost).astype(np.float64) if self.unpriced is None else self.unpriced
 
     @property
     def seconds_per_instance(self) -> float:
@@ -215,6 +237,7 @@ def replay_choices(outcomes: OutcomeMatrix, choices: IntArray) -> Replay:
         cost=mean_known(outcomes.cost[rows, choices], axis=0),
         seconds=mean_known(outcomes.seconds[rows, choices], axis=0),
         share=np.bincount(choices.ravel(), minlength=len(outcomes.models)) / max(choices.size, 1),
+        unpriced=np.isnan(outcomes.cost[rows, choices]).mean(axis=0),
     )
 
 

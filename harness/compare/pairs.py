@@ -44,14 +44,24 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Change:
-    """A mean per instance on both sides, over the instances where both are known."""
+    """A mean per instance on both sides; a lower bound where some instances have none."""
 
     base: float
     new: float
     n: int
+    """Instances that it is known of on both sides."""
     percent: float | None
-    """Change in percent of the base; None where that is nothing."""
+    """Change in percent of the base; None where that is nothing, or where it is not known of every instance."""
     percent_ci95: tuple[float, float] | None
+    base_unknown: float = 0.0
+    """Share of the instances of which the base does not know it."""
+    new_unknown: float = 0.0
+    """The same of the new side."""
+
+    @property
+    def whole(self) -> bool:
+        """Known of every instance on both sides."""
+        return self.base_unknown == self.new_unknown == 0
 
 
 @dataclass(frozen=True)
@@ -207,24 +217,44 @@ def _judge(row: Compared, p_holm: float) -> Judgement:
 
 
 def change(base: Array, new: Array, seed: int = 0, level: float = 0.95) -> Change | None:
-    """Means over the instances known on both sides, and their ratio's interval; None where nothing is known."""
+    """Means per instance, and their ratio's interval; lower bounds without a ratio where some values are unknown.
+
+    Args:
+        base: (n,) not negative, NaN where unknown.
+        new: The same.
+        seed: Of the bootstrap.
+        level: Coverage of the interval.
+
+    Returns:
+        None where no instance is known on both sides.
+    """
     both = ~np.isnan(base) & ~np.isnan(new)
     n = int(both.sum())
     if not n:
         return None
-    a, b = base[both], new[both]
-    if a.sum() <= 0:
-        return Change(base=float(a.mean()), new=float(b.mean()), n=n, percent=None, percent_ci95=None)
+    unknown = float(np.isnan(base).mean()), float(np.isnan(new).mean())
+    means = float(np.nan_to_num(base).mean()), float(np.nan_to_num(new).mean())
+    if any(unknown):
+        return Change(
+            base=means[0],
+            new=means[1],
+            n=n,
+            percent=None,
+            percent_ci95=None,
+            base_unknown=unknown[0],
+            new_unknown=unknown[1],
+        )
+    if base.sum() <= 0:
+        return Change(base=means[0], new=means[1], n=n, percent=None, percent_ci95=None)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=2000)
-    sums = drawn @ a
-    ratios = (drawn @ b)[sums > 0] / sums[sums > 0]
+    sums = drawn @ base
+    ratios = (drawn @ new)[sums > 0] / sums[sums > 0]
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    percent = 100 * float(b.sum() / a.sum() - 1)
     return Change(
-        base=float(a.mean()),
-        new=float(b.mean()),
+        base=means[0],
+        new=means[1],
         n=n,
-        percent=percent,
+        percent=100 * float(new.sum() / base.sum() - 1),
         percent_ci95=(100 * (float(low) - 1), 100 * (float(high) - 1)),
     )

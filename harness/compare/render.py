@@ -119,8 +119,15 @@ def _name(row: Compared) -> str:
 def _change(change: Change | None) -> str:
     if change is None:
         return NONE
-    percent = "" if change.percent is None else f" ({change.percent:+.0f} %)"
-    return f"{change.base:.3g} → {change.new:.3g}{percent}"
+    if change.whole:
+        percent = "" if change.percent is None else f" ({change.percent:+.0f} %)"
+        return f"{change.base:.3g} → {change.new:.3g}{percent}"
+    base, new = _bound(change.base, change.base_unknown), _bound(change.new, change.new_unknown)
+    return f"{base} → {new}"
+
+
+def _bound(value: float, unknown: float) -> str:
+    return f"{value:.3g}" if unknown == 0 else f"≥ {value:.3g} (unknown of {unknown:.0%})"
 
 
 def _flips(row: Compared) -> str:

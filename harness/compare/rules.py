@@ -182,6 +182,11 @@ def _risen(row: Compared, match: re.Match[str], rule: str) -> str | None:
     moved = change(getattr(base, what), getattr(new, what), level=level)
     if moved is None:
         raise InputError(f"--fail-if {rule!r}: the {what} of {row.name} is unknown on one side")
+    if not moved.whole:
+        raise InputError(
+            f"--fail-if {rule!r}: the {what} of {row.name} is known of {moved.n} of {row.n} instances only; "
+            "the rule cannot be judged"
+        )
     if moved.percent is None or moved.percent_ci95 is None:  # nothing before: any percentage of it is nothing, too
         return f"{row.name}: {what} {moved.base:g} → {moved.new:.3g}" if moved.new > moved.base else None
     low, high = moved.percent_ci95

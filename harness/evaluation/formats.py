@@ -27,3 +27,10 @@ def p_value(value: float | None) -> str:
 def usd(value: float | None) -> str:
     """US dollars with four digits, or that they are unknown."""
     return "unknown cost" if value is None else f"${value:.4g}"
+
+
+def bounded_usd(value: float | None, at_least: float | None, unpriced: float) -> str:
+    """A cost; a lower bound with the share that has none where it is not known of everything."""
+    if value is not None or at_least is None:
+        return usd(value)
+    return f"at least {usd(at_least)} ({unpriced:.0%} unpriced)"

@@ -65,7 +65,7 @@ def make_row(
     """
     known = ~np.isnan(replay.resolved)
     n, resolved = int(known.sum()), float(replay.resolved[known].sum())
-    sweep = sweep or Sweep()
+    sweep, unpriced = sweep or Sweep(), replay.unpriced_share
     return Row(
         name=name,
         kind=kind,
@@ -75,6 +75,8 @@ def make_row(
         rate=resolved / n,
         rate_ci95=wilson_interval(min(resolved, n), n),
         cost_per_instance=_or_none(replay.cost_per_instance),
+        cost_at_least=round(replay.cost_at_least, 9) if 0 < unpriced < 1 else None,
+        unpriced_share=round(unpriced, 9),
         seconds_per_instance=_or_none(replay.seconds_per_instance),
         vs_best_single=None if best is None else _against(replay, best, test, seed),
         routing_share=None if models is None else dict(zip(models, map(float, replay.share), strict=True)),

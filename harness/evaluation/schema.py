@@ -83,7 +83,11 @@ class Row(FrozenModel):
     rate_ci95: tuple[float, float]
     """Wilson's interval."""
     cost_per_instance: float | None = None
-    """USD, mean over the known costs; None when none is known."""
+    """USD; None unless the cost of every chosen cell is known."""
+    cost_at_least: float | None = None
+    """USD, where some chosen cells have no cost: what the others come to, over all instances of the row."""
+    unpriced_share: float = 0.0
+    """Share of the chosen cells whose cost is unknown."""
     seconds_per_instance: float | None = None
     vs_best_single: VsBestSingle | None = None
     routing_share: dict[str, float] | None = None

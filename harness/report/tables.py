@@ -23,6 +23,7 @@ CSV_COLUMNS = (
     *("delta_vs_best", "delta_low", "delta_high", "p_value"),
     *("area", "qnc", "aiq"),
     *("random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm"),
+    *("cost_at_least", "unpriced_share"),
 )
 """In the order of results.csv, which scripts read by name."""
 
@@ -87,7 +88,8 @@ def render_csv(results: Results) -> str:
         head = (row.name, row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
         holm = vs.p_holm if vs else None
-        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, holm])
+        bound = (row.cost_at_least, row.unpriced_share)
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, holm, *bound])
     return buffer.getvalue()
 
 
@@ -112,11 +114,14 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
                 f"{count(row.resolved)}/{row.n}",
                 f"{row.rate:.1%}",
                 f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
-                NONE if row.cost_per_instance is None else f"{row.cost_per_instance:.4f}",
+                _cost(row),
                 "best single" if is_best else delta,
                 NONE if is_best or vs is None or vs.p_value is None else _tested(vs),
             )
         )
+        if row.cost_at_least is not None:
+            label = f"  {row.unpriced_share:.0%} of its choices have no cost"
+            lines.append((label, *[NONE] * (len(HEADER) - 1)))
         if row.bounds is not None:
             low, high = row.bounds
             whole = row.n + row.missing
@@ -127,6 +132,12 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
             reached = f"{count(row.null.mean)} ± {row.null.sd:.1f}"
             lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 4))
     return lines
+
+
+def _cost(row: Row) -> str:
+    if row.cost_per_instance is not None:
+        return f"{row.cost_per_instance:.4f}"
+    return NONE if row.cost_at_least is None else f"≥ {row.cost_at_least:.4f}"
 
 
 def _label(row: Row, results: Results) -> str:

@@ -148,6 +148,7 @@ def _replay(
         cost=cost[0],
         seconds=seconds[0],
         share=np.bincount(choices[0].ravel(), minlength=m) / choices[0].size,
+        unpriced=np.isnan(gains[1, 0]).mean(axis=0),
         curve=None
         if cost_weights is None
         else Curve(

@@ -49,6 +49,7 @@ def random_expectation(outcomes: OutcomeMatrix) -> Replay:
         cost=mean_known(outcomes.cost, axis=1),
         seconds=mean_known(outcomes.seconds, axis=1),
         share=np.full(m, 1.0 / m),
+        unpriced=np.isnan(outcomes.cost).mean(axis=1),
     )
 
 

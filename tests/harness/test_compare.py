@@ -385,3 +385,18 @@ def test_two_routed_runs_are_compared_by_what_the_router_accepted() -> None:
     assert broken(["routed drops by more than 1 pt with 95 % confidence"], compared(base, new))
     assert broken(["routed cost rises by more than 39 %"], compared(base, new))
     assert "the other a matrix" in compared(base, side(np.ones((40, 1)))).no_routed
+
+
+def test_costs_that_are_partly_unknown_are_bounds_and_judge_no_rule() -> None:
+    verdicts = np.array(column(30, 40))
+    cost = np.full((40, 1), 1.0)
+    cost[:10] = np.nan
+    base = side(column(30, 40))
+    new = RunOutcomes("n", OutcomeMatrix.build(base.matrix.instances, ["a"], verdicts, cost))
+    found = compared(base, new)
+    (row,) = found.rows
+    assert row.cost is not None
+    assert (row.cost.percent, row.cost.new_unknown) == (None, 0.25)
+    assert "1 → ≥ 0.75 (unknown of 25%)" in render_markdown(found)
+    with pytest.raises(InputError, match="the cost of a is known of 30 of 40 instances only"):
+        broken(["any model cost rises by more than 10 %"], found)

@@ -20,7 +20,7 @@ from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results, Row, VsBestSingle, read_results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import best_single, corrected, routing_rows, verdict
-from harness.report.tables import render_markdown
+from harness.report.tables import render_csv, render_markdown, render_terminal
 from router.curves import aiq, hull, qnc
 from router.outcomes import OutcomeMatrix
 
@@ -171,6 +171,30 @@ def test_unknown_costs_leave_the_money_out():
     assert (blind.cost_per_instance, blind.area, blind.qnc, blind.aiq) == (None, None, None, None)
     assert "$" not in free.verdict
     assert "cost of 20 of 20 attempts is unknown" in "\n".join(free.notes)
+
+
+def test_a_cost_is_stated_only_where_every_choice_has_one():
+    outcomes = specialists(80)
+    cost = np.array(outcomes.cost)
+    cost[:, 0] = math.nan  # ant, to which half of the instances are routed, is unpriced
+    cost[3, 2] = math.nan  # cat lacks a single one
+    matrix = OutcomeMatrix.build(outcomes.instances, outcomes.models, outcomes.resolved, cost)
+    results = results_of(matrix, two_kinds(80))
+    routed, ant, bee, cat = (by(results, name) for name in ("cluster", "ant", "bee", "cat"))
+    assert (ant.cost_per_instance, ant.cost_at_least, ant.unpriced_share) == (None, None, 1)
+    assert (bee.cost_per_instance, bee.cost_at_least, bee.unpriced_share) == (pytest.approx(0.6), None, 0)
+    assert (cat.cost_per_instance, cat.cost_at_least) == (None, pytest.approx(0.1 * 79 / 80))
+    assert routed.cost_per_instance is None
+    assert (routed.cost_at_least, routed.unpriced_share) == (pytest.approx(0.3), pytest.approx(0.5))
+    assert (routed.curve, routed.trade_off, routed.area) == (None, None, None)
+    assert "it beats the best single model" in results.verdict
+    assert "$" not in results.verdict
+    for text in (render_terminal(results), render_markdown(results)):
+        assert "≥ 0.3000" in text
+        assert "50% of its choices have no cost" in text
+    lines = {line.split(",")[0]: line for line in render_csv(results).splitlines() if "cross-fitted" in line}
+    assert lines["cluster"].endswith(",0.3,0.5")
+    assert json.loads(results.to_json())["rows"][0]["cost_per_instance"] is None
 
 
 def test_a_dozen_instances_fit_the_defaults_with_notes_and_no_claim():

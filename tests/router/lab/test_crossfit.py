@@ -130,7 +130,9 @@ def test_unknown_outcomes_do_not_poison_the_means(world) -> None:
     holes = OutcomeMatrix.build(world.outcomes.instances, world.outcomes.models, resolved, cost)
     routed = crossfit(make_policy("cluster", n_clusters=2), world.X, holes, folds(120))
     assert 0.7 < routed.rate < 1
-    assert np.isfinite(routed.cost_per_instance)
+    assert np.isnan(routed.cost_per_instance), "a mean over the priced choices alone would pass for the whole"
+    assert 0 < routed.unpriced_share < 0.5
+    assert np.isfinite(routed.cost_at_least)
     assert np.isnan(routed.cost[::7]).all()
 
 
