@@ -1,144 +1,162 @@
-"""Fitting a router on recorded outcomes, loading its checkpoint, showing a decision and what it rests on."""
+"""Fitting a router on recorded outcomes, and loading its checkpoint for use with a pool."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.data.embeddings import embed_texts
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.pool import ModelConfig
+from harness.config import RouterConfig, load_config
+from harness.data.corpus import corpus_embeddings
+from harness.data.embeddings import configured_embedder, embed_texts
 from harness.data.instances import read_problem_statements
+from harness.data.model_names import match_names
 from harness.errors import EnvironmentUnavailableError, InputError
 from harness.evaluation.formats import bounded_usd, usd
+from harness.evaluation.rows import make_row
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from router.checkpoint import Header, RoutedModel
-    from router.outcomes import OutcomeMatrix
-    from router.policy import Policy
-    from router.router import Router
+from router.checkpoint import CheckpointError, Header, RoutedModel, UntrustedEmbedderError, read_checkpoint
+from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError
+from router.lab.crossfit import crossfit, folds
+from router.memory import remember
+from router.outcomes import OutcomeMatrix, single
+from router.policies import make_policy
+from router.policy import Policy
+from router.router import Router
 
 DEFAULT_POLICY = "auto"
+"""What is fitted when neither a policy nor a number of clusters is given."""
 FOLDS = 10
+"""Of the cross-fitting behind a checkpoint's figures."""
 LEAST_HELD_OUT = 20
-"""fewer instances with every verdict are not cross-fitted: the figures would be noise"""
+"""Fewer instances with every verdict are not cross-fitted: the figures would be noise."""
 
 
-def fit_router(
-    outcomes: Sequence[str],
-    tasks: str,
-    out: Path,
-    *,
-    pool: Sequence[str] | None = None,
-    policy: str | None = None,
-    clusters: int | None = None,
-    seed: int = 0,
-    embedder: str = "all-MiniLM-L6-v2",
-    cost_weight: float | None = None,
-    auxiliary: Sequence[str] = (),
-    corpus: str | None = None,
-    drop_leaks: bool = False,
-    config: Path | None = None,
-    repeats: int = 1,
-) -> str:
-    """Fit a policy on every recorded outcome, write its checkpoint, and say what was written and what it is worth.
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a router is fitted."""
+
+    pool: Sequence[str] | None = None
+    """parts of model names; None takes every sound run with the widest coverage"""
+    policy: str | None = None
+    """short name; None is `auto`, or `cluster` where `clusters` is given"""
+    clusters: int | None = None
+    """number of clusters"""
+    seed: int = 0
+    """of everything"""
+    embedder: str = DEFAULT_EMBEDDER
+    """name of a sentence-transformers model"""
+    cost_weight: float | None = None
+    """λ, resolved instances per USD; None leaves the policy its own"""
+    auxiliary: Sequence[str] = ()
+    """sources of outcomes that may inform difficulty but never enter the pool"""
+    corpus: str | None = None
+    """general texts to learn clusters from, see `harness.data.corpus`"""
+    drop_leaks: bool = False
+    """drop texts of the corpus that know the instances, instead of refusing"""
+    config: Path | None = None
+    """a run's configuration, for the pool's prices and for where texts are embedded"""
+    repeats: int = 1
+    """of the cross-fitting behind the figures in the checkpoint; 0 leaves them out"""
+
+
+@dataclass(frozen=True)
+class FittedRouter:
+    """What was written, for the user."""
+
+    summary: str
+    """the checkpoint and what it is worth, in one or two sentences"""
+    notes: tuple[str, ...]
+    """what the user should know of the outcomes: models and instances that were left out, and why"""
+
+
+def fit_router(outcomes: Sequence[str], tasks: str, out: Path, settings: FitSettings | None = None) -> FittedRouter:
+    """Fit a policy on every recorded outcome and write its checkpoint.
 
     Args:
-        outcomes, tasks, pool, auxiliary: as for `replay`; cells may be missing.
+        outcomes: sources, as for `replay`; cells may be missing.
+        tasks: the instances with their problem statements: a file or a dataset of the hub.
         out: the checkpoint.
-        policy: short name; None is `auto`, or `cluster` where `clusters` is given.
-        clusters: number of clusters.
-        seed: of everything.
-        embedder: name of a sentence-transformers model.
-        cost_weight: λ, resolved instances per USD; None leaves the policy its own.
-        corpus, drop_leaks: see `harness.data.corpus`.
-        config: a run's configuration, for the pool's prices.
-        repeats: of the cross-fitting behind the figures in the checkpoint; 0 leaves them out.
+        settings: see there.
 
     Raises:
-        InputError: unusable outcomes, tasks, names or parameters.
+        InputError: unusable outcomes, tasks, names or parameters, or fewer than two models to choose between.
         EnvironmentUnavailableError: no embedder.
     """
-    from router.embedding import Embedder, EmbedderUnavailableError
-    from router.memory import remember
-    from router.policies import make_policy
-    from router.router import Router
-
-    policy = policy or ("cluster" if clusters is not None else DEFAULT_POLICY)
+    settings = settings or FitSettings()
+    config = None if settings.config is None else load_config(settings.config)
     loaded = load_outcomes(outcomes)
     statements = read_problem_statements(tasks)
-    matrix, notes = outcome_matrix(loaded.runs, pool, list(statements))
+    matrix, notes = outcome_matrix(loaded.runs, settings.pool, list(statements))
+    notes = [*loaded.notes, *notes, *unknown_verdicts(matrix)]
     if len(matrix.models) < 2:
         raise InputError(f"a router needs two models or more; the outcomes are of '{matrix.models[0]}' alone")
-    notes += unknown_verdicts(matrix)
     others: OutcomeMatrix | None = None
-    if auxiliary:
-        others, more = auxiliary_matrix(load_outcomes(auxiliary).runs, matrix, benchmark=list(statements))
+    if settings.auxiliary:
+        others, more = auxiliary_matrix(load_outcomes(settings.auxiliary).runs, matrix, benchmark=list(statements))
         notes += more
-    encoder = Embedder(embedder)
+    router_config = RouterConfig() if config is None else config.router
+    encoder = configured_embedder(router_config.model_copy(update={"embedder": settings.embedder}))
     texts = [statements[instance] for instance in matrix.instances]
     embeddings = embed_texts(texts, encoder, show_bar=True)
     general = None
-    if corpus is not None:
-        from harness.data.corpus import corpus_embeddings
-
+    if settings.corpus is not None:
         # also what has no outcome yet may be evaluated on later
         every = embed_texts(list(statements.values()), encoder, show_bar=True)
-        general, more = corpus_embeddings(corpus, statements, every, encoder, drop_leaks=drop_leaks)
+        general, more = corpus_embeddings(
+            settings.corpus, statements, every, encoder, drop_leaks=settings.drop_leaks, show_bar=True
+        )
         notes += more
     try:
-        made = make_policy(policy)
-        has = made.get_params()
-        params: dict[str, Any] = {"seed": seed} if "seed" in has else {}
-        params |= {} if clusters is None else {"n_clusters": clusters}
-        params |= {} if cost_weight is None else {"cost_weight": cost_weight}
-        made.set_params(**params)
-        figures = _held_out(made, embeddings, matrix, others, general, repeats, seed)
-        fitted = made.fit(embeddings, matrix, general, others)
+        policy = _unfitted(settings)
+        figures = _held_out(policy, embeddings, matrix, others, general, settings.repeats, settings.seed)
+        policy.fit(embeddings, matrix, general, others)
         router = Router(
-            fitted,
-            _models(matrix, config),
+            policy,
+            _models(matrix, () if config is None else config.pool),
             encoder,
             provenance={
                 "outcomes": [str(source) for source in outcomes],
                 "tasks": tasks,
                 "instances": len(matrix),
                 "auxiliary": [] if others is None else list(others.models),
-                "corpus": corpus,
-                "seed": seed,
+                "corpus": settings.corpus,
+                "seed": settings.seed,
                 "instance_ids": list(matrix.instances),
                 "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "polyswe": version("polyswe"),
-                "notes": [*loaded.notes, *notes],
+                "notes": notes,
             },
             figures=figures,
-            memory=remember(fitted, embeddings, texts, matrix, seed),
+            memory=remember(policy, embeddings, texts, matrix, settings.seed),
         )
         router.save(out)
     except (ValueError, OSError) as error:  # the router's errors for names, parameters and values
         raise InputError(f"fit: {error}") from error
     except EmbedderUnavailableError as error:
         raise EnvironmentUnavailableError(str(error)) from error
-    fitted_on = f"{out}: {policy} router over {len(matrix.models)} models, fitted on {len(matrix)} instances."
-    return "\n".join([f"{fitted_on} {render_figures(figures)}", *(f"- {note}" for note in notes)])
+    written = f"{out}: {policy.name} router over {len(matrix.models)} models, fitted on {len(matrix)} instances."
+    return FittedRouter(f"{written} {render_figures(figures)}", tuple(notes))
 
 
-def _models(matrix: OutcomeMatrix, config: Path | None) -> list[RoutedModel]:
-    """The pool with mean recorded costs, and with the prices that a run's configuration gives models of these names."""
-    import numpy as np
+def _unfitted(settings: FitSettings) -> Policy:
+    policy = make_policy(settings.policy or ("cluster" if settings.clusters is not None else DEFAULT_POLICY))
+    if "seed" in policy.get_params():
+        policy.set_params(seed=settings.seed)
+    given = {"n_clusters": settings.clusters, "cost_weight": settings.cost_weight}
+    return policy.set_params(**{name: value for name, value in given.items() if value is not None})
 
-    from router.checkpoint import RoutedModel
 
-    priced = {}
-    if config is not None:
-        from harness.config import load_config
-
-        priced = {model.name: model for model in load_config(config).pool}
+def _models(matrix: OutcomeMatrix, pool: Sequence[ModelConfig]) -> list[RoutedModel]:
+    """The models with their mean recorded costs, and with the prices of the pool's entries of these names."""
+    priced = {entry.name: entry for entry in pool}
     models = []
     for name, cost in zip(matrix.models, matrix.mean_cost(), strict=True):
         entry = priced.get(name)
@@ -163,12 +181,7 @@ def _held_out(
     seed: int,
 ) -> dict[str, Any]:
     """What the policy resolves and costs on instances it was not fitted on; empty where it was not measured."""
-    import numpy as np
     from sklearn.base import clone
-
-    from harness.evaluation.rows import make_row
-    from router.lab.crossfit import crossfit, folds
-    from router.outcomes import single
 
     whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
     if len(whole) < LEAST_HELD_OUT or repeats < 1:
@@ -228,23 +241,56 @@ def render_figures(figures: Mapping[str, Any]) -> str:
     )
 
 
-def load_router(path: Path) -> Router:
+def load_router(path: Path, settings: RouterConfig | None = None) -> Router:
     """A fitted router from its checkpoint.
 
-    Raises:
-        InputError: not a checkpoint, of a newer version, or of another embedder.
-        EnvironmentUnavailableError: its embedder is not to be had here.
-    """
-    from router.checkpoint import CheckpointError
-    from router.embedding import EmbedderUnavailableError
-    from router.router import Router
+    Only the default embedder is loaded unasked; another one where `settings` name it too, or trust the checkpoint's.
 
+    Raises:
+        InputError: not a checkpoint, of a newer version, of another embedder, or of one that nobody here asked for.
+        EnvironmentUnavailableError: its embedder cannot be loaded.
+    """
+    settings = settings or RouterConfig()
+    named = read_header(path).embedder
+    embedder: Embedder | None = None
+    if settings.trust_embedder or named == settings.embedder:
+        embedder = configured_embedder(settings.model_copy(update={"embedder": named}))
     try:
-        return Router.load(path)
+        return Router.load(path, embedder)
+    except UntrustedEmbedderError as error:
+        raise InputError(
+            f"{error}. If you trust the file, pass --trust-embedder, or set router.embedder to that name"
+        ) from error
     except (CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
     except EmbedderUnavailableError as error:
         raise EnvironmentUnavailableError(str(error)) from error
+
+
+def router_for_pool(path: Path, pool: Sequence[ModelConfig], settings: RouterConfig | None = None) -> Router:
+    """A fitted router whose models have the names of the pool's entries.
+
+    An entry is the checkpoint's model of its own name, or else the one that its `record` stands for. Models of the
+    checkpoint without an entry keep their names.
+
+    Raises:
+        InputError: as `load_router`; a `record` that stands for no model of the checkpoint, or for several; two entries
+            for one model.
+        EnvironmentUnavailableError: its embedder cannot be loaded.
+    """
+    router = load_router(path, settings)
+    fitted = [model.name for model in router.models]
+    entries = {entry.name: entry.name if entry.name in fitted else entry.record for entry in pool}
+    queries = {name: query for name, query in entries.items() if query is not None}
+    try:
+        matched = match_names(list(queries.values()), fitted)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}, 'record' of the pool: {error}") from error
+    names = dict(zip(matched, queries, strict=True))
+    try:
+        return router.renamed(names) if any(old != new for old, new in names.items()) else router
+    except ValueError as error:
+        raise InputError(f"checkpoint {path}: {error}") from error
 
 
 def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
@@ -255,8 +301,6 @@ def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
 
 def read_header(path: Path) -> Header:
     """A checkpoint's header, without its embedder. Raises InputError."""
-    from router.checkpoint import CheckpointError, read_checkpoint
-
     try:
         return read_checkpoint(path)[0]
     except (CheckpointError, OSError) as error:

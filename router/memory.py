@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -77,6 +79,18 @@ class Memory:
             tuple(Neighbour(self.instances[i], float(line[i])) for i in nearest_ones)
             for line, nearest_ones in zip(similarity, order.tolist(), strict=True)
         ]
+
+    def renamed(self, names: Mapping[str, str]) -> Memory:
+        """The same with other names for the models."""
+
+        def rename(by_model: Mapping[str, Any]) -> dict[str, Any]:
+            return {names.get(model, model): value for model, value in by_model.items()}
+
+        notes = [
+            note.model_copy(update={"rates": rename(note.rates), "counts": rename(note.counts)})
+            for note in self.clusters
+        ]
+        return dataclasses.replace(self, clusters=tuple(notes))
 
     def arrays(self) -> FittedArrays:
         """For the checkpoint; half precision is plenty for a look at neighbours."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -15,18 +15,20 @@ from router.checkpoint import (
     CheckpointError,
     Header,
     RoutedModel,
+    UntrustedEmbedderError,
     check_embedder,
     read_checkpoint,
     restore_policy,
     write_checkpoint,
 )
 from router.decision import Decision, next_step
-from router.embedding import Embedder, TextEmbedder
+from router.embedding import DEFAULT_EMBEDDER, Embedder, TextEmbedder, is_default
 from router.memory import ClusterNote, Memory, Neighbour, restore_memory
+from router.policies import make_policy
 from router.policies.base import TIE, choose
 from router.policy import Policy
 
-__all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router"]
+__all__ = ["CheckpointError", "ModelEstimate", "Route", "RoutedModel", "Router", "UntrustedEmbedderError"]
 
 
 @dataclass(frozen=True)
@@ -186,23 +188,45 @@ class Router:
         write_checkpoint(path, header, self.policy.fitted_arrays() | remembered)
 
     @classmethod
-    def load(cls, path: Path | str, embedder: TextEmbedder | None = None) -> Router:
-        """Read a checkpoint. Without `embedder`, the one it names is loaded.
+    def load(cls, path: Path | str, embedder: TextEmbedder | None = None, *, trust_embedder: bool = False) -> Router:
+        """Read a checkpoint.
+
+        Args:
+            path: of the checkpoint.
+            embedder: the one it was fitted with. None loads the one that the checkpoint names, which a foreign file
+                may choose at will: so only the default one is loaded unasked.
+            trust_embedder: load whatever embedder the checkpoint names.
 
         Raises:
+            UntrustedEmbedderError: it names another embedder than the default.
             CheckpointError: the file is no checkpoint, is newer than this installation, or was fitted with another
                 embedder.
             EmbedderUnavailableError: its embedder cannot be loaded.
         """
         header, arrays = read_checkpoint(path)
         policy = restore_policy(path, header, arrays)
-        embedder = embedder or Embedder(header.embedder)
+        if embedder is None:
+            if not trust_embedder and not is_default(header.embedder):
+                raise UntrustedEmbedderError(
+                    f"{path}: names the embedder {header.embedder!r}; only {DEFAULT_EMBEDDER} is loaded unasked"
+                )
+            embedder = Embedder(header.embedder)
         check_embedder(path, header, embedder)
         try:
             memory = restore_memory(header.instances, header.clusters, header.own_clusters, arrays)
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}; fit it again") from error
         return cls(policy, header.models, embedder, header.provenance, header.figures, memory)
+
+    def renamed(self, names: Mapping[str, str]) -> Router:
+        """The same router with other names for its models, by the names it has; ValueError when two become one."""
+        models = tuple(model.model_copy(update={"name": names.get(model.name, model.name)}) for model in self.models)
+        policy = make_policy(self.policy.name, **self.policy.get_params())
+        policy.restore(tuple(model.name for model in models), self.policy.fitted_arrays())
+        if len(set(policy.models_)) < len(models):
+            raise ValueError(f"{len(models)} models cannot be called {', '.join(policy.models_)}: a name occurs twice")
+        memory = None if self.memory is None else self.memory.renamed(names)
+        return Router(policy, models, self.embedder, self.provenance, self.figures, memory)
 
     def _estimate(self, model: int, score: float, cost: float) -> ModelEstimate:
         known = self.models[model].mean_cost_usd is not None

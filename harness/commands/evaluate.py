@@ -26,6 +26,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
+    trust_embedder: Annotated[
+        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+    ] = False,
     max_cost: Annotated[float | None, typer.Option(min=0, help="Make no call once so many USD are spent.")] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
@@ -76,6 +79,7 @@ def evaluate(
         "dataset.instances": instance or None,
         "dataset.limit": limit,
         "router.checkpoint": checkpoint,
+        "router.trust_embedder": trust_embedder or None,
         "run.mode": mode,
         "run.max_cost": max_cost,
         "run.agent_workers": agent_workers,

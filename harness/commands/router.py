@@ -53,14 +53,25 @@ def fit(
         polyswe fit results/sample/outcomes.csv --tasks sample --out router.safetensors --clusters 5
     """
     quiet_libraries()
-    from harness.fitting import fit_router
+    from harness.fitting import FitSettings, fit_router
 
-    told = fit_router(
-        outcomes, tasks, out, pool=pool, policy=policy, clusters=clusters, seed=seed, embedder=embedder,
-        cost_weight=cost_weight, auxiliary=auxiliary or (), corpus=corpus, drop_leaks=drop_leaks, config=config,
+    settings = FitSettings(
+        pool=pool,
+        policy=policy,
+        clusters=clusters,
+        seed=seed,
+        embedder=embedder,
+        cost_weight=cost_weight,
+        auxiliary=auxiliary or (),
+        corpus=corpus,
+        drop_leaks=drop_leaks,
+        config=config,
         repeats=repeats,
-    )  # fmt: skip
-    print(told)
+    )
+    fitted = fit_router(outcomes, tasks, out, settings)
+    print(fitted.summary)
+    for note in fitted.notes:
+        print(f"- {note}")
 
 
 def route(
@@ -77,6 +88,9 @@ def route(
     cost_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the checkpoint's.")
     ] = None,
+    trust_embedder: Annotated[
+        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+    ] = False,
 ) -> None:
     """Which model should take this problem, what else could, and why.
 
@@ -85,6 +99,7 @@ def route(
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
     """
     quiet_libraries()
+    from harness.config import RouterConfig
     from harness.data.embeddings import embed_texts
     from harness.data.model_names import match_names
     from harness.fitting import load_router
@@ -92,15 +107,15 @@ def route(
     texts = text or ([] if file or instance else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
         raise InputError("nothing to route: give the problem statement as an argument or on standard input")
-    asked = texts_to_route(texts, file, instance or (), tasks)
-    router = load_router(checkpoint)
+    labelled = texts_to_route(texts, file, instance or (), tasks)
+    router = load_router(checkpoint, RouterConfig(trust_embedder=trust_embedder))
     without = match_names(exclude or [], [model.name for model in router.models])
     if len(without) == len(router.models):
         raise InputError("--exclude leaves no model to choose")
-    embeddings = embed_texts([statement for _, statement in asked], router.embedder)
-    found = router.route_embeddings(embeddings, cost_weight, without)
-    for (label, _), decided in zip(asked, found, strict=True):
-        print(render_route(decided, label))
+    embeddings = embed_texts([statement for _, statement in labelled], router.embedder)
+    routes = router.route_embeddings(embeddings, cost_weight, without)
+    for (label, _), decision in zip(labelled, routes, strict=True):
+        print(render_route(decision, label))
 
 
 def explain(
@@ -123,11 +138,11 @@ def explain(
 def texts_to_route(
     arguments: Sequence[str], file: Path | None, instances: Sequence[str], tasks: str | None
 ) -> list[tuple[str, str]]:
-    """(label, problem statement) of everything that was asked for, in that order. Raises InputError."""
-    asked = [("", text) for text in arguments]
+    """(label, problem statement) of everything that is to be routed, in that order. Raises InputError."""
+    labelled = [("", text) for text in arguments]
     if file is not None:
         try:
-            asked.append((str(file), file.read_text(encoding="utf-8")))
+            labelled.append((str(file), file.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error})") from error
     if instances:
@@ -138,10 +153,10 @@ def texts_to_route(
         statements = read_problem_statements(tasks)
         if unknown := [name for name in instances if name not in statements]:
             raise InputError(f"tasks {tasks}: no instance {unknown[0]!r} among {len(statements)}")
-        asked += [(name, statements[name]) for name in instances]
-    if not all(text.strip() for _, text in asked):
+        labelled += [(name, statements[name]) for name in instances]
+    if not all(text.strip() for _, text in labelled):
         raise InputError("nothing to route: a problem statement is empty")
-    return asked
+    return labelled
 
 
 def render_route(route: Route, label: str = "") -> str:
@@ -190,8 +205,8 @@ def render_explanation(header: Header) -> str:
     for note in header.clusters:
         known = {model: rate for model, rate in note.rates.items() if rate is not None}
         best = max(known, key=lambda model: known[model], default=None)
-        told = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
-        lines.append(f"  {note.cluster}: {note.size} instances, {told} (in-sample)")
+        leader = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
+        lines.append(f"  {note.cluster}: {note.size} instances, {leader} (in-sample)")
         if note.words:
             lines.append(f"     words: {', '.join(note.words)}")
         if note.instances:

@@ -15,6 +15,9 @@ def serve(
     config: Annotated[
         str, typer.Option(help="FaultOwner pool answers: a YAML file, or one that comes with polyswe.")
     ] = "sample",
+    trust_embedder: Annotated[
+        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 need a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     key_env: Annotated[
@@ -39,7 +42,7 @@ def serve(
     reason in the headers x-polyswe-model and x-polyswe-reason.
     """
     quiet_libraries()
-    from harness.config import find_config, load_config
+    from harness.config import find_config, load_config, with_overrides
     from harness.serve.config import ServeConfig
     from harness.serve.server import serve as run
 
@@ -47,4 +50,5 @@ def serve(
         host=host, port=port, key_env=key_env, max_in_flight=max_in_flight,
         call_timeout_seconds=call_timeout, client_timeout_seconds=client_timeout, retries=retries,
     )  # fmt: skip
-    run(checkpoint, load_config(find_config(config)), settings, say)
+    changes = {"router.trust_embedder": True} if trust_embedder else {}
+    run(checkpoint, with_overrides(load_config(find_config(config)), changes), settings, say)

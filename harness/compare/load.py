@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.pool import ModelConfig
 from harness.config import DatasetConfig
 from harness.data.instances import load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.fitting import load_router
+from harness.fitting import router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import RecordedRun, load_outcomes
 from harness.run.rollout import roll_out
@@ -113,8 +114,10 @@ def _live(
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
     if len(accepted) < len(by_instance):
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
-        pool = [entry["name"] for entry in config["pool"]]
-        rollouts = roll_out(load_router(Path(config["router"]["checkpoint"])), dataset, rows, folder, pool)
+        pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
+        # a run's folder may come from anybody: only the default embedder is loaded for its checkpoint
+        router = router_for_pool(Path(config["router"]["checkpoint"]), pool)
+        rollouts = roll_out(router, dataset, rows, folder, [entry.name for entry in pool])
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
     outcomes = {}
     for instance, model in accepted.items():

@@ -51,6 +51,8 @@ class RouterConfig(StrictModel):
     """What computes the embeddings; onnx and openvino need the extra of sentence-transformers of that name."""
     device: str | None = None
     """Where they are computed, such as `cpu` or `cuda:1`; None leaves the choice to sentence-transformers."""
+    trust_embedder: bool = False
+    """Load the embedder that the checkpoint names, whatever it is; else only the default one, or `embedder`."""
     checkpoint: UserPath | None = None
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import ConfigError
-from harness.fitting import load_router
+from harness.fitting import router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow
@@ -57,7 +57,8 @@ def routing_notes(config: Config) -> list[str]:
     if config.run.mode != "routed":
         return []
     checkpoint = _checkpoint(config)
-    missing = models_missing_from(load_router(checkpoint), [model.name for model in config.pool])
+    router = router_for_pool(checkpoint, config.pool, config.router)
+    missing = models_missing_from(router, [model.name for model in config.pool])
     if not missing:
         return []
     return [
@@ -72,7 +73,7 @@ def _requested_models(
     """By instance: the models that the checkpoint has asked for so far."""
     checkpoint = _checkpoint(config)
     pool = [model.name for model in config.pool]
-    rollouts = roll_out(load_router(checkpoint), dataset, rows, folder, pool)
+    rollouts = roll_out(router_for_pool(checkpoint, config.pool, config.router), dataset, rows, folder, pool)
     requested = {instance: rollout.models for instance, rollout in rollouts.items()}
     if unknown := sorted({name for names in requested.values() for name in names} - set(pool)):
         raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(unknown)}, not in the pool: {', '.join(pool)}")

@@ -24,7 +24,7 @@ from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, 
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.files import write_atomic
-from harness.fitting import fitted_on, load_router
+from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.tables import write_results
@@ -133,7 +133,7 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     config, dataset = record.config, record.dataset
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     pool = [model.name for model in config.pool]
-    router = load_router(config.router.checkpoint)
+    router = router_for_pool(config.router.checkpoint, config.pool, config.router)
     rollouts = roll_out(router, dataset, record.rows, record.folder, pool)
     notes = _notes(record.rows)
     if missing := models_missing_from(router, pool):

@@ -12,7 +12,7 @@ from agents.pool import ModelConfig
 from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
-from harness.fitting import load_router
+from harness.fitting import router_for_pool
 from harness.run.preflight import check_models, scripted_models_ready
 from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
@@ -35,7 +35,7 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
     except ModuleNotFoundError as error:
         raise EnvironmentUnavailableError(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
     key = own_key(settings)
-    router = load_router(checkpoint)
+    router = router_for_pool(checkpoint, config.pool, config.router)
     router.route("warm up")  # the first embedding loads the model
     with _models_ready(config, {model.name for model in router.models}, checkpoint) as pool, _listen(settings) as bound:
         conversations = Conversations(RouteBatcher(router.route), settings.remembered_conversations)

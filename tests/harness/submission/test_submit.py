@@ -16,7 +16,7 @@ import yaml
 from harness.config import find_config, load_config, with_overrides
 from harness.data.rows import load_rows
 from harness.errors import InputError
-from harness.fitting import fit_router
+from harness.fitting import FitSettings, fit_router
 from harness.grading.verdict import Grade, Verdict
 from harness.importers import write_outcomes_csv
 from harness.run.interrupt import Stop
@@ -195,7 +195,7 @@ def test_a_routed_package_has_one_name_every_model_in_its_tags_and_a_router_that
     for name, folder, ids in (("apart", known, training), ("leaky", run, IDS[8:])):
         with Store(folder.store_path) as store:
             write_outcomes_csv(matrix_of_run(store.rows(), ids, models), tmp_path / f"{name}.csv")
-        fit_router([str(tmp_path / f"{name}.csv")], "sample", tmp_path / f"{name}.safetensors", clusters=2)
+        fit_router([str(tmp_path / f"{name}.csv")], "sample", tmp_path / f"{name}.safetensors", FitSettings(clusters=2))
     with pytest.raises(RefusedError, match="fitted on the outcomes of 7 of these instances"):
         submit(run.path, "R", routed=True, checkpoint=tmp_path / "leaky.safetensors", partial=True)
     done = submit(run.path, "R", routed=True, checkpoint=tmp_path / "apart.safetensors", partial=True)
