@@ -40,6 +40,10 @@ class DamagedLogError(ValueError):
     """A test output that cannot be graded: too large, too slow to read, a broken archive, or no text."""
 
 
+class CostlyLogError(DamagedLogError):
+    """A test output that took more time or memory than it may."""
+
+
 @dataclass(frozen=True)
 class LogVerdict:
     """What the official grader says of a log, and what makes its passes doubtful."""
@@ -79,14 +83,14 @@ class LogGrader:
         verdict.
 
         Raises:
-            DamagedLogError: The log cannot be graded.
+            DamagedLogError: The log cannot be graded; CostlyLogError where that takes too much.
             EnvironmentUnavailableError: The grading process cannot be started.
             UnreadableFileError: The log cannot be read.
         """
         with _plain(tree, name) as log:
             answer = self._ask({"row": {k: row.get(k) for k in SENT_FIELDS}, "patch": patch, "log": str(log)})
         if error := answer.get("error"):
-            raise DamagedLogError(error)
+            raise (CostlyLogError if answer.get("costly") else DamagedLogError)(error)
         return LogVerdict(bool(answer["resolved"]), tuple(answer["suspicions"]))
 
     def close(self) -> None:
@@ -102,8 +106,9 @@ class LogGrader:
         answer = self._exchange(json.dumps(job).encode() + b"\n", self.seconds)
         if answer is None:
             self.close()
-            return {"error": f"not graded within {self.seconds:.0f} s and {self.memory / 2**30:.0f} GB of memory"}
-        if answer.get("exhausted"):  # what is left of its memory is in pieces
+            limits = f"{self.seconds:.0f} s and {self.memory / 2**30:.0f} GB of memory"
+            return {"error": f"not graded within {limits}", "costly": True}
+        if answer.get("costly"):  # what is left of its memory is in pieces
             self.close()
         return answer
 
@@ -158,7 +163,10 @@ def _plain(tree: Tree, name: str) -> Iterator[Path]:
         yield tree.root / name
         return
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        for block in tree.blocks(name):
-            file.write(block)
-        file.flush()
+        try:
+            for block in tree.blocks(name):
+                file.write(block)
+            file.flush()
+        except OSError as error:
+            raise EnvironmentUnavailableError(f"no room to unpack a log in {file.name} ({error.strerror})") from error
         yield Path(file.name)

@@ -34,7 +34,7 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         return {"error": f"no text: {error.reason} at byte {error.start}"}
     except MemoryError:
-        return {"error": "takes more memory than a log may", "exhausted": True}
+        return {"error": "takes more memory than a log may", "costly": True}
     except Exception as error:  # noqa: BLE001 - a parser met what it was not made for; that is a fact of the log
         return {"error": f"the official grader fails on it ({type(error).__name__}: {str(error)[:100]})"}
     return {"resolved": bool(report[row["instance_id"]]["resolved"]), "suspicions": []}

@@ -28,6 +28,9 @@ SPLITS = {
 }
 """Folder under `evaluation/` → dataset."""
 
+DATED = re.compile(r"\d{8}_")
+"""Beginning of an entry's name."""
+
 Row = Mapping[str, Any]
 
 
@@ -58,8 +61,8 @@ def find_packages(path: Path) -> list[Package]:
     root = path.resolve()
     for level in LEVELS:
         folders = _folders(root, level)
-        if any(os.path.lexists(folder / RESULTS) for folder in folders):
-            entries = [folder for folder in folders if _is_entry(folder)]
+        if any(map(_is_entry, folders)):
+            entries = [folder for folder in folders if _is_entry(folder) or DATED.match(folder.name)]
             return [Package(entry, _public(root, entry)) for entry in entries]
     raise InputError(f"{path}: no {RESULTS} in it or below; this is no package")
 
@@ -86,7 +89,8 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _is_entry(folder: Path) -> bool:
-    return os.path.lexists(folder / RESULTS) or re.match(r"\d{8}_", folder.name) is not None
+    parts = [RESULTS, "results", "metadata.yaml"] if DATED.match(folder.name) else [RESULTS]
+    return any(os.path.lexists(folder / part) for part in parts)
 
 
 def _public(root: Path, entry: Path) -> Path | None:

@@ -68,6 +68,7 @@ class Tree:
         """What was left out and is nobody's fault."""
         self._names: dict[str, list[str]] = {}
         self._unread_bytes = MAX_TREE_BYTES
+        self._refused: dict[str, UnreadableFileError] = {}
         self._scan()
 
     def names(self, folder: str) -> list[str]:
@@ -119,12 +120,20 @@ class Tree:
         Raises:
             UnreadableFileError: It is missing, a damaged archive, or larger than the limits of a file or of the tree.
         """
+        if name in self._refused:
+            raise self._refused[name]
+        try:
+            yield from self._blocks(name)
+        except UnreadableFileError as error:
+            self._refused[name] = error  # an archive that unpacks without end is unpacked once
+            raise
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
         if self.sizes.get(name, 0) > MAX_UNPACKED_BYTES:
             raise UnreadableFileError(f"larger than {MAX_UNPACKED_BYTES >> 20} MB")
+        total = 0
         with self._open(name) as file:
-            packed = name.endswith(".gz")
-            source: Any = gzip.GzipFile(fileobj=file) if packed else file
-            total = 0
+            source: Any = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
             while True:
                 try:
                     block: bytes = source.read(BLOCK_BYTES)

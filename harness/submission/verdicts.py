@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.submission.evidence import DamagedLogError, LogGrader, can_be_graded, find_test_output
+from harness.submission.evidence import CostlyLogError, DamagedLogError, LogGrader, can_be_graded, find_test_output
 from harness.submission.findings import Findings, some
 from harness.submission.packages import Row
 from harness.submission.predictions import Prediction
@@ -13,8 +13,8 @@ from harness.submission.trajectories import instance_of
 from harness.submission.tree import MAX_FILE_BYTES, Tree, UnreadableFileError
 
 LISTS = ("no_generation", "no_logs", "resolved")
-MAX_UNGRADABLE = 5
-"""Logs that may end the grading process; the others of such a package are not graded."""
+MAX_COSTLY = 5
+"""Logs that may take too much to grade; after these no log of the package is graded."""
 OLD_LOG = ".eval.log"
 """End of a log's name before June 2024: one file an instance, without the marks that the official grader looks for."""
 
@@ -49,7 +49,7 @@ class VerdictCheck:
     """Instances whose report.json alone was compared."""
     unproven: list[str] = field(default_factory=list)
     """Instances with a log of the layout before June 2024."""
-    _damaged: int = 0
+    _costly: int = 0
 
     def check(self, predictions: Mapping[str, Prediction], lists: Mapping[str, list[str]], findings: Findings) -> None:
         """Compare every prediction's log with the lists of results.json."""
@@ -116,13 +116,13 @@ class VerdictCheck:
                 faults.append("report.json without a test output")
             return Verdict(False, faults=tuple(faults))
         row = (self.rows or {}).get(instance)
-        if row is None or not can_be_graded(row) or self._damaged >= MAX_UNGRADABLE:
+        if row is None or not can_be_graded(row) or self._costly >= MAX_COSTLY:
             self.ungraded.append(instance)
             return Verdict(report is True, source="its report.json", faults=tuple(faults))
         try:
             graded = self.grader.grade(row, patch, self.tree, output)
         except (DamagedLogError, UnreadableFileError) as error:
-            self._damaged += isinstance(error, DamagedLogError)
+            self._costly += isinstance(error, CostlyLogError)
             self.ungraded.append(instance)
             faults.append(f"logs/<id>/{output.rpartition('/')[2]} cannot be graded ({error})")
             return Verdict(report is True, source="its report.json", faults=tuple(faults))
