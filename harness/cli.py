@@ -22,6 +22,7 @@ from harness.commands.replay import figures, replay
 from harness.commands.report import report
 from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
+from harness.commands.status import cells, show, status
 from harness.commands.submit import submit
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
 
@@ -52,6 +53,9 @@ def options(
 # in the order --help lists them
 for command in (
     evaluate,
+    status,
+    cells,
+    show,
     replay,
     report,
     figures,

@@ -1,0 +1,222 @@
+"""Look into a run without touching it: `polyswe status`, `polyswe cells`, `polyswe show`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.run.status import RunStatus
+    from harness.store.store import CellRow
+
+RESULTS = Path("results")
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. results/sample.")]
+
+
+def status(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run folder (default: the latest one in results/).")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far a run is: per model, cost, rate, time left, latest failures. Also while it is at work.
+
+    Examples:
+
+        polyswe status
+
+        polyswe status results/friday --watch
+    """
+    quiet_libraries()
+    from harness.run.status import run_status
+    from harness.store.run_folder import RunFolder
+
+    folder = RunFolder(run or _latest_run(RESULTS))
+    while True:
+        seen = run_status(folder)
+        text = json.dumps(seen.as_json(), indent=1) if as_json else _render(seen)
+        if watch and sys.stdout.isatty():
+            print("\033[H\033[J", end="")
+        print(text)
+        if not watch or (not seen.at_work and seen.graded == seen.cells):
+            return
+        try:
+            time.sleep(2)
+        except KeyboardInterrupt:
+            return
+
+
+def cells(
+    run: RunArgument,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model, by a part of its name (repeatable).")
+    ] = None,
+    instance: Annotated[list[str] | None, typer.Option(help="Only ids that contain this (repeatable).")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only cells that ended so, e.g. 'empty patch' or 'provider' (repeatable).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one cell a line.")] = False,
+) -> None:
+    """List a run's cells: verdict or failure, cost, calls, seconds.
+
+    Examples:
+
+        polyswe cells results/sample --state "empty patch"
+
+        polyswe cells results/my --model sonnet --instance django --json
+    """
+    quiet_libraries()
+    from harness.run.status import read_cells, state_of
+    from harness.store.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    rows, _ = read_cells(folder)
+    wanted = [
+        row
+        for row in rows
+        if _matches(row.model, model) and _matches(row.instance_id, instance) and _matches(state_of(row), state)
+    ]
+    if as_json:
+        for row in wanted:
+            print(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
+        return
+    width = max((len(row.instance_id) for row in wanted), default=8)
+    names = max((len(row.model) for row in wanted), default=5)
+    for row in wanted:
+        cost = "" if row.cost_usd is None else f"${row.cost_usd:.3f}"
+        calls = "" if row.api_calls is None else f"{row.api_calls} calls"
+        line = f"{row.instance_id:{width}}  {row.model:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
+        print(line.rstrip())
+    print(f"{len(wanted)} of {len(rows)} cells")
+
+
+def show(
+    run: RunArgument,
+    instance: Annotated[str, typer.Argument(help="An instance's id, or a unique part of it.")],
+    model: Annotated[str, typer.Argument(help="A model, by a unique part of its name.")],
+    patch: Annotated[bool, typer.Option("--patch", help="Print the patch.")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
+    steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
+) -> None:
+    """Show one cell: how it ended, what it cost, where its files are; or its patch, tests or steps.
+
+    Examples:
+
+        polyswe show results/sample billing large
+
+        polyswe show results/sample billing large --steps
+    """
+    quiet_libraries()
+    from harness.data.model_names import match_names
+    from harness.run.status import read_cells, state_of
+    from harness.store.run_folder import PATCH_FILE, RunFolder
+
+    folder = RunFolder(run)
+    rows, _ = read_cells(folder)
+    (name,) = match_names([model], list(dict.fromkeys(row.model for row in rows)))
+    ids = list(dict.fromkeys(row.instance_id for row in rows))
+    found = [one for one in ids if one == instance] or [one for one in ids if instance in one]
+    if len(found) != 1:
+        several = f"{len(found)} instances contain it: {', '.join(found[:4])} …" if found else "no instance contains it"
+        raise InputError(f"{run}: {instance!r} names no single instance ({several})")
+    row = next((row for row in rows if (row.instance_id, row.model) == (found[0], name)), None)
+    if row is None:
+        raise InputError(f"{run}: {found[0]} was not planned with {name}")
+    place = folder.cell_dir(row.cell)
+    if patch or tests or steps:
+        if patch:
+            print(_content(place / PATCH_FILE), end="")
+        if tests:
+            print(_content(place / "test_output.txt"), end="")
+        if steps:
+            print(_steps(place / "trajectory.json"))
+        return
+    for key, value in _cell_values(row, state_of(row), place).items():
+        if value not in (None, "", {}):
+            print(f"{key:18} {value}")
+    for file in sorted(place.glob("*")) if place.is_dir() else []:
+        print(f"{'file':18} {file}")
+    print(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
+
+
+def _latest_run(root: Path) -> Path:
+    stores = sorted(root.glob("*/outcomes.sqlite"), key=lambda path: path.stat().st_mtime)
+    if not stores:
+        raise InputError(f"{root}: no run in it; name a run folder")
+    return stores[-1].parent
+
+
+def _matches(text: str, parts: Sequence[str] | None) -> bool:
+    return not parts or any(part.lower() in text.lower() for part in parts)
+
+
+def _render(seen: RunStatus) -> str:
+    done = f"{seen.graded} of {seen.cells} cells have a verdict"
+    lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, ${seen.cost_usd:.2f} spent"]
+    if seen.cells_per_hour and seen.graded < seen.cells:
+        rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
+        lines.append(f"{rate} lately; about {seen.hours_left or 0:.1f} h left at that rate")
+    width = max((min(len(model.name), 30) for model in seen.models), default=5)
+    lines.append(f"{'model':{width}}  cells  graded  resolved  running  failed  waiting      cost")
+    for model in seen.models:
+        lines.append(
+            f"{model.name[:30]:{width}}  {model.cells:5}  {model.graded:6}  {model.resolved:8}  {model.running:7}"
+            f"  {model.failed:6}  {model.waiting:7}  {'$' + format(model.cost_usd, '.2f'):>8}"
+        )
+    for event in seen.failures:
+        lines.append(f"  {event.at[:19]}  {event.instance_id} / {event.model}: {event.kind}"[:100])
+    return "\n".join(lines)
+
+
+def _cell_values(row: CellRow, state: str, place: Path) -> dict[str, object]:
+    return {
+        "instance_id": row.instance_id,
+        "model": row.model,
+        "state": str(row.state),
+        "ended": state,
+        "detail": row.detail,
+        "exit_status": row.exit_status,
+        "cost_usd": row.cost_usd,
+        "lost_cost_usd": row.lost_cost_usd,
+        "api_calls": row.api_calls,
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "agent_seconds": row.agent_seconds,
+        "grading_seconds": row.grading_seconds,
+        "updated_at": row.updated_at,
+        "folder": str(place),
+    }
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _steps(path: Path) -> str:
+    """The trajectory as text: what the agent said and ran, and the beginning of what came back."""
+    try:
+        messages = json.loads(_content(path))["messages"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: not a trajectory of mini-swe-agent") from error
+    parts = []
+    for number, message in enumerate(messages):
+        content = message.get("content") if isinstance(message, dict) else None
+        text = content if isinstance(content, str) else json.dumps(content)
+        actions = message.get("extra", {}).get("actions", []) if isinstance(message, dict) else []
+        commands = [f"$ {action.get('command', '')}" for action in actions if isinstance(action, dict)]
+        shown = text if len(text) <= 2000 else f"{text[:2000]}\n… {len(text) - 2000} more characters"
+        parts.append("\n".join([f"── {number} {message.get('role', '?')} ──", shown, *commands]))
+    return "\n\n".join(parts)

@@ -1,0 +1,165 @@
+"""How far a run is, read from its store alone: at once, also while the run is at work in another process."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from harness.errors import InputError
+from harness.run.failures import kind_of
+from harness.store.run_folder import RunFolder
+from harness.store.store import CellRow, FailureRow, State, Store
+
+RATE_WINDOW = timedelta(minutes=30)
+"""How far back the rate of finished cells and of spending looks."""
+LAST_FAILURES = 5
+"""How many of the latest failures are named."""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model's cells by what has become of them."""
+
+    name: str
+    cells: int
+    graded: int
+    resolved: int
+    running: int
+    """An agent is at work, or a patch waits for its grading."""
+    failed: int
+    """Ended by a failure that was not the model's, and not tried again yet."""
+    waiting: int
+    cost_usd: float
+    """Of finished attempts, and of what was lost to failures."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run as its store shows it."""
+
+    run: str
+    at_work: bool
+    """Another process holds the run's lock."""
+    models: Sequence[ModelStatus]
+    started: datetime | None
+    updated: datetime | None
+    cells_per_hour: float | None
+    """Of the last half hour in which cells were finished; None before the first."""
+    usd_per_hour: float | None
+    hours_left: float | None
+    failures: Sequence[FailureRow]
+    """The latest ones, the newest first."""
+
+    @property
+    def graded(self) -> int:
+        return sum(model.graded for model in self.models)
+
+    @property
+    def cells(self) -> int:
+        return sum(model.cells for model in self.models)
+
+    @property
+    def cost_usd(self) -> float:
+        return sum(model.cost_usd for model in self.models)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        values = asdict(self)
+        for name in ("started", "updated"):
+            values[name] = values[name].isoformat() if values[name] else None
+        return {**values, "cells": self.cells, "graded": self.graded, "cost_usd": self.cost_usd}
+
+
+def run_status(folder: RunFolder) -> RunStatus:
+    """The state of a run.
+
+    Raises:
+        InputError: the folder holds no run, or its store cannot be read.
+    """
+    rows, failures = read_cells(folder)
+    order = list(dict.fromkeys(row.model for row in rows))
+    finished = sorted(_time(row) for row in rows if row.state is State.GRADED)
+    rate, spending = _rates(rows, finished)
+    missing = sum(row.state is not State.GRADED for row in rows)
+    return RunStatus(
+        run=folder.path.name,
+        at_work=_at_work(folder),
+        models=[_model_status(name, rows) for name in order],
+        started=min(map(_time, rows), default=None),
+        updated=max(map(_time, rows), default=None),
+        cells_per_hour=rate,
+        usd_per_hour=spending,
+        hours_left=missing / rate if rate else None,
+        failures=sorted(failures, key=lambda event: event.at, reverse=True)[:LAST_FAILURES],
+    )
+
+
+def read_cells(folder: RunFolder) -> tuple[list[CellRow], list[FailureRow]]:
+    """Every cell of a run and every failure on record, without changing anything.
+
+    Raises:
+        InputError: the folder holds no run, or its store cannot be read.
+    """
+    if not folder.store_path.is_file():
+        raise InputError(f"{folder.path} holds no run (no {folder.store_path.name})")
+    try:
+        with Store(folder.store_path, read_only=True) as store:
+            return store.rows(), store.failures()
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{folder.store_path}: not a readable outcome store ({error})") from error
+
+
+def state_of(row: CellRow) -> str:
+    """One word or two for what has become of a cell: its verdict, its failure, or how far it is."""
+    if row.state is State.GRADED:
+        return str(row.verdict)
+    return str(row.failure) if row.state is State.FAILED else str(row.state)
+
+
+def _at_work(folder: RunFolder) -> bool:
+    """Whether a process holds the run: trying to keep others out tells, and changes nothing."""
+    lock = folder.path.with_name(f".{folder.path.name}.lock")
+    try:
+        with lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file: no process of this version ever worked here
+        return False
+    return False
+
+
+def _model_status(name: str, rows: Sequence[CellRow]) -> ModelStatus:
+    own = [row for row in rows if row.model == name]
+    by_state: Mapping[State, int] = {state: sum(row.state is state for row in own) for state in State}
+    return ModelStatus(
+        name=name,
+        cells=len(own),
+        graded=by_state[State.GRADED],
+        resolved=sum(row.verdict == "resolved" for row in own),
+        running=by_state[State.RUNNING] + by_state[State.AGENT_DONE],
+        failed=sum(row.state is State.FAILED and not kind_of(row.failure or "").scored for row in own),
+        waiting=by_state[State.PLANNED],
+        cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in own),
+    )
+
+
+def _rates(rows: Sequence[CellRow], finished: Sequence[datetime]) -> tuple[float | None, float | None]:
+    """Cells and USD an hour over the last window in which cells were finished."""
+    if len(finished) < 2:
+        return None, None
+    since = max(finished[0], finished[-1] - RATE_WINDOW)
+    recent = [row for row in rows if row.state is State.GRADED and _time(row) > since]
+    hours = (finished[-1] - since).total_seconds() / 3600
+    if hours <= 0:
+        return None, None
+    return len(recent) / hours, sum((row.cost_usd or 0.0) for row in recent) / hours
+
+
+def _time(row: CellRow) -> datetime:
+    at = datetime.fromisoformat(row.updated_at)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

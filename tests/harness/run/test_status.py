@@ -1,0 +1,69 @@
+"""A run can be looked into from a second terminal, at any moment, without disturbing it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.run.status import run_status
+from harness.store.run_folder import RunFolder
+from harness.store.store import Store
+
+
+def polyswe(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_counts_and_costs_are_those_of_the_store(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run(unfinished=[("polyswe__billing-201", "scripted-large")])
+    seen = run_status(folder)
+    with Store(folder.store_path, read_only=True) as store:
+        rows = store.rows()
+    assert (seen.cells, seen.graded) == (45, 44)
+    large = next(model for model in seen.models if model.name == "scripted-large")
+    assert (large.cells, large.graded, large.failed) == (15, 14, 1)
+    assert large.resolved == sum(row.model == "scripted-large" and row.verdict == "resolved" for row in rows)
+    assert seen.cost_usd == pytest.approx(sum((row.cost_usd or 0) + row.lost_cost_usd for row in rows))
+    (event,) = seen.failures
+    assert (event.instance_id, event.kind) == ("polyswe__billing-201", "container")
+    assert json.loads(json.dumps(seen.as_json()))["graded"] == 44
+
+
+def test_it_says_whether_a_process_is_at_work_and_lets_it_work(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run()
+    assert not run_status(folder).at_work
+    with folder.locked():
+        assert run_status(folder).at_work
+        with Store(folder.store_path) as store:
+            store.failed(store.rows()[0].cell, "container", "gone")  # the run can write meanwhile
+            assert run_status(folder).graded == 44
+
+
+def test_a_folder_without_a_run_is_named_and_stays_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        run_status(RunFolder(tmp_path / "nothing"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run()
+    shown = polyswe("status", folder.path)
+    assert shown.returncode == 0, shown.stderr
+    assert "45 of 45 cells have a verdict" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    listed = polyswe("cells", folder.path, "--model", "large", "--state", "empty patch", "--json")
+    (cell,) = map(json.loads, listed.stdout.splitlines())
+    assert (cell["model"], cell["ended"]) == ("scripted-large", "empty patch")
+    patch = polyswe("show", folder.path, "billing", "medium", "--patch")
+    assert "# scripted-medium on polyswe__billing-201" in patch.stdout
+    steps = polyswe("show", folder.path, "billing", "medium", "--steps")
+    assert "── 1 assistant ──" in steps.stdout
+    unclear = polyswe("show", folder.path, "polyswe", "medium")
+    assert (unclear.returncode, unclear.stderr.count("\n")) == (2, 1)
+    assert "no single instance" in unclear.stderr
