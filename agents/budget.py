@@ -80,7 +80,7 @@ class Budget:
                 if self._spent >= self.limit:
                     raise BudgetSpentError(
                         f"the run's cost limit of ${self.limit:g} is reached (${self._spent:.4g} spent): "
-                        "continue with a higher --max-cost"
+                        "continue with a higher limit"
                     )
                 if not self._in_flight or self._spent + self._reserved + estimate <= self.limit:
                     break

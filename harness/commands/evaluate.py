@@ -29,7 +29,9 @@ def evaluate(
     trust_embedder: Annotated[
         bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
     ] = False,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Make no call once so many USD are spent.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="USD; no cell starts that is expected to pass it (soft limit).")
+    ] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
     engine: Annotated[

@@ -106,7 +106,11 @@ class RunConfig(StrictModel):
     engine_patience: float = Field(default=120, ge=0)
     """Seconds to wait for a Docker Engine that has stopped answering, before the run ends."""
     max_cost: float | None = Field(default=None, gt=0)
-    """No call is made once the run has spent so many USD; calls in flight are finished."""
+    """USD. No cell starts once what is spent and what the cells in flight are expected to cost would pass it; cells in
+    flight finish within their own limits."""
+    max_cost_hard: float | None = Field(default=None, gt=0)
+    """USD. No call is made once so much is spent; calls in flight are finished, and their cells begin anew at the next
+    start."""
     images_gb: float | None = Field(default=None, gt=0)
     """GB of images to keep of those that the run pulls; older ones go after their last cell. None keeps all."""
     pull_workers: int = Field(default=2, ge=1)

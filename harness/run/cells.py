@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,7 +28,8 @@ from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind
 from harness.run.interrupt import Stop
 from harness.run.leaks import hints_of
 from harness.run.progress import Progress
-from harness.store.run_folder import PATCH_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
+from harness.run.spending import Spending
+from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
 from harness.store.store import KILLED, Cell, State, Store
 
 REFUSALS = frozenset({"quota", "installation"})
@@ -51,6 +52,7 @@ class CellRunner:
     folder: RunFolder
     store: Store
     backend: Backend
+    spending: Spending
     progress: Progress
     stop: Stop
     limits: RunConfig
@@ -63,22 +65,25 @@ class CellRunner:
 
     def attempt(self, cell: Cell) -> bool:
         """Let the cell's model work on its instance; True when there is a patch to grade."""
-        if reason := self._reason_not_to_start():
-            self.stop.request(reason)
-            return False
         finished = False
         try:
-            finished = self._attempt_until_finished(cell)
-            return finished
+            with self.spending.cell(cell.model) as charge:
+                if reason := self._reason_not_to_start():
+                    self.stop.request(reason)
+                elif not self.stop.requested:  # it may have been while this cell waited for others to end
+                    finished = self._attempt_until_finished(cell, charge)
+        except BudgetSpentError:
+            self.stop.request(f"the cost limit of ${self.limits.max_cost:g} is reached")
         finally:
             if not finished:
                 self.backend.images.release(self.instances[cell.instance_id].image)
+        return finished
 
-    def _attempt_until_finished(self, cell: Cell) -> bool:
+    def _attempt_until_finished(self, cell: Cell, charge: Callable[[float], None]) -> bool:
         """Attempt the cell again after failures that may pass; True when there is a patch to grade."""
         tries = outages = 0
         while not self.stop.now:
-            failure = self._attempt_once(cell)
+            failure = self._attempt_once(cell, charge)
             if failure is None:
                 return True
             if failure not in RETRIED_KINDS:
@@ -97,7 +102,7 @@ class CellRunner:
             self.progress.say(f"{_name(cell)}: trying again")
         return False
 
-    def _attempt_once(self, cell: Cell) -> str | None:
+    def _attempt_once(self, cell: Cell, charge: Callable[[float], None]) -> str | None:
         """One attempt, recorded; None when there is a patch to grade, else the kind of failure."""
         refusal = self.refused.get(cell.model)
         if refusal and self._is_final(refusal, cell.model):  # it may have answered another cell's call since
@@ -106,7 +111,7 @@ class CellRunner:
         self.progress.agent_started()
         kept: list[Attempt] = []  # filled as soon as there is something to keep, before the container is removed
         try:
-            self._run_agent(cell, kept)
+            self._run_agent(cell, kept, charge)
         except Exception as error:  # noqa: BLE001 - a fault in one cell must not end the others'
             if not kept and isinstance(error, AgentError) and error.attempt:
                 kept.append(error.attempt)
@@ -119,7 +124,7 @@ class CellRunner:
             self.progress.agent_ended(kept[0].cost_usd if kept else 0.0)
         return None
 
-    def _run_agent(self, cell: Cell, kept: list[Attempt]) -> None:
+    def _run_agent(self, cell: Cell, kept: list[Attempt], charge: Callable[[float], None]) -> None:
         instance = self.instances[cell.instance_id]
         self.backend.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
@@ -134,6 +139,7 @@ class CellRunner:
 
         def record_call(call: Call) -> None:
             self.store.called(cell, call)
+            charge(call.cost_usd)
             if not call.failure:
                 self.answered.add(cell.model)
 
@@ -150,7 +156,7 @@ class CellRunner:
             on_call=record_call,
         )
         if self.agent.reviewer is not None:
-            self._review(cell, finished, self.models[self.agent.reviewer])
+            self._review(cell, finished, charge)
 
     def _record_attempt(self, cell: Cell, attempt: Attempt) -> None:
         """The paid patch is on disk before the store says so."""
@@ -158,21 +164,22 @@ class CellRunner:
         write_atomic(cell_dir / PATCH_FILE, attempt.patch)
         if attempt.unsubmitted_patch:
             write_atomic(cell_dir / UNSUBMITTED_FILE, attempt.unsubmitted_patch)
-        self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(self.instances[cell.instance_id])))
-        self.store.agent_done(cell, attempt, extract(attempt))
+        self.store.agent_done(cell, attempt)
 
-    def _review(self, cell: Cell, attempt: Attempt, reviewer: ModelConfig) -> None:
+    def _review(self, cell: Cell, attempt: Attempt, charge: Callable[[float], None]) -> None:
         """Ask for a second model's opinion. Without an answer the signal is missing; the attempt stands."""
+        assert self.agent.reviewer is not None
 
         def record_call(call: Call) -> None:
             self.store.called(cell, call)
+            charge(call.cost_usd)
             self.store.add_signals(cell, {}, call.cost_usd)  # paid from now on, whether or not its answer is read
 
         try:
             opinion = review(
                 self.instances[cell.instance_id].problem_statement,
                 attempt,
-                reviewer,
+                self.models[self.agent.reviewer],
                 self.agent.retry,
                 budget=self.backend.budget,
                 on_call=record_call,
@@ -183,7 +190,8 @@ class CellRunner:
         self.store.add_signals(cell, opinion.signals)
 
     def _is_recorded(self, cell: Cell) -> bool:
-        return any(row.cell == cell and row.state is State.AGENT_DONE for row in self.store.rows())
+        row = self.store.row(cell)
+        return row is not None and row.state is State.AGENT_DONE
 
     def _record_failure(self, cell: Cell, error: Exception, *, lost_cost: float, detail: str = "") -> str:
         """Record a failure that was not the model's, and stop what would only fail again; returns its kind."""
@@ -195,7 +203,7 @@ class CellRunner:
         if kind == "container" and not self.backend.images.engine_answers(0):
             kind = "engine"
         if kind == "budget":
-            self.stop.request(self._budget_spent())
+            self.stop.request(self._hard_limit_reached())
         if kind == "disk":
             self.stop.request(DISK_FULL)
         foreseen = isinstance(error, AgentError | PolysweError) and not isinstance(error, AgentFaultError)
@@ -211,10 +219,11 @@ class CellRunner:
     # ---- the grading ----
 
     def grade(self, cell: Cell) -> None:
-        """Grade the cell's patch and record the verdict."""
+        """Look at the finished attempt, grade its patch and record the verdict."""
         try:
             if self.stop.now:
                 return
+            self._examine(cell)
             self.progress.grading_started()
             try:
                 grade = self._grade_until_final(cell)
@@ -224,6 +233,20 @@ class CellRunner:
                 self._record_grade(cell, grade)
         finally:
             self.backend.images.release(self.instances[cell.instance_id].image)
+
+    def _examine(self, cell: Cell) -> None:
+        """Record what the attempt shows: its signals, and signs that it had help.
+
+        This reads text that a model wrote, after the paid attempt is on record: should it fail or be killed, nothing is
+        lost, and the next start looks again at what has no verdict yet.
+        """
+        try:
+            attempt = attempt_on_record(self.folder, self.store, cell)
+            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(self.instances[cell.instance_id])))
+            self.store.add_signals(cell, extract(attempt))
+        except Exception as error:  # noqa: BLE001 - its patch is graded all the same
+            detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
+            self.progress.say(f"{_name(cell)}: its trajectory was not looked at ({detail})")
 
     def _grade_until_final(self, cell: Cell) -> Grade:
         """Grade the patch again while the engine may have been the reason; else as `_grade_once`."""
@@ -274,7 +297,7 @@ class CellRunner:
     def _reason_not_to_start(self) -> str:
         """Why no further cell can be started; empty when one can."""
         if self.backend.budget.exhausted:
-            return self._budget_spent()
+            return self._hard_limit_reached()
         for place in self.backend.places:
             try:
                 check_disk(place, self.limits.least_disk_gb)
@@ -282,8 +305,8 @@ class CellRunner:
                 return str(error)
         return ""
 
-    def _budget_spent(self) -> str:
-        return f"the cost limit of ${self.backend.budget.limit:g} is reached"
+    def _hard_limit_reached(self) -> str:
+        return f"the hard cost limit of ${self.backend.budget.limit:g} is reached"
 
     def _engine_is_back(self) -> bool:
         """Wait for an engine that went down; without it the run ends."""
@@ -299,6 +322,34 @@ class CellRunner:
         with suppress(OSError):  # a full disk must not hide the error that it caused
             write_atomic(log, redact("".join(traceback.format_exception(error)), hidden))
         return redact(f"{type(error).__name__}: {error} (traceback: {log})", hidden)
+
+
+def attempt_on_record(folder: RunFolder, store: Store, cell: Cell) -> Attempt:
+    """A finished attempt, as the store and the cell's files tell it.
+
+    Raises:
+        InputError: its patch cannot be read.
+    """
+    row = store.row(cell)
+    assert row is not None
+    cell_dir = folder.cell_dir(cell)
+    unsubmitted = cell_dir / UNSUBMITTED_FILE
+    return Attempt(
+        instance_id=cell.instance_id,
+        model=cell.model,
+        patch=read_patch(folder, cell),
+        exit_status=row.exit_status or "",
+        cost_usd=row.cost_usd or 0.0,
+        api_calls=row.api_calls or 0,
+        prompt_tokens=row.prompt_tokens or 0,
+        completion_tokens=row.completion_tokens or 0,
+        cached_tokens=row.cached_tokens or 0,
+        failed_calls=row.failed_calls or 0,
+        seconds=row.agent_seconds or 0.0,
+        trajectory=cell_dir / TRAJECTORY_FILE,
+        unsubmitted_patch=unsubmitted.read_text(encoding="utf-8", errors="replace") if row.unsubmitted else "",
+        scripted=row.scripted,
+    )
 
 
 def _name(cell: Cell) -> str:

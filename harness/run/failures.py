@@ -13,7 +13,7 @@ from agents.errors import ContainerError, PoolError, ProviderError
 from agents.provider_errors import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading.verdict import Verdict
-from harness.store.store import KILLED
+from harness.store.store import KILLED, LOST
 
 
 class FaultOwner(StrEnum):
@@ -91,8 +91,9 @@ _ALL = [
     Kind("grading: process", FaultOwner.MACHINE, f"up to run.grading_attempts, in a new process; {_NEXT}"),
     Kind("grading: unknown", FaultOwner.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
     # nobody's fault
-    Kind("budget", FaultOwner.RUN, "no: the limit is yours; at the next start with a higher --max-cost"),
+    Kind("budget", FaultOwner.RUN, "no: the limit is yours; at the next start with a higher run.max_cost_hard"),
     Kind(KILLED, FaultOwner.RUN, "at the next start: the attempt was cut off and begins anew"),
+    Kind(LOST, FaultOwner.RUN, "at the next start: its patch is gone from the run folder, and the attempt begins anew"),
     Kind("pool", FaultOwner.RUN, f"no: the pool's entry cannot work; {_NEXT}"),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

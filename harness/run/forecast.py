@@ -1,35 +1,41 @@
-"""What a run will do, cost, last and need, told before anything is started: `polyswe evaluate … --dry-run`."""
+"""What a run will do, cost, take and need, before anything is started: `polyswe evaluate … --dry-run`."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.pool import ModelConfig, prices
+from agents.pool import ModelConfig
+from harness.config import Config
+from harness.data.instances import Dataset
+from harness.docker.engine import connect
 from harness.docker.images import GB_PER_IMAGE, layer_sizes
 from harness.errors import EngineUnavailableError, InputError
-from harness.store.store import Cell, CellRow, State, Store
+from harness.grading.verdict import Verdict
+from harness.importers import load_outcomes
+from harness.run.plan import plan
+from harness.run.preflight import check_settings, is_stand_in
+from harness.run.spending import ASSUMED_COMPLETION_TOKENS, ASSUMED_PROMPT_TOKENS, assumed_cost, limit_note
+from harness.sample import RECORDED
+from harness.store.keys import Change, change
+from harness.store.run_folder import RunFolder
+from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
 
-if TYPE_CHECKING:
-    from harness.config import Config
-    from harness.data.instances import Dataset
-    from harness.store.run_folder import RunFolder
-
-ASSUMED_PROMPT_TOKENS = 600_000
-ASSUMED_CACHED_SHARE = 0.85
-ASSUMED_COMPLETION_TOKENS = 12_000
-"""Of a cell of which nothing is recorded: about 40 calls whose conversation grows to 30,000 tokens."""
 ASSUMED_AGENT_SECONDS = 300.0
-ASSUMED_GRADING_SECONDS = 60.0
+"""Of an attempt of which nothing is recorded."""
+ASSUMED_TEST_SECONDS = 60.0
+"""Of a grading of which nothing is recorded."""
+GRADING_OVERHEAD_SECONDS = 2.0
+"""What a grading takes beside its tests: its container is created, filled and removed."""
 ENOUGH = 3
-"""Finished cells of a model from which this run's own mean is taken."""
+"""Recorded cells from which a mean is taken."""
 UNPACKED = 2.5
 """Size of an image on the disk over that of its layers in a registry."""
 SAMPLED = 3
@@ -39,8 +45,21 @@ CELL_GB = 0.002
 
 
 @dataclass(frozen=True)
+class PastCell:
+    """What a finished cell took, as far as it is known."""
+
+    cost_usd: float | None = None
+    agent_seconds: float | None = None
+    test_seconds: float | None = None
+
+
+Past = Mapping[str, PastCell]
+"""A model's finished cells by instance."""
+
+
+@dataclass(frozen=True)
 class ModelForecast:
-    """One model's cells, and what the remaining ones are expected to cost and last."""
+    """One model's cells, and what the remaining ones are expected to take."""
 
     model: str
     planned: int
@@ -51,13 +70,18 @@ class ModelForecast:
     """USD of the remaining attempts."""
     cost_error: float
     """Standard error of `cost`; NaN where it rests on an assumption."""
-    seconds: float
-    """Agent's seconds of the remaining attempts."""
+    agent_seconds: float
+    """Seconds of the remaining attempts, one after the other."""
+    test_seconds: float
+    """Seconds of the remaining gradings' tests, one after the other."""
     basis: str
+    """What the figures rest on."""
 
 
 @dataclass(frozen=True)
 class Forecast:
+    """What is left of a run, and what it is expected to take."""
+
     dataset: str
     instances: int
     models: Sequence[ModelForecast]
@@ -88,51 +112,57 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
     """Look ahead without starting or writing anything.
 
     Args:
+        config: what would be run.
+        dataset: its instances.
+        folder: where the run is, or would be kept.
         history: recorded outcomes (what `polyswe replay` takes) whose runs are named like models of the pool.
-    Raises:
-        InputError: prices unknown, or history that cannot be read.
-    """
-    from harness.run.plan import plan
-    from harness.run.preflight import check_settings
 
+    Raises:
+        InputError: prices are unknown, or the history cannot be read.
+    """
     check_settings(config)
     rows = _rows(folder)
     cells = plan(config, dataset, list(rows.values()), folder)  # a cascade asks for more after what has finished
-    strange = [c for c, key in cells.items() if c in rows and rows[c].key != key and rows[c].state in _DONE]
-    known = {cell: row for cell, row in rows.items() if cell in cells and cell not in strange}
+    changes = {
+        cell: change(rows[cell].key, cells[cell]) for cell in cells if cell in rows and rows[cell].state in ATTEMPTED
+    }
+    refused = {cell for cell, what in changes.items() if what is Change.ATTEMPT}
+    regraded = {cell for cell, what in changes.items() if what is Change.GRADING}
+    known = {cell: row for cell, row in rows.items() if cell in cells and cell not in refused}
     recorded = _recorded(config, history)
     models = [
-        _model_forecast(model, [c for c in cells if c.model == model.name], known, recorded.get(model.name, {}))
+        _model_forecast(
+            model, [cell for cell in cells if cell.model == model.name], known, recorded[model.name], config
+        )
         for model in config.pool
     ]
-    gradings = sum(m.to_grade + m.to_attempt for m in models)
-    own = [row.grading_seconds for row in known.values() if row.grading_seconds]
-    each = float(np.mean(own)) if len(own) >= ENOUGH else ASSUMED_GRADING_SECONDS
-    notes = [] if len(own) >= ENOUGH else [f"grading: {ASSUMED_GRADING_SECONDS:.0f} s a cell assumed"]
-    if strange:
-        notes.append(f"{len(strange)} outcomes in {folder.path} have other settings: the run would be refused")
-    remaining = {cell.instance_id for cell in cells if cell not in known or known[cell].state is not State.GRADED}
-    images = sorted({instance.image for instance in dataset.instances if instance.instance_id in remaining})
+    remaining = {cell for cell in cells if cell not in known or known[cell].state is not State.GRADED} | regraded
+    images = sorted({i.image for i in dataset.instances if i.instance_id in {cell.instance_id for cell in remaining}})
     disk, missing, basis = disk_needed(images, local=dataset.scripted)
     if config.run.images_gb is not None and disk > config.run.images_gb:
         disk, basis = config.run.images_gb, f"{basis}; at most run.images_gb are kept"
+    notes = (
+        [f"{len(refused)} outcomes in {folder.path} have other settings: the run would be refused"] if refused else []
+    )
+    if regraded:
+        notes.append(f"{len(regraded)} finished attempts are graded again: their grading is another now")
+    if limits := limit_note(config):
+        notes.append(limits)
+    grading_seconds = sum(model.test_seconds for model in models) + GRADING_OVERHEAD_SECONDS * len(remaining)
     return Forecast(
-        dataset=dataset.name,
+        dataset=dataset.title,
         instances=len(dataset.instances),
         models=models,
         spent=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in rows.values()),
-        agent_hours=sum(model.seconds for model in models) / config.run.agent_workers / 3600,
-        grading_hours=gradings * each / config.run.grading_workers / 3600,
+        agent_hours=sum(model.agent_seconds for model in models) / config.run.agent_workers / 3600,
+        grading_hours=grading_seconds / config.run.grading_workers / 3600,
         images=len(images),
         images_missing=missing,
-        disk_gb=disk + gradings * CELL_GB,
+        disk_gb=disk + len(remaining) * CELL_GB,
         disk_basis=basis,
         max_cost=config.run.max_cost,
         notes=notes,
     )
-
-
-_DONE = (State.AGENT_DONE, State.GRADED)
 
 
 def _rows(folder: RunFolder) -> dict[Cell, CellRow]:
@@ -142,95 +172,166 @@ def _rows(folder: RunFolder) -> dict[Cell, CellRow]:
         return {row.cell: row for row in store.rows()}
 
 
-def _recorded(config: Config, history: Sequence[str]) -> dict[str, dict[str, tuple[float | None, float | None]]]:
-    """By model of the pool and instance: recorded cost and seconds."""
-    if not history:
-        return {}
-    from harness.importers import load_outcomes
+def _recorded(config: Config, history: Sequence[str]) -> dict[str, Past]:
+    """By model of the pool: its cells in the history; those of the sample's stand-ins come with the sample.
 
+    Raises:
+        InputError: no run of the history is named like a model of the pool.
+    """
+    recorded: dict[str, dict[str, PastCell]] = {model.name: {} for model in config.pool}
+    if any(map(is_stand_in, config.pool)):
+        with RECORDED.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["model"] in recorded:
+                    recorded[row["model"]][row["instance_id"]] = PastCell(
+                        cost_usd=float(row["cost_usd"]),
+                        agent_seconds=float(row["agent_seconds"]),
+                        test_seconds=float(row["test_seconds"]),
+                    )
+    if not history:
+        return dict(recorded)
+    tests = _recorded_test_seconds(history)
     runs = {run.name.casefold(): run for run in load_outcomes(list(history)).runs}
-    found = {
-        model.name: {name: (cell.cost_usd, cell.seconds) for name, cell in run.cells.items()}
-        for model in config.pool
-        if (run := runs.get(model.name.casefold())) is not None
-    }
-    if not found:
+    matched = {name: run for name in recorded if (run := runs.get(name.casefold())) is not None}
+    if not matched:
         raise InputError(
-            f"history: no recorded run is named like a model of the pool ({', '.join(m.name for m in config.pool)}); "
+            f"history: no recorded run is named like a model of the pool ({', '.join(recorded)}); "
             f"recorded: {', '.join(sorted(run.name for run in runs.values())[:8])}"
         )
-    return found
+    for name, run in matched.items():
+        recorded[name] = {
+            instance: PastCell(cost_usd=cell.cost_usd, agent_seconds=cell.seconds, test_seconds=tests.get(instance))
+            for instance, cell in run.cells.items()
+        }
+    return dict(recorded)
+
+
+def _recorded_test_seconds(history: Sequence[str]) -> dict[str, float]:
+    """By instance: the mean run time of its tests in those sources that are run folders."""
+    seconds: dict[str, list[float]] = {}
+    for source in history:
+        for row in _rows(RunFolder(Path(source))).values():
+            if row.test_seconds is not None:
+                seconds.setdefault(row.instance_id, []).append(row.test_seconds)
+    return {instance: float(np.mean(values)) for instance, values in seconds.items()}
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """One quantity of further cells: each instance's own record, else the mean of the records, else an assumption."""
+
+    own: Sequence[float]
+    """Of the model's finished cells in this run."""
+    past: Mapping[str, float]
+    """Recorded elsewhere, by instance."""
+    assumed: float
+
+    @property
+    def mean(self) -> float:
+        if self.source == "own":
+            return float(np.mean(self.own))
+        return float(np.mean(list(self.past.values()))) if self.source == "past" else self.assumed
+
+    @property
+    def source(self) -> str:
+        if len(self.own) >= ENOUGH:
+            return "own"
+        return "past" if len(self.past) >= ENOUGH else "assumed"
+
+    def of(self, instances: Sequence[str]) -> float:
+        """The sum over the cells of some instances."""
+        if self.source == "past":
+            return sum(self.past.get(instance, self.mean) for instance in instances)
+        return self.mean * len(instances)
+
+    def error_of(self, n: int) -> float:
+        """Standard error of a sum over `n` further cells; NaN where it rests on an assumption."""
+        if self.source == "assumed":
+            return math.nan
+        values = self.own if self.source == "own" else list(self.past.values())
+        return float(np.std(values, ddof=1)) * math.sqrt(n + n * n / len(values))
 
 
 def _model_forecast(
-    model: ModelConfig,
-    cells: Sequence[Cell],
-    known: Mapping[Cell, CellRow],
-    recorded: Mapping[str, tuple[float | None, float | None]],
+    model: ModelConfig, cells: Sequence[Cell], known: Mapping[Cell, CellRow], past: Past, config: Config
 ) -> ModelForecast:
     rows = [known[cell] for cell in cells if cell in known]
-    done = [row for row in rows if row.state in _DONE]
-    open_cells = [cell for cell in cells if cell not in known or known[cell].state not in _DONE]
-    own_cost = [row.cost_usd for row in done if row.cost_usd is not None]
-    own_seconds = [row.agent_seconds for row in done if row.agent_seconds is not None]
-    past_cost = [cost for cost, _ in recorded.values() if cost is not None]
-    past_seconds = [seconds for _, seconds in recorded.values() if seconds is not None]
-    if model.free:
-        each, error, basis = 0.0, 0.0, "free"
-    elif len(own_cost) >= ENOUGH:
-        each, error, basis = *_mean(own_cost, len(open_cells)), f"{len(own_cost)} finished cells of this run"
-    elif len(past_cost) >= ENOUGH:
-        each, error, basis = *_mean(past_cost, len(open_cells)), f"{len(past_cost)} recorded cells"
-    else:
-        each, error = _by_price(model), math.nan
-        basis = f"assumed: {ASSUMED_PROMPT_TOKENS:,} prompt and {ASSUMED_COMPLETION_TOKENS:,} completion tokens a cell"
-    cost = each * len(open_cells)
-    if basis.endswith("recorded cells"):  # an instance's own record tells more than the mean of all
-        own_records = (recorded.get(cell.instance_id, (None, None))[0] for cell in open_cells)
-        cost = sum(each if value is None else value for value in own_records)
-    seconds = own_seconds if len(own_seconds) >= ENOUGH else past_seconds
-    lasting = float(np.mean(seconds)) if len(seconds) >= ENOUGH else ASSUMED_AGENT_SECONDS
-    if len(seconds) < ENOUGH:
-        basis += f"; {ASSUMED_AGENT_SECONDS:.0f} s a cell assumed"
+    done = [row for row in rows if row.state in ATTEMPTED]
+    to_grade = [row.instance_id for row in done if row.state is State.AGENT_DONE]
+    to_attempt = [cell.instance_id for cell in cells if cell not in known or known[cell].state not in ATTEMPTED]
+    timed = any(row.test_seconds is not None for row in known.values())  # stores of earlier versions hold none
+    cost = _Expected(
+        own=[row.cost_usd for row in done if row.cost_usd is not None],
+        past={name: cell.cost_usd for name, cell in past.items() if cell.cost_usd is not None},
+        assumed=assumed_cost(model, config.agent),
+    )
+    agent = _Expected(
+        own=[row.agent_seconds for row in done if row.agent_seconds is not None],
+        past={name: cell.agent_seconds for name, cell in past.items() if cell.agent_seconds is not None},
+        assumed=ASSUMED_AGENT_SECONDS,
+    )
+    tests = _Expected(
+        own=[seconds for row in done if (seconds := _test_seconds(row)) is not None] if timed else [],
+        past={name: cell.test_seconds for name, cell in past.items() if cell.test_seconds is not None},
+        assumed=ASSUMED_TEST_SECONDS,
+    )
     return ModelForecast(
         model=model.name,
         planned=len(cells),
         graded=sum(row.state is State.GRADED for row in rows),
-        to_grade=sum(row.state is State.AGENT_DONE for row in rows),
-        to_attempt=len(open_cells),
-        cost=cost,
-        cost_error=error,
-        seconds=lasting * len(open_cells),
-        basis=basis,
+        to_grade=len(to_grade),
+        to_attempt=len(to_attempt),
+        cost=0.0 if model.free else cost.of(to_attempt),
+        cost_error=0.0 if model.free else cost.error_of(len(to_attempt)),
+        agent_seconds=agent.of(to_attempt),
+        test_seconds=tests.of([*to_grade, *to_attempt]),
+        basis="; ".join(_basis(model, cost, agent, tests)),
     )
 
 
-def _mean(values: Sequence[float], n: int) -> tuple[float, float]:
-    """Mean of recorded costs, and the standard error of a sum over `n` further cells."""
-    spread = float(np.std(values, ddof=1))
-    return float(np.mean(values)), spread * math.sqrt(n + n * n / len(values))
+def _test_seconds(row: CellRow) -> float | None:
+    """Of a graded cell; a patch that is empty or does not apply takes no tests."""
+    if row.verdict in (Verdict.EMPTY_PATCH, Verdict.PATCH_FAILED):
+        return 0.0
+    return row.test_seconds
 
 
-def _by_price(model: ModelConfig) -> float:
-    known = prices(model)
-    cached = ASSUMED_PROMPT_TOKENS * ASSUMED_CACHED_SHARE
-    fresh = ASSUMED_PROMPT_TOKENS - cached
-    return cached * known.cache_read + fresh * known.input + ASSUMED_COMPLETION_TOKENS * known.output
+def _basis(model: ModelConfig, cost: _Expected, agent: _Expected, tests: _Expected) -> list[str]:
+    """What a model's figures rest on."""
+    bases = []
+    if model.free:
+        bases.append("free")
+    elif cost.source == "own":
+        bases.append(f"{len(cost.own)} finished cells of this run")
+    elif cost.source == "past":
+        bases.append(f"{len(cost.past)} recorded cells")
+    else:
+        bases.append(
+            f"assumed: {ASSUMED_PROMPT_TOKENS:,} prompt and {ASSUMED_COMPLETION_TOKENS:,} completion tokens a cell, "
+            "at most its cost limit"
+        )
+    if agent.source == "assumed":
+        bases.append(f"{ASSUMED_AGENT_SECONDS:.0f} s a cell assumed")
+    if tests.source == "assumed":
+        bases.append(f"{ASSUMED_TEST_SECONDS:.0f} s of tests assumed")
+    return bases
 
 
 def disk_needed(images: Collection[str], *, local: bool = False) -> tuple[float, int | None, str]:
     """GB that the missing ones of some images need, how many are missing, and what the figure rests on.
 
-    local: images that are built on this machine and share nearly everything.
+    Args:
+        images: names of images.
+        local: they are built on this machine and share nearly everything.
     """
     try:
-        missing: set[str] | None = set(images) - _here()
+        missing: set[str] | None = set(images) - _local_images()
     except EngineUnavailableError:
         missing = None
     wanted = sorted(images if missing is None else missing)
     count = None if missing is None else len(wanted)
     if not wanted:
-        return 0.0, count, "all images are here" if missing is not None else "no image needed"
+        return 0.0, count, "no image is missing" if missing is not None else "no image needed"
     if local:
         return 0.5, count, "built here, sharing one base"
     sizes = _registry_sizes(wanted[:: max(1, len(wanted) // SAMPLED)][:SAMPLED])
@@ -239,9 +340,7 @@ def disk_needed(images: Collection[str], *, local: bool = False) -> tuple[float,
     return len(wanted) * GB_PER_IMAGE, count, f"{GB_PER_IMAGE:g} GB for each of {len(wanted)} images assumed"
 
 
-def _here() -> set[str]:
-    from harness.docker.engine import connect
-
+def _local_images() -> set[str]:
     client = connect(timeout=10)
     tags = {tag for image in client.images.list() for tag in image.tags}
     return tags | {tag.removesuffix(":latest") for tag in tags}
@@ -261,12 +360,15 @@ def _registry_sizes(images: Sequence[str]) -> list[dict[str, int]]:
         return [layers for layers in pool.map(layer_sizes, images) if layers]
 
 
-def render(seen: Forecast, folder: Path) -> str:
+def render(forecast: Forecast, folder: Path) -> str:
     """The forecast for a terminal."""
-    lines = [f"{seen.dataset}: {seen.instances} instances, {len(seen.models)} models; run folder {folder}", ""]
-    width = max(len(m.model) for m in seen.models)
+    lines = [
+        f"{forecast.dataset}: {forecast.instances} instances, {len(forecast.models)} models; run folder {folder}",
+        "",
+    ]
+    width = max(len(m.model) for m in forecast.models)
     lines.append(f"{'':<{width}}  cells   done  to grade  to attempt   expected cost")
-    for m in seen.models:
+    for m in forecast.models:
         error = "" if math.isnan(m.cost_error) or not m.cost_error else f" ± {2 * m.cost_error:.2f}"
         lines.append(
             f"{m.model:<{width}}  {m.planned:>5}  {m.graded:>5}  {m.to_grade:>8}  {m.to_attempt:>10}   "
@@ -274,27 +376,27 @@ def render(seen: Forecast, folder: Path) -> str:
         )
     lines += [
         "",
-        f"expected cost   ${seen.cost:.2f} more, ${seen.spent:.2f} spent so far" + _against(seen),
-        f"expected time   {_hours(seen.hours)} (agents {_hours(seen.agent_hours)}, grading "
-        f"{_hours(seen.grading_hours)}, at the same time)",
-        f"disk            {seen.disk_gb:.1f} GB more ({_images(seen)}; {seen.disk_basis})",
-        *(f"note            {note}" for note in seen.notes),
+        f"expected cost   ${forecast.cost:.2f} more, ${forecast.spent:.2f} spent so far" + _against(forecast),
+        f"expected time   {_hours(forecast.hours)} (agents {_hours(forecast.agent_hours)}, grading "
+        f"{_hours(forecast.grading_hours)}, at the same time)",
+        f"disk            {forecast.disk_gb:.1f} GB more ({_images(forecast)}; {forecast.disk_basis})",
+        *(f"note            {note}" for note in forecast.notes),
         "",
         "nothing was started or written",
     ]
     return "\n".join(lines)
 
 
-def _against(seen: Forecast) -> str:
-    if seen.max_cost is None:
+def _against(forecast: Forecast) -> str:
+    if forecast.max_cost is None:
         return "; no --max-cost"
-    over = seen.cost + seen.spent > seen.max_cost
-    return f"; the limit is ${seen.max_cost:g}" + (", which stops the run before its end" if over else "")
+    over = forecast.cost + forecast.spent > forecast.max_cost
+    return f"; the limit is ${forecast.max_cost:g}" + (", at which no further cell starts" if over else "")
 
 
-def _images(seen: Forecast) -> str:
-    where = "no engine answers" if seen.images_missing is None else f"{seen.images_missing} not here"
-    return f"{seen.images} images, {where}"
+def _images(forecast: Forecast) -> str:
+    where = "no engine answers" if forecast.images_missing is None else f"{forecast.images_missing} missing"
+    return f"{forecast.images} images, {where}"
 
 
 def _hours(hours: float) -> str:

@@ -15,6 +15,9 @@ from types import FrameType
 from harness.docker.engine import connect, sweep
 from harness.errors import EXIT_INTERRUPTED
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a user or the system asks a run to end with."""
+
 
 class Stop:
     """Asks a run to end: cells in flight are finished, no other is started."""
@@ -37,12 +40,17 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(run_label: str) -> Iterator[Stop]:
-    """A `Stop` that SIGINT and SIGTERM request; a second signal removes the run's containers and ends the process."""
+    """A `Stop` that SIGINT, SIGTERM and SIGHUP request; at a second one the run's containers go and the process ends.
+
+    A signal that was ignored before, as `nohup` does with SIGHUP, stays ignored.
+    """
     stop = Stop()
     signalled = False  # a run that stops for another reason finishes its cells on the first signal, too
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal signalled
+        if number == signal.SIGHUP:
+            _leave_terminal()
         if not signalled:
             signalled = True
             stop.request("interrupted")
@@ -56,12 +64,21 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
         finally:  # also where the engine does not answer: the next start sweeps
             os._exit(EXIT_INTERRUPTED)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """What is still printed goes nowhere: a terminal that has hung up answers every write with an error."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in (sys.stdout, sys.stderr):
+            if stream.isatty():
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _kill_children() -> None:

@@ -21,7 +21,8 @@ from harness.run.plan import plan, routing_notes
 from harness.run.preflight import preflight, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
-from harness.store.run_folder import RunFolder
+from harness.run.spending import Spending, limit_note
+from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 
 SELECTION = "selection"
@@ -91,15 +92,17 @@ def evaluate(
     dataset = load_dataset(config.dataset)
     preflight(config, dataset)
     plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
-    for note in routing_notes(config):
+    for note in filter(None, [*routing_notes(config), limit_note(config)]):
         say(note)
     with folder.locked():
         if fresh and (kept := folder.archive()):
             say(f"the earlier run is kept in {kept}")
+        folder.check_store()
         with Store(folder.store_path) as store:
             run = _Run(config, dataset, folder, store, stop)
             cells = plan(config, dataset, store.rows(), folder)
-            store.plan(cells)
+            if again := store.plan(cells):
+                say(f"{again} finished attempts are graded again: their grading is another now")
             out = _results_folder(folder, store.rows(), cells)
             cells = _run_planned(run, cells, out)
             rows = [row for row in store.rows() if row.cell in cells]
@@ -147,7 +150,9 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
     """Run what each cell lacks: its attempt and its grading, or only the grading."""
     for row in run.store.rows():
         if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
-            run.store.killed(row.cell, paid_in(run.folder.cell_dir(row.cell) / "trajectory.json"))
+            run.store.killed(row.cell, paid_in(run.folder.cell_dir(row.cell) / TRAJECTORY_FILE))
+        elif row.state is State.AGENT_DONE and not run.folder.restore_patch(row.cell):
+            run.store.lost(row.cell)
     rows = {row.cell: row for row in run.store.rows()}
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
@@ -178,6 +183,7 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
                 folder=run.folder,
                 store=run.store,
                 backend=backend,
+                spending=Spending(run.config, run.store),
                 progress=progress,
                 stop=run.stop,
                 limits=run.config.run,

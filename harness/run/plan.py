@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agents.pool import ModelConfig
 from harness.config import Config
-from harness.data.instances import Dataset
+from harness.data.checks import GRADING_FIELDS
+from harness.data.instances import Dataset, Instance
 from harness.errors import ConfigError
 from harness.fitting import router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
+from harness.store.keys import make_key
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow
 
@@ -31,25 +36,55 @@ def plan(
     Raises:
         ConfigError: the checkpoint routes to models that the pool lacks.
     """
-    keys = {model.name: settings_key(config, model) for model in config.pool}
+    models = {model.name: model for model in config.pool}
     if config.run.mode == "routed":
         requested = _requested_models(config, dataset, rows, folder)
         pairs = [(instance, name) for instance in dataset.instances for name in requested[instance.instance_id]]
     else:
         pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
-    return {Cell(instance.instance_id, name): f"{instance.fingerprint}.{keys[name]}" for instance, name in pairs}
+    settings = {name: _Settings.of(config, model) for name, model in models.items()}
+    return {Cell(instance.instance_id, name): settings[name].key(instance) for instance, name in pairs}
 
 
-def settings_key(config: Config, model: ModelConfig) -> str:
-    """Changes with every setting that may change an outcome; where the API key comes from is none of them."""
-    settings = {
-        "model": model.model_dump(mode="json", exclude={"api_key_env", "record"}),
-        # patience with providers and engines changes no outcome, and neither does a look at what is finished
-        "agent": config.agent.model_dump(mode="json", exclude=OUTCOME_NEUTRAL),
-        "grading_timeout": config.run.grading_timeout,
-        "grading_limits": config.run.grading_limits.model_dump(mode="json"),
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class _Settings:
+    """Every setting that may change an outcome of a model; where the API key comes from is none of them."""
+
+    attempt: Mapping[str, Any]
+    grading: Mapping[str, Any]
+    earlier: str
+    """The key of all of them that earlier versions wrote."""
+
+    @classmethod
+    def of(cls, config: Config, model: ModelConfig) -> _Settings:
+        attempt = {
+            "model": model.model_dump(mode="json", exclude={"api_key_env", "record"}),
+            # patience with providers and engines changes no outcome, and neither does a look at what is finished
+            "agent": config.agent.model_dump(mode="json", exclude=OUTCOME_NEUTRAL),
+        }
+        grading = {
+            "grading_timeout": config.run.grading_timeout,
+            "grading_limits": config.run.grading_limits.model_dump(mode="json"),
+        }
+        together = json.dumps(attempt | grading, sort_keys=True)
+        return cls(attempt, grading, hashlib.sha256(together.encode()).hexdigest()[:16])
+
+    def key(self, instance: Instance) -> str:
+        row = {name: _parsed(instance.row[name]) for name in GRADING_FIELDS}
+        return make_key(
+            attempt=[self.attempt, instance.instance_id, instance.problem_statement, instance.image],
+            grading=[self.grading, row],
+            earlier=f"{instance.fingerprint}.{self.earlier}",
+        )
+
+
+def _parsed(value: object) -> object:
+    """A row's value; lists of tests are the same list as JSON text."""
+    if not isinstance(value, str) or not value.startswith("["):
+        return value
+    with suppress(ValueError):
+        return json.loads(value)
+    return value
 
 
 def routing_notes(config: Config) -> list[str]:

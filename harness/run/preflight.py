@@ -31,7 +31,7 @@ def preflight(config: Config, dataset: Dataset) -> None:
     load_ahead(texts, embedder)  # it takes seconds, and so do the imports behind the prices
     check_settings(config)
     check_models(config.pool)
-    if not dataset.scripted and any(model.api_base == SCRIPTED_ADDRESS for model in config.pool):
+    if not dataset.scripted and any(map(is_stand_in, config.pool)):
         raise ConfigError(
             f"pool: api_base '{SCRIPTED_ADDRESS}' names the stand-ins of the embedded sample; "
             f"they know nothing of {dataset.name}"
@@ -72,17 +72,19 @@ def check_models(pool: Sequence[ModelConfig]) -> None:
         raise ConfigError(f"pool: {error}") from error
 
 
+def is_stand_in(model: ModelConfig) -> bool:
+    """Whether an entry of the pool is a scripted stand-in of the embedded sample."""
+    return model.api_base == SCRIPTED_ADDRESS
+
+
 @contextmanager
 def scripted_models_ready(pool: Sequence[ModelConfig]) -> Iterator[list[ModelConfig]]:
     """The pool, with the loopback server of the sample's stand-ins running where it has any."""
-    if not any(model.api_base == SCRIPTED_ADDRESS for model in pool):
+    if not any(map(is_stand_in, pool)):
         yield list(pool)
         return
     from agents.scripted.server import ScriptedServer
     from harness.sample import PLAYBOOK
 
     with ScriptedServer(PLAYBOOK) as server:
-        yield [
-            model.model_copy(update={"api_base": server.url}) if model.api_base == SCRIPTED_ADDRESS else model
-            for model in pool
-        ]
+        yield [model.model_copy(update={"api_base": server.url}) if is_stand_in(model) else model for model in pool]

@@ -23,13 +23,14 @@ from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
-from harness.files import write_atomic
+from harness.files import slug, write_atomic
 from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
+from harness.run.preflight import is_stand_in
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
@@ -72,6 +73,23 @@ class RunRecord:
     def failures(self) -> list[Failure]:
         return failure_table(self.rows, self.failure_events)
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Models of the pool that play a script; real ones may be tried on the sample beside them."""
+        return [model.name for model in self.config.pool if model.scripted or is_stand_in(model)]
+
+    @property
+    def scripted(self) -> bool:
+        """Whether no real model is in the pool."""
+        return len(self.stand_ins) == len(self.config.pool)
+
+    @property
+    def notes(self) -> list[str]:
+        notes = _notes(self.rows)
+        if self.stand_ins and not self.scripted:
+            notes.append(f"scripted stand-ins, no language models: {', '.join(self.stand_ins)}")
+        return notes
+
 
 def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = lambda message: None) -> Results:
     """Compute and write results.{json,csv,md}, outcomes.csv and predictions/<model>.jsonl.
@@ -112,11 +130,11 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
     inputs = EvaluationInputs(
         outcomes=matrix,
         embeddings=embed_texts(record.issues, configured_embedder(router)),
-        dataset=record.dataset.name,
+        dataset=record.dataset.title,
         evaluation="live",
-        scripted=record.dataset.scripted,
+        scripted=record.scripted,
         failures=record.failures,
-        notes=_notes(record.rows),
+        notes=record.notes,
     )
     settings = EvaluationSettings(
         policies=[router.policy],
@@ -135,7 +153,7 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     pool = [model.name for model in config.pool]
     router = router_for_pool(config.router.checkpoint, config.pool, config.router)
     rollouts = roll_out(router, dataset, record.rows, record.folder, pool)
-    notes = _notes(record.rows)
+    notes = record.notes
     if missing := models_missing_from(router, pool):
         notes.append(
             f"the checkpoint knows {', '.join(missing)}, not in the pool: what it would give them went to its next best"
@@ -177,17 +195,17 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         "so this does not say whether routing beats a single model."
     )
     return Results(
-        dataset=dataset.name,
+        dataset=dataset.title,
         instances=len(dataset.instances),
         pool=list(matrix.models),
         seed=config.router.seed,
         folds=0,
         repeats=0,
-        scripted=dataset.scripted,
+        scripted=record.scripted,
         rows=bounded([row], len(dataset.instances)),
         failures=record.failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
-        verdict=SCRIPTED_CAVEAT + verdict[0].lower() + verdict[1:] if dataset.scripted else verdict,
+        verdict=SCRIPTED_CAVEAT + verdict[0].lower() + verdict[1:] if record.scripted else verdict,
         notes=notes,
     )
 
@@ -241,7 +259,7 @@ def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Seque
             for row in rows
             if row.model == model and (patch := _patch_of(folder, row)) is not None
         ]
-        write_atomic(out / f"{model}.jsonl", "".join(line + "\n" for line in lines))
+        write_atomic(out / f"{slug(model)}.jsonl", "".join(line + "\n" for line in lines))
 
 
 def _patch_of(folder: RunFolder, row: CellRow) -> str | None:

@@ -8,3 +8,5 @@ from pathlib import Path
 
 TASK_REPO = Path(__file__).parent / "repo"
 PLAYBOOK = Path(__file__).parent / "playbook"
+RECORDED = Path(__file__).parent / "recorded.csv"
+"""What each cell of the sample took in a run of it (columns of its `outcomes.sqlite`), for estimates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,16 +19,26 @@ import yaml
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import InputError, RunLockedError
-from harness.files import slug, write_atomic
-from harness.store.store import Cell
+from harness.files import YamlError, parse_yaml, slug, write_atomic
+from harness.store.store import Cell, Store
 
 VERSIONED = ("polyswe", "swebench", "mini-swe-agent", "litellm", "sentence-transformers", "docker")
 """Packages whose versions a run records."""
+PATCH_FILE = "patch.diff"
+"""A cell's submitted patch; empty when nothing was submitted."""
+UNSUBMITTED_FILE = "unsubmitted.diff"
+"""Work an agent left in its container without submitting it: kept to look at, never graded."""
+TRAJECTORY_FILE = "trajectory.json"
+"""A cell's messages, as mini-swe-agent keeps them."""
 
 
 class RunFolder:
+    """Where one run is kept."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._handle: int | None = None
+        """The open folder, while this process holds its lock."""
 
     @property
     def store_path(self) -> Path:
@@ -49,43 +60,108 @@ class RunFolder:
         place = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:8]
         return f"{slug(self.path.name).lower()}-{place}"
 
+    @property
+    def cells_path(self) -> Path:
+        return self.path / "instances"
+
     def cell_dir(self, cell: Cell) -> Path:
-        return self.path / "instances" / slug(cell.instance_id) / slug(cell.model)
+        return self.cells_path / slug(cell.instance_id) / slug(cell.model)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out of the folder while this one works in it; the lock goes with the process.
 
+        A file beside the folder is locked, so that putting the folder aside does not take the lock away, and the folder
+        itself, so that removing the file does not either.
+
         Raises:
             RunLockedError: another process holds it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # beside the folder, so that putting the folder aside does not take the lock away
-        with self.path.with_name(f".{self.path.name}.lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                handle.seek(0)
-                holder = handle.read().strip() or "unknown"
-                raise RunLockedError(
-                    f"{self.path} is in use by another polyswe process (pid {holder}); "
-                    "wait for it or choose another --run-id"
-                ) from error
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+        with self.path.with_name(f".{self.path.name}.lock").open("a+") as file:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            self._lock(file.fileno(), holder)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
             self.path.mkdir(exist_ok=True)
-            yield
+            try:
+                self._lock_folder(holder)
+                yield
+            finally:
+                self._unlock_folder()
+
+    def _lock(self, handle: int, holder: str) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunLockedError(
+                f"{self.path} is in use by another polyswe process (pid {holder}); "
+                "wait for it or choose another --run-id"
+            ) from error
+
+    def _lock_folder(self, holder: str) -> None:
+        self._handle = os.open(self.path, os.O_RDONLY)
+        try:
+            self._lock(self._handle, holder)
+        except OSError as error:  # a network file system may lock files only
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP):
+                raise
+
+    def _unlock_folder(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     def archive(self) -> Path | None:
         """Rename a folder that holds a run, so that nothing of it is lost; returns its new place. Call it locked."""
-        if not self.store_path.exists():
+        if not any(self.path.iterdir()):
             return None
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         target = self.path.with_name(f"{self.path.name}.{stamp}")
         self.path.rename(target)
+        self._unlock_folder()
         self.path.mkdir()
+        self._lock_folder(str(os.getpid()))
         return target
+
+    def check_store(self) -> None:
+        """Refuse a folder whose attempts are on the disk while its store knows of none: they would all be paid again.
+
+        Raises:
+            InputError: the store is gone, empty, or another run's.
+        """
+        if not self.cells_path.is_dir() or not any(self.cells_path.glob(f"*/*/{PATCH_FILE}")):
+            return
+        if self.store_path.is_file() and self.store_path.stat().st_size:
+            with Store(self.store_path, read_only=True) as store:
+                if store.rows():
+                    return
+            state = "holds no cells"
+        else:
+            state = "is empty" if self.store_path.is_file() else "is gone"
+        raise InputError(
+            f"{self.store_path} {state}, but {self.cells_path} holds finished attempts: bring back a copy of the "
+            "store, or start anew with --fresh, which puts the folder aside"
+        )
+
+    def restore_patch(self, cell: Cell) -> bool:
+        """Make sure that the patch of a finished attempt can be read; one that is lost is taken from the trajectory.
+
+        A damaged file is kept beside the new one. False when the patch is nowhere.
+        """
+        path = self.cell_dir(cell) / PATCH_FILE
+        try:
+            read_patch(self, cell)
+        except InputError:
+            submission = submission_in(self.cell_dir(cell) / TRAJECTORY_FILE)
+            if submission is None:
+                return False
+            if path.exists():
+                path.rename(path.with_name(f"{PATCH_FILE}.damaged"))
+            write_atomic(path, submission)
+        return True
 
     def write_manifest(self, config: Config, dataset: Dataset) -> None:
         """Write `run.yaml`: what was asked for, of which data, with which versions. Holds no secret: keys are names."""
@@ -115,22 +191,38 @@ class RunFolder:
         if self.is_part:
             raise InputError(f"{self.path} holds a part of the run {self.path.parent}: name that")
         path = self.path / "run.yaml"
+        mend = "bring back a copy of it; the command that made the run writes it anew while cells are missing"
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = parse_yaml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"{self.path} holds no run (no run.yaml)") from error
-        if not isinstance(content, dict) or "config" not in content:
-            raise InputError(f"{path} is not a run's frozen configuration")
+        except (OSError, UnicodeDecodeError, YamlError) as error:
+            raise InputError(f"{path}: damaged ({error}); {mend}") from error
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise InputError(f"{path} is not a run's configuration as it was written; {mend}")
         return content
 
 
-PATCH_FILE = "patch.diff"
-
-
-UNSUBMITTED_FILE = "unsubmitted.diff"
-"""Work an agent left in its container without submitting it: kept to look at, never graded."""
-
-
 def read_patch(folder: RunFolder, cell: Cell) -> str:
-    """The patch of a finished attempt, byte for byte (line ends matter to `git apply`)."""
-    return (folder.cell_dir(cell) / PATCH_FILE).read_bytes().decode("utf-8")
+    """The patch of a finished attempt, byte for byte (line ends matter to `git apply`).
+
+    Raises:
+        InputError: it is gone or damaged.
+    """
+    path = folder.cell_dir(cell) / PATCH_FILE
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); bring back a copy of it") from error
+
+
+def submission_in(trajectory: Path) -> str | None:
+    """The patch that a trajectory says was submitted, also where that is empty; None when it does not say."""
+    try:
+        info = json.loads(trajectory.read_text(encoding="utf-8"))["info"]
+        status, submission = info["exit_status"], info["submission"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(status, str) or not isinstance(submission, str):
+        return None
+    return submission if status == "Submitted" else ""

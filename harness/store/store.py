@@ -24,17 +24,21 @@ from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
 from harness.grading.verdict import Grade, Verdict
+from harness.store.keys import Change, change
 
 SCHEMA = 1
 """Version of the file's tables; columns that were added since are added to older files."""
 KILLED = "killed"
 """Failure of a cell whose agent was at work when the run was killed."""
 
+LOST = "lost"
+"""Failure of a cell whose finished attempt is no longer on the disk."""
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS cells (
     instance_id TEXT NOT NULL,
     model TEXT NOT NULL,
-    key TEXT NOT NULL,                  -- fingerprint of everything the outcome depends on
+    key TEXT NOT NULL,                  -- of everything the outcome depends on; see harness.store.keys
     state TEXT NOT NULL,
     verdict TEXT,                       -- of a graded cell
     failure TEXT,                       -- kind of a failed cell's failure, which was not the model's
@@ -48,7 +52,8 @@ CREATE TABLE IF NOT EXISTS cells (
     completion_tokens INTEGER,
     cached_tokens INTEGER,
     agent_seconds REAL,
-    grading_seconds REAL,
+    grading_seconds REAL,               -- without the wait for other instances' tests
+    test_seconds REAL,                  -- of them, those of the test script
     unsubmitted INTEGER NOT NULL DEFAULT 0, -- a diff was left in the container but never submitted
     scripted INTEGER NOT NULL DEFAULT 0,
     signals TEXT NOT NULL DEFAULT '{}',     -- JSON: what the attempt shows of its chances, by name
@@ -88,7 +93,7 @@ CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's traject
     failed INTEGER                      -- whether the command ended with an error; NULL when unknown
 ) STRICT;
 """
-ADDED_COLUMNS = {"signals": "TEXT NOT NULL DEFAULT '{}'"}
+ADDED_COLUMNS = {"signals": "TEXT NOT NULL DEFAULT '{}'", "test_seconds": "REAL"}
 """Columns of the table `cells` that files of earlier versions lack."""
 
 
@@ -103,8 +108,14 @@ class State(StrEnum):
     """A failure that was not the model's; the next start tries again."""
 
 
+ATTEMPTED = frozenset((State.AGENT_DONE, State.GRADED))
+"""States of a cell whose attempt has finished."""
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
+    """One instance, attempted by one model."""
+
     instance_id: str
     model: str
 
@@ -130,6 +141,9 @@ class CellRow:
     cached_tokens: int | None
     agent_seconds: float | None
     grading_seconds: float | None
+    """Without the wait for other instances' tests; stores of earlier versions include it."""
+    test_seconds: float | None
+    """Run time of the test script alone."""
     unsubmitted: bool
     scripted: bool
     updated_at: str
@@ -176,9 +190,9 @@ class Store:
         """
         self.path = path
         self._lock = threading.Lock()
-        self._db = _connect(path, read_only)
+        self._db = _connect(path, read_only=read_only, writable=os.access(path.parent, os.W_OK))
         try:
-            self._check_schema()
+            self._check_schema(read_only)
             if not read_only:
                 self._make_tables()
         except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
@@ -187,6 +201,9 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise InputError(f"{path}: not a readable outcome store ({error})") from error
+        except InputError:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         self._db.close()
@@ -199,23 +216,28 @@ class Store:
 
     # ---- planning ----
 
-    def plan(self, cells: Mapping[Cell, str]) -> None:
+    def plan(self, cells: Mapping[Cell, str]) -> int:
         """Add the cells that are not there yet; `cells` maps each to the key of its configuration.
 
+        A graded cell whose grading alone is another now keeps its attempt and waits for another grading.
+
+        Returns:
+            How many cells are graded again.
+
         Raises:
-            RunMismatchError: a cell was already worked on under another key. Nothing is changed then.
+            RunMismatchError: a cell was already attempted under another key. Nothing is changed then.
         """
         with self._transaction():
             known = {_cell_of(row): row for row in self._db.execute("SELECT instance_id, model, key, state FROM cells")}
             # a start that finds every cell planned has nothing to write
             new = {cell: key for cell, key in cells.items() if cell not in known or known[cell]["key"] != key}
-            finished = (State.AGENT_DONE, State.GRADED)
-            changed = [cell for cell in new if cell in known and known[cell]["state"] in finished]
-            if changed:
-                models = sorted({cell.model for cell in changed})
+            attempted = [cell for cell in new if cell in known and known[cell]["state"] in ATTEMPTED]
+            changes = {cell: change(known[cell]["key"], new[cell]) for cell in attempted}
+            if others := [cell for cell, what in changes.items() if what is Change.ATTEMPT]:
+                models = ", ".join(sorted({cell.model for cell in others}))
                 raise RunMismatchError(
-                    f"{self.path.parent} holds {len(changed)} outcomes obtained with other settings "
-                    f"(models: {', '.join(models)}); choose another --run-id, or put them aside with --fresh"
+                    f"{self.path.parent} holds {len(others)} outcomes obtained with other settings "
+                    f"(models: {models}); choose another --run-id, or put them aside with --fresh"
                 )
             now = _now()
             self._db.executemany(
@@ -223,6 +245,17 @@ class Store:
                 "ON CONFLICT DO UPDATE SET key = excluded.key",
                 [(cell.instance_id, cell.model, key, State.PLANNED, now) for cell, key in new.items()],
             )
+            again = [
+                cell
+                for cell, what in changes.items()
+                if what is Change.GRADING and known[cell]["state"] == State.GRADED
+            ]
+            self._db.executemany(
+                "UPDATE cells SET state = ?, verdict = NULL, detail = '', grading_seconds = NULL, test_seconds = NULL, "
+                "updated_at = ? WHERE instance_id = ? AND model = ?",
+                [(State.AGENT_DONE, now, cell.instance_id, cell.model) for cell in again],
+            )
+        return len(again)
 
     # ---- a cell's states ----
 
@@ -245,7 +278,7 @@ class Store:
             failure=call.failure,
         )
 
-    def agent_done(self, cell: Cell, attempt: Attempt, signals: Mapping[str, float] | None = None) -> None:
+    def agent_done(self, cell: Cell, attempt: Attempt) -> None:
         """Record a finished attempt. Call it only after the patch is safely on disk."""
         self._update(
             cell,
@@ -260,7 +293,7 @@ class Store:
             agent_seconds=attempt.seconds,
             unsubmitted=int(bool(attempt.unsubmitted_patch)),
             scripted=int(attempt.scripted),
-            signals=json.dumps(_finite(signals or {}), sort_keys=True),
+            signals=json.dumps(_finite(attempt.measured), sort_keys=True),
         )
 
     def add_signals(self, cell: Cell, signals: Mapping[str, float], cost_usd: float = 0.0) -> None:
@@ -292,6 +325,7 @@ class Store:
                 failure=None,
                 detail=_storable(grade.detail),
                 grading_seconds=grade.seconds,
+                test_seconds=grade.test_seconds,
             )
             return
         detail = _storable(grade.detail)
@@ -331,30 +365,44 @@ class Store:
         lost = max(0.0, calls["paid"] - earlier["lost"]) if calls["number"] else cost_on_record
         self.failed(cell, KILLED, "the run was killed while the agent was at work", lost)
 
+    def lost(self, cell: Cell) -> None:
+        """Record that the patch of a finished attempt is nowhere: what the attempt had cost is lost."""
+        row = self.row(cell)
+        cost = row.cost_usd or 0.0 if row else 0.0
+        self._update(cell, cost_usd=None)
+        self.failed(cell, LOST, "the patch of its finished attempt is gone, and its trajectory does not hold it", cost)
+
     # ---- what is on record ----
 
     def rows(self) -> list[CellRow]:
-        """All cells, by instance and model."""
-        with self._lock:
-            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells ORDER BY instance_id, model").fetchall()
-        return [_cell_row(row) for row in rows]
+        """All cells, by instance and model.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        rows = self._select(f"SELECT {self._columns} FROM cells ORDER BY instance_id, model")
+        return [self._cell_row(row) for row in rows]
+
+    def row(self, cell: Cell) -> CellRow | None:
+        """One cell; None when it was never planned."""
+        rows = self._select(
+            f"SELECT {self._columns} FROM cells WHERE instance_id = ? AND model = ?", cell.instance_id, cell.model
+        )
+        return self._cell_row(rows[0]) if rows else None
 
     def spent(self) -> float:
         """USD spent so far, failed attempts included."""
-        with self._lock:
-            total = self._db.execute("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) AS usd FROM cells").fetchone()
+        (total,) = self._select("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) AS usd FROM cells")
         return float(total["usd"])
 
     def failures(self) -> list[FailureRow]:
         """Everything that went wrong so far and was not the model's, in order."""
-        with self._lock:
-            rows = self._db.execute("SELECT * FROM failures ORDER BY rowid").fetchall()
+        rows = self._select("SELECT * FROM failures ORDER BY rowid")
         return [FailureRow(**dict(row)) for row in rows]
 
     def flags(self) -> dict[Cell, list[Flag]]:
         """Flagged cells, and what was seen in each."""
-        with self._lock:
-            rows = self._db.execute("SELECT * FROM flags ORDER BY instance_id, model, rowid").fetchall()
+        rows = self._select("SELECT * FROM flags ORDER BY instance_id, model, rowid")
         flags: dict[Cell, list[Flag]] = {}
         for row in rows:
             failed = None if row["failed"] is None else bool(row["failed"])
@@ -371,12 +419,47 @@ class Store:
 
     def images_pulled(self) -> set[str]:
         """Images that this run has pulled, at this start or an earlier one."""
-        with self._lock:
-            return {row["name"] for row in self._db.execute("SELECT name FROM images")}
+        return {row["name"] for row in self._select("SELECT name FROM images")}
 
     # ---- private ----
 
-    def _check_schema(self) -> None:
+    @property
+    def _columns(self) -> str:
+        """The columns of a CellRow; a file that is only read may lack those that were added later."""
+        present = {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}
+        missing = {"signals": "'{}'"}
+        return ", ".join(name if name in present else f"{missing.get(name, 'NULL')} AS {name}" for name in COLUMNS)
+
+    def _select(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.OperationalError:  # locked, disk full: not the file's fault
+                raise
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(str(error)) from error
+
+    def _cell_row(self, row: sqlite3.Row) -> CellRow:
+        values: dict[str, Any] = dict(row)
+        try:
+            values["state"] = State(row["state"])
+            values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
+            values["signals"] = json.loads(row["signals"])
+        except ValueError as error:
+            raise self._damaged(f"cell {row['instance_id']} / {row['model']}: {error}") from error
+        values["unsubmitted"] = bool(row["unsubmitted"])
+        values["scripted"] = bool(row["scripted"])
+        return CellRow(**values)
+
+    def _damaged(self, reason: str) -> InputError:
+        return InputError(
+            f"{self.path}: damaged ({reason}); bring back a copy of it, or start anew with --fresh, which puts the "
+            "run aside"
+        )
+
+    def _check_schema(self, read_only: bool) -> None:
+        if read_only and self.path.stat().st_size == 0:
+            raise InputError(f"{self.path}: empty; bring back a copy of it, or start anew with --fresh")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA):
             raise InputError(
@@ -430,11 +513,11 @@ class Store:
         )
 
 
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool, writable: bool) -> sqlite3.Connection:
     """A reader opens the file for writing, too, where it may: only then does SQLite tidy up its `-wal` file."""
     mode = "mode=rwc"
     if read_only:
-        mode = "mode=rw" if os.access(path.parent, os.W_OK) else "immutable=1"
+        mode = "mode=rw" if writable else "immutable=1"
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
     )
@@ -446,16 +529,6 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 
 def _cell_of(row: sqlite3.Row) -> Cell:
     return Cell(instance_id=row["instance_id"], model=row["model"])
-
-
-def _cell_row(row: sqlite3.Row) -> CellRow:
-    values: dict[str, Any] = dict(row)
-    values["state"] = State(row["state"])
-    values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
-    values["unsubmitted"] = bool(row["unsubmitted"])
-    values["scripted"] = bool(row["scripted"])
-    values["signals"] = json.loads(row["signals"])
-    return CellRow(**values)
 
 
 def _finite(signals: Mapping[str, float]) -> dict[str, float]:

@@ -20,7 +20,7 @@ def test_no_call_starts_once_the_limit_is_spent() -> None:
     budget.reserve(0.1)
     budget.settle(0.1, 0.6)
     assert budget.exhausted
-    with pytest.raises(BudgetSpentError, match="--max-cost"):
+    with pytest.raises(BudgetSpentError, match="higher limit"):
         budget.reserve(0.0)
 
 

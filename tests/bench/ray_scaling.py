@@ -45,6 +45,7 @@ from harness.run.engines.ray_nodes import Nodes
 from harness.run.interrupt import Stop
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
+from harness.run.spending import Spending
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, State, Store
 
@@ -108,6 +109,7 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
             instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store,
             backend=backend,
             progress=Progress(len(todo), done=0, resolved=0, cost=0), stop=Stop(), limits=run,
+            spending=Spending(config, store),
         )  # fmt: skip
         graders = max(2, workers // 4)
         agents = workers - graders  # an attempt takes four times as long as a grading: 4 : 1 keeps all busy

@@ -69,7 +69,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         say=context.say,
         give_up=lambda: stop.now,
     )
-    budget = Budget(run.max_cost, context.store.spent(), halted=lambda: stop.now)
+    budget = Budget(run.max_cost_hard, context.store.spent(), halted=lambda: stop.now)
     with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
         try:
             yield LocalBackend(
@@ -82,6 +82,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
             )
         finally:
             _sweep_if_it_answers(client, context)
+    shutil.rmtree(folder.scratch, ignore_errors=True)
 
 
 def _sweep_if_it_answers(client: DockerClient, context: RunContext) -> None:

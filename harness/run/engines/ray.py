@@ -55,6 +55,7 @@ from harness.run.engines.ray_node import (
     TaskFailed,
 )
 from harness.run.engines.ray_nodes import Nodes
+from harness.run.interrupt import STOP_SIGNALS
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ def open_backend(context: RunContext) -> Iterator[RayBackend]:
 def _joined(address: str | None) -> Iterator[None]:
     """Connected to the cluster. Ray's own signal handlers give way to the run's."""
     _check_address(address)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     local: dict[str, Any] = {"num_cpus": max(4, os.cpu_count() or 1)} if address is None else {"address": address}
     try:
         ray.init(
@@ -281,12 +282,13 @@ def _check_address(address: str | None) -> None:
 
 
 def _budget(run: RunConfig, spent: float) -> Budget:
-    if run.max_cost is None:
+    if run.max_cost_hard is None:
         return Budget(None, spent)
     beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # every agent may wait in it at the same time
     options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": beside_driver}
-    return ClusterBudget(run.max_cost, ray.remote(BudgetActor).options(**options).remote(run.max_cost, spent))
+    actor = ray.remote(BudgetActor).options(**options).remote(run.max_cost_hard, spent)
+    return ClusterBudget(run.max_cost_hard, actor)
 
 
 # never repeated by Ray itself: an attempt that ran has been paid

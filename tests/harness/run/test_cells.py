@@ -13,6 +13,7 @@ import pytest
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.errors import ProviderError
+from agents.leaks import Flag
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from agents.scripted.server import ScriptedServer
@@ -23,8 +24,9 @@ from harness.run.cells import CellRunner
 from harness.run.engines.base import GraderLike, RunAgent
 from harness.run.interrupt import Stop
 from harness.run.progress import Progress
+from harness.run.spending import Spending
 from harness.sample import PLAYBOOK
-from harness.store.run_folder import PATCH_FILE, RunFolder
+from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import Cell, State, Store
 
 
@@ -85,6 +87,7 @@ def bench(sample: Dataset, tmp_path: Path) -> Iterator[MakeBench]:
         work = CellRunner(
             instances=instances, models={model.name: model} | changes.pop("models", {}), folder=folder, store=store,
             agent=AgentConfig(**changes), backend=Desk(agent), progress=progress, stop=Stop(), limits=config.run,
+            spending=Spending(config, store),
         )  # fmt: skip
         return Bench(work, store, cells)
 
@@ -167,6 +170,38 @@ def test_a_reviewers_call_is_on_record_and_paid_once(
     assert calls.cost_usd > 0
     assert row.cost_usd == pytest.approx(0.5 + calls.cost_usd)
     assert row.signals.get("review_score") == (None if kind is Killed else 0.5)
+
+
+def test_an_attempt_is_on_record_before_anything_reads_what_the_model_wrote(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan that hangs or fails must not lose what was paid for; the next start looks again."""
+
+    def finished(task: AgentTask, *_: Any, on_attempt: Callable[[Attempt], None], out_dir: Path, **__: Any) -> Attempt:
+        attempt = submitted(Cell(task.instance_id, made.cells[0].model), out_dir)
+        on_attempt(attempt)
+        return attempt
+
+    def scan(*_: object) -> list[Flag]:
+        row = made.store.row(made.cells[0])
+        assert row is not None
+        scanned.append((row.state, read_patch(made.work.folder, made.cells[0])))
+        if len(scanned) == 1:
+            raise RecursionError("a hostile trajectory")
+        return [Flag("download", 1, "curl")]
+
+    scanned: list[tuple[State, str]] = []
+    monkeypatch.setattr("harness.run.cells.scan_file", scan)
+    made = bench(finished)
+    made.work.backend.grader = GoingDown(0, "")
+    assert made.work.attempt(made.cells[0])
+    made.work.grade(made.cells[0])
+    assert scanned == [(State.AGENT_DONE, "diff --git a/x b/x\n")]
+    row = made.store.row(made.cells[0])
+    assert row is not None
+    assert (row.state, row.cost_usd) == (State.GRADED, 0.5)
+    made.work.grade(made.cells[0])
+    assert list(made.store.flags()) == [made.cells[0]]
 
 
 class GoingDown:

@@ -9,19 +9,23 @@ from typer.testing import CliRunner
 
 from agents.attempt import Attempt
 from harness.cli import app
-from harness.config import Config, find_config, load_config
+from harness.config import Config, find_config, load_config, with_overrides
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, InputError
 from harness.grading.verdict import Grade, Verdict
+from harness.importers import write_outcomes_csv
 from harness.run.forecast import forecast, render
 from harness.run.plan import plan
+from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
 
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load_config(find_config("sample"))
+    """The sample with models of one's own: nothing is recorded of them."""
+    config = load_config(find_config("sample"))
+    return with_overrides(config, {f"pool.{model.name}.api_base": "http://127.0.0.1:9/v1" for model in config.pool})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,9 @@ def test_without_any_record_the_tokens_are_assumed_and_named(config: Config, dat
     assert [(m.planned, m.to_attempt) for m in seen.models] == [(15, 15)] * 3
     small = seen.models[0]
     assert small.cost == pytest.approx(15 * (600_000 * 0.25e-6 + 12_000 * 2e-6))
+    assert seen.models[2].cost == pytest.approx(15 * 1.0), "a cell is stopped at its cost limit"
     assert "assumed" in small.basis
+    assert (small.agent_seconds, small.test_seconds) == (15 * 300, 15 * 60)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,7 +62,7 @@ def test_a_runs_own_cells_tell_more(config: Config, dataset: Dataset, tmp_path: 
         for number, cell in enumerate(small[:5]):
             store.agent_done(cell, attempt(cell, 0.1 + 0.01 * number))
         for cell in small[:4]:
-            store.graded(cell, Grade(Verdict.RESOLVED, seconds=10.0))
+            store.graded(cell, Grade(Verdict.RESOLVED, seconds=200.0, test_seconds=10.0))
         store.failed(small[6], "provider: timeout", "…", 0.5)
     limited = config.model_copy(update={"run": config.run.model_copy(update={"max_cost": 1.0})})
     seen = forecast(limited, dataset, folder)
@@ -64,10 +70,57 @@ def test_a_runs_own_cells_tell_more(config: Config, dataset: Dataset, tmp_path: 
     assert (model.graded, model.to_grade, model.to_attempt) == (4, 1, 10)
     assert model.cost == pytest.approx(10 * 0.12)
     assert model.cost_error > 0
-    assert model.seconds == pytest.approx(400)
+    assert model.agent_seconds == pytest.approx(400)
+    assert model.test_seconds == pytest.approx(11 * 10.0), "the wait for other instances' tests is none of it"
     assert seen.spent == pytest.approx(0.6 + 0.5)
-    assert seen.grading_hours == pytest.approx((1 + 10 + 30) * 10 / 2 / 3600)
-    assert "stops the run before its end" in render(seen, folder.path)
+    assert seen.grading_hours == pytest.approx((11 * 10 + 30 * 60 + 41 * 2) / 2 / 3600)
+    assert "at which no further cell starts" in render(seen, folder.path)
+    assert "at worst $5.00" in render(seen, folder.path)
+
+
+def test_another_grading_is_forecast_as_gradings_alone(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    cells = plan(config, dataset)
+    with Store(folder.store_path) as store:
+        store.plan(cells)
+        for cell in cells:
+            store.agent_done(cell, attempt(cell, 0.1))
+            store.graded(cell, Grade(Verdict.RESOLVED, test_seconds=1.0))
+    longer = with_overrides(config, {"run.grading_timeout": 240})
+    seen = forecast(longer, dataset, folder)
+    assert (seen.cost, seen.agent_hours) == (0, 0)
+    assert seen.grading_hours > 0
+    assert any("45 finished attempts are graded again" in note for note in seen.notes)
+
+
+def test_the_sample_knows_what_it_takes(dataset: Dataset, tmp_path: Path) -> None:
+    """A newcomer's first look ahead: the recorded cost of the stand-ins, not what a real model would cost."""
+    seen = forecast(load_config(find_config("sample")), dataset, RunFolder(tmp_path / "run"))
+    assert seen.cost == pytest.approx(5.28, rel=0.05)
+    assert seen.hours < 0.1
+    assert "15 recorded cells" in seen.models[0].basis
+
+
+def test_a_run_as_history_knows_its_tests(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    earlier = RunFolder(tmp_path / "earlier")
+    earlier.path.mkdir()
+    cells = plan(config, dataset)
+    first = dataset.instances[0].instance_id
+    with Store(earlier.store_path) as store:
+        store.plan(cells)
+        for cell in cells:
+            store.agent_done(cell, attempt(cell, 0.1))
+            seconds = 50.0 if cell.instance_id == first else 2.0
+            store.graded(cell, Grade(Verdict.RESOLVED, seconds=300.0, test_seconds=seconds))
+        rows = store.rows()
+    write_outcomes_csv(
+        matrix_of_run(rows, [i.instance_id for i in dataset.instances], [m.name for m in config.pool]),
+        earlier.path / "outcomes.csv",
+    )
+    seen = forecast(config, dataset, RunFolder(tmp_path / "run"), [str(earlier.path)])
+    assert [model.test_seconds for model in seen.models] == [pytest.approx(50 + 14 * 2)] * 3
+    assert [model.agent_seconds for model in seen.models] == [pytest.approx(15 * 40)] * 3
 
 
 def test_recorded_outcomes_of_the_pools_names_are_used(config: Config, dataset: Dataset, tmp_path: Path) -> None:

@@ -168,8 +168,10 @@ def test_a_part_of_a_run_leaves_the_configuration_of_the_whole(make_run: Callabl
         results_again(part)
 
 
-def test_nothing_is_left_on_the_engine(undisturbed: RunFolder, engine: DockerClient) -> None:
+def test_nothing_is_left_on_the_engine_or_beside_the_results(undisturbed: RunFolder, engine: DockerClient) -> None:
     assert containers(engine, undisturbed) == []
+    assert not undisturbed.scratch.exists()
+    assert not list(undisturbed.path.glob("*-wal")) + list(undisturbed.path.glob("*-shm"))
 
 
 def test_other_settings_do_not_mix_with_what_is_there(undisturbed: RunFolder) -> None:
@@ -252,7 +254,7 @@ def test_ctrl_c_twice_stops_now_and_leaves_no_container(engine: DockerClient, tm
     assert containers(engine, folder) == []
 
 
-def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -> None:
+def test_the_hard_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -> None:
     """The hard stop of the whole run, by the provider's own count; the same command with more money goes on."""
     from agents.scripted.server import ScriptedServer
 
@@ -268,10 +270,10 @@ def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -
                 for call in server.log()
             ]
 
-        limited = config.model_copy(update={"run": config.run.model_copy(update={"max_cost": 0.1})})
+        limited = config.model_copy(update={"run": config.run.model_copy(update={"max_cost_hard": 0.1})})
         folder = RunFolder(tmp_path / "sample")
         end = evaluate(limited, folder, stop=Stop())
-        assert "cost limit of $0.1" in end.stopped
+        assert "hard cost limit of $0.1" in end.stopped
         spent = sum(billed())
         # near the limit calls no longer start beside each other: one call at most passes it
         assert 0.1 <= spent <= 0.1 + max(billed())
@@ -285,6 +287,23 @@ def test_the_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Path) -
         assert end.missing == []
         with Store(folder.store_path) as store:
             assert store.spent() == pytest.approx(sum(billed()))
+
+
+def test_the_soft_cost_limit_throws_nothing_away(sample: Dataset, tmp_path: Path) -> None:
+    """Cells in flight finish and get their verdicts; the same command with more money goes on."""
+    config = with_overrides(load_config(find_config("sample")), {"dataset.instances": FEW, "run.max_cost": 0.3})
+    folder = RunFolder(tmp_path / "sample")
+    lines: list[str] = []
+    end = evaluate(config, folder, stop=Stop(), say=lines.append)
+    assert end.stopped == "the cost limit of $0.3 is reached"
+    assert any("at worst $4.30" in line for line in lines)
+    states = {row.state for row in end.rows}
+    assert states == {State.GRADED, State.PLANNED}, "what was paid for has its verdict, the rest was not begun"
+    spent = sum(row.cost_usd or 0.0 for row in end.rows)
+    assert all(row.lost_cost_usd == 0 for row in end.rows)
+    assert 0.3 <= spent <= 0.3 + max(row.cost_usd or 0.0 for row in end.rows)
+    end = evaluate(with_overrides(config, {"run.max_cost": 50}), folder, stop=Stop())
+    assert end.missing == []
 
 
 def test_calls_on_record_agree_with_the_servers_own_count(

@@ -60,26 +60,26 @@ def test_patches_and_reports_are_on_the_disk_before_the_store_speaks(
     config = with_overrides(
         load_config(find_config("sample")), {"dataset.instances": [sample.instances[0].instance_id]}
     )
-    said: list[str] = []
+    recorded: list[str] = []
     with watched(monkeypatch) as flushed:
         agent_done, graded = Store.agent_done, Store.graded
 
-        def check_patch(store: Store, cell: Cell, attempt: Any, signals: Any) -> None:
+        def check_patch(store: Store, cell: Cell, attempt: Any) -> None:
             assert place(folder.cell_dir(cell) / "patch.diff") in flushed
             assert (folder.cell_dir(cell) / "patch.diff").read_text() == attempt.patch
-            said.append("agent done")
-            agent_done(store, cell, attempt, signals)
+            recorded.append("agent done")
+            agent_done(store, cell, attempt)
 
         def check_report(store: Store, cell: Cell, grade: Any, failure: str = "") -> None:
             for name in ("patch.diff", "report.json", "test_output.txt"):
                 path = folder.cell_dir(cell) / name
                 if path.exists():
                     assert place(path) in flushed, path
-            said.append("graded")
+            recorded.append("graded")
             graded(store, cell, grade, failure)
 
         monkeypatch.setattr(Store, "agent_done", check_patch)
         monkeypatch.setattr(Store, "graded", check_report)
         end = evaluate(config, folder, stop=Stop())
     assert end.missing == []
-    assert sorted(said) == ["agent done"] * 3 + ["graded"] * 3
+    assert sorted(recorded) == ["agent done"] * 3 + ["graded"] * 3

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,9 @@ from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading.verdict import Grade, Verdict
+from harness.store.keys import make_key
 from harness.store.matrix import matrix_of_run
-from harness.store.store import Cell, State, Store
+from harness.store.store import Cell, State, Store, _connect
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
 
@@ -182,22 +187,25 @@ def test_a_cell_that_was_never_planned_is_a_bug_not_a_silent_loss(store: Store) 
 
 
 def test_signals_are_kept_and_a_store_from_before_them_is_read(store: Store, tmp_path: Path) -> None:
-    store.agent_done(A, attempt(A), {"patch_lines": 4.0, "own_tests_passed": float("nan"), "calls": 3.0})
+    store.agent_done(A, replace(attempt(A), measured={"neighbour_tests_passed": 1.0}))
+    store.add_signals(A, {"patch_lines": 4.0, "own_tests_passed": float("nan"), "calls": 3.0})
     store.graded(A, Grade(Verdict.RESOLVED))
     store.add_signals(A, {"patch_lines": 5.0, "review_score": float("nan")}, cost_usd=0.25)
     store.add_signals(A, {"patch_lines": 4.0})
     row_b, row_a = store.rows()
     assert row_a.cost_usd == 0.75
-    assert row_a.signals == {"patch_lines": 4.0, "calls": 3.0}
+    assert row_a.signals == {"neighbour_tests_passed": 1.0, "patch_lines": 4.0, "calls": 3.0}
     assert row_b.signals == {}
     matrix = matrix_of_run(store.rows(), ["i-1"], ["small", "large"])
-    assert matrix.signals.keys() == {"patch_lines"}, "calls are a column of their own"
+    assert matrix.signals.keys() == {"neighbour_tests_passed", "patch_lines"}, "calls are a column of their own"
     np.testing.assert_array_equal(matrix.signals["patch_lines"], [[4.0, np.nan]])
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("ALTER TABLE cells DROP COLUMN signals")
-    with Store(store.path) as older:
-        assert [row.signals for row in older.rows()] == [{}, {}]
+        db.execute("ALTER TABLE cells DROP COLUMN test_seconds")
+    for read_only in (True, False):
+        with Store(store.path, read_only=read_only) as older:
+            assert [(row.signals, row.test_seconds) for row in older.rows()] == [({}, None), ({}, None)]
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_store(store: Store) -> None:
@@ -215,3 +223,93 @@ def test_flags_that_cannot_be_recorded_leave_the_store_to_others(store: Store) -
     store.graded(B, Grade(Verdict.RESOLVED))
     store.failed(A, "container", "gone")
     assert store.flags() == {A: [Flag("download", 1, "curl")]}
+
+
+def key(attempt: str, grading: str, earlier: str = "old.old") -> str:
+    return make_key(attempt=attempt, grading=grading, earlier=earlier)
+
+
+def test_another_grading_keeps_the_paid_attempt_and_grades_it_again(store: Store) -> None:
+    store.plan({A: key("attempt", "parser: x"), B: key("attempt", "parser: x")})
+    store.agent_done(A, attempt(A, cost=2.0))
+    store.graded(A, Grade(Verdict.UNRESOLVED, seconds=3.0, test_seconds=1.0))
+    assert store.plan({A: key("attempt", "parser: y"), B: key("attempt", "parser: y")}) == 1
+    row = store.row(A)
+    assert row is not None
+    assert (row.state, row.verdict, row.grading_seconds, row.test_seconds) == (State.AGENT_DONE, None, None, None)
+    assert (row.cost_usd, row.exit_status) == (2.0, "Submitted")
+    assert store.plan({A: key("attempt", "parser: y")}) == 0
+    with pytest.raises(RunMismatchError):
+        store.plan({A: key("another attempt", "parser: y")})
+
+
+def test_cells_of_earlier_versions_are_known_by_the_key_they_had(store: Store) -> None:
+    """Their key had one part for both; what it stands for now is found again, and anything else is refused."""
+    store.plan({A: "problem.settings"})
+    store.agent_done(A, attempt(A))
+    store.graded(A, Grade(Verdict.RESOLVED))
+    with pytest.raises(RunMismatchError):
+        store.plan({A: key("attempt", "grading", earlier="problem.others")})
+    assert store.plan({A: key("attempt", "grading", earlier="problem.settings")}) == 0
+    row = store.row(A)
+    assert row is not None
+    assert row.state is State.GRADED
+    assert store.plan({A: key("attempt", "mended", earlier="mended.settings")}) == 1, "from now on its parts are known"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("signals", '{"calls": 3'), ("state", "half done"), ("verdict", "splendid")]
+)
+def test_a_damaged_cell_is_named_on_one_line(store: Store, column: str, value: str) -> None:
+    store._db.execute(f"UPDATE cells SET {column} = ? WHERE instance_id = ?", (value, A.instance_id))
+    with pytest.raises(InputError) as refusal:
+        store.rows()
+    assert "\n" not in str(refusal.value)
+    assert all(part in str(refusal.value) for part in (str(store.path), A.instance_id, "--fresh"))
+
+
+def test_a_damaged_page_is_named_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.sqlite"
+    with Store(path) as store:
+        store.plan({Cell(f"i-{n}", "m"): "k" * 200 for n in range(500)})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = os.urandom(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with Store(path, read_only=True) as store, pytest.raises(InputError, match="damaged"):
+        store.rows()
+
+
+def test_an_empty_file_is_no_store_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.sqlite"
+    path.touch()
+    with pytest.raises(InputError, match="empty"):
+        Store(path, read_only=True)
+    assert path.stat().st_size == 0
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_file_of_sqlites_own_stays_behind(tmp_path: Path, killed: bool) -> None:
+    """Neither after a reader nor after a writer that was killed, once another has looked."""
+    path = tmp_path / "outcomes.sqlite"
+    ending = "os._exit(9)" if killed else "store.close()"
+    script = f"""
+import os
+from pathlib import Path
+from harness.store.store import Cell, Store
+store = Store(Path({str(path)!r}))
+store.plan({{Cell("i", "m"): "k"}})
+{ending}
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert (path.with_name(f"{path.name}-wal").exists()) == killed
+    with Store(path, read_only=True) as store:
+        assert [row.cell for row in store.rows()] == [Cell("i", "m")]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_to_is_read(tmp_path: Path) -> None:
+    """Also without a way to make SQLite's own files."""
+    path = tmp_path / "outcomes.sqlite"
+    with Store(path) as store:
+        store.plan({A: "k"})
+    assert _connect(path, read_only=True, writable=False).execute("SELECT COUNT(*) FROM cells").fetchone()[0] == 1
