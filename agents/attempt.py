@@ -79,6 +79,6 @@ def paid_in(trajectory: Path) -> float:
     """
     try:
         cost = float(json.loads(trajectory.read_text(encoding="utf-8"))["info"]["model_stats"]["instance_cost"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0.0
     return cost if math.isfinite(cost) and cost >= 0 else 0.0

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
@@ -204,7 +204,12 @@ def run_agent(
 @cache
 def _load_meanwhile() -> None:
     """Import LiteLLM while the first containers start: it takes seconds, once."""
-    threading.Thread(target=import_module, args=("agents.loop",), name="loading", daemon=True).start()
+
+    def load() -> None:
+        with suppress(ImportError):  # the attempt meets it again, and says so
+            import_module("agents.loop")
+
+    threading.Thread(target=load, name="loading", daemon=True).start()
 
 
 @contextmanager

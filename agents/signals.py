@@ -40,7 +40,7 @@ class Finished:
         """The trajectory file; empty when it is absent or damaged."""
         try:
             data = json.loads(self.attempt.trajectory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
 
@@ -206,16 +206,27 @@ def run_neighbour_tests(execute: Execute, patch: str) -> float:
     code, listing = execute("git ls-tree -r --name-only HEAD")
     if code != 0:
         return NAN
-    tests = [path for path in listing.splitlines() if path.endswith(".py") and is_test(path) and path not in changed]
-    near = list(dict.fromkeys(path for source in sources for path in _near(source, tests)))[:NEAR]
+    own = set(changed)
+    tests = [path for path in listing.splitlines() if path.endswith(".py") and is_test(path) and path not in own]
+    near = _near(sources, tests)[:NEAR]
     if not near:
         return NAN
     code, output = execute(f"python -m pytest -q -x -p no:cacheprovider {shlex.join(near)} 2>&1 | tail -n 40")
     return Command(command="pytest", returncode=code, output=output).tests_passed()
 
 
-def _near(source: PurePosixPath, tests: Sequence[str]) -> list[str]:
-    names = {f"test_{source.stem}.py", f"{source.stem}_test.py", f"test_{source.parent.name}.py"}
-    by_name = [path for path in tests if PurePosixPath(path).name in names]
-    beside = (str(source.parent / "tests"), str(source.parent / "test"))
-    return by_name or [path for path in tests if str(PurePosixPath(path).parent) in beside]
+def _near(sources: Sequence[PurePosixPath], tests: Sequence[str]) -> list[str]:
+    """The tests of each source's name, else those in the folder beside it, each once; tests are looked up, not searched:
+    a patch may change any number of files."""
+    by_name: dict[str, list[str]] = {}
+    by_folder: dict[str, list[str]] = {}
+    for path in tests:
+        by_name.setdefault(PurePosixPath(path).name, []).append(path)
+        by_folder.setdefault(str(PurePosixPath(path).parent), []).append(path)
+    near: dict[str, None] = {}
+    for source in sources:
+        names = (f"test_{source.stem}.py", f"{source.stem}_test.py", f"test_{source.parent.name}.py")
+        folders = (str(source.parent / "tests"), str(source.parent / "test"))
+        paths = [path for name in names for path in by_name.get(name, ())]
+        near |= dict.fromkeys(paths or [path for folder in folders for path in by_folder.get(folder, ())])
+    return list(near)

@@ -107,12 +107,12 @@ HONEST = [
 
 @pytest.mark.parametrize(("kind", "command"), [(kind, command) for kind in FLAGGED for command in FLAGGED[kind]])
 def test_signs_are_seen(kind: str, command: str) -> None:
-    assert signs(command, HINTS, HINTS.known_text) == [kind]
+    assert signs(command, HINTS) == [kind]
 
 
 @pytest.mark.parametrize("command", HONEST)
 def test_honest_work_is_not_flagged(command: str) -> None:
-    assert signs(command, HINTS, HINTS.known_text) == []
+    assert signs(command, HINTS) == []
 
 
 def test_the_samples_stand_ins_are_honest() -> None:
@@ -137,7 +137,7 @@ def told(text: str, number: int = 0, code: int = 0) -> dict[str, Any]:
 def test_a_commit_that_was_shown_is_no_secret() -> None:
     messages = [message("git log --oneline", 1), told("1234567 a commit", 1), message("git show 1234567abc", 2)]
     assert scan(messages, HINTS) == []
-    assert scan(messages[2:], HINTS) == [Flag("later-history", 1, "git show 1234567abc")]
+    assert scan(messages[2:], HINTS) == [Flag(kind="later-history", step=1, command="git show 1234567abc")]
 
 
 def test_a_flag_says_where_and_whether_it_failed(tmp_path: Path) -> None:
