@@ -21,7 +21,7 @@ from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
 from agents.http import Exchange, recorded
 from agents.pool import ModelConfig, address, api_key, prices, resolved
-from agents.provider_errors import classify, provider_error, retry_after
+from agents.provider_errors import classify, missing_package, provider_error, retry_after
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig, call_with_retries
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
@@ -41,6 +41,10 @@ _LATE_SECONDS = 1.0
 _TRANSLATED = frozenset({"anthropic", "azure_ai", "bedrock", "gemini", "litellm_proxy", "vertex_ai", "vertex_ai_beta"})
 """Providers whose messages LiteLLM translates, with what it keeps in its `provider_specific_fields`. All others get the
 messages as they are, and strict ones refuse a field that is not their own."""
+
+
+_REPLY_FIELDS = ("provider_specific_fields", "annotations")
+"""Fields of a reply's message that no request has."""
 
 
 class PoolModel(LitellmModel):  # type: ignore[misc]
@@ -119,7 +123,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         prepared: list[dict[str, Any]] = super()._prepare_messages_for_api(messages)
         if self.provider not in _TRANSLATED:
             for message in prepared:
-                message.pop("provider_specific_fields", None)
+                for field in _REPLY_FIELDS:
+                    message.pop(field, None)
         return prepared
 
     def _answered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, bool]:
@@ -232,7 +237,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         if exchange.too_long:
             return self._failure("malformed", "the reply does not end")
         kind = classify(error, exchange, provider=self.provider)
-        return self._failure(kind, str(error), retry_after(error, exchange))
+        return self._failure(kind, missing_package(error) or str(error), retry_after(error, exchange))
 
     def _failure(self, kind: str, detail: str, wait: float | None = None) -> ProviderError:
         return provider_error(kind, redact(detail, secrets(self.pool)), model=self.pool.name, retry_after=wait)

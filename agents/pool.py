@@ -212,8 +212,9 @@ def _secrets_in(
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         by_name = _SECRET_NAME.search(name) and not _TOKEN_COUNT.fullmatch(name)
         by_look = _SECRET_VALUE.fullmatch(text) or _has_credentials(text)
+        open_header = name.lower() in _OPEN_HEADERS
         looks_opaque = opaque and _OPAQUE.fullmatch(text) and not _MODEL_ID.fullmatch(text)
-        if by_name or by_look or looks_opaque or (header and name.lower() not in _OPEN_HEADERS):
+        if by_name or by_look or (not (header and open_header) and (looks_opaque or header)):
             yield place
 
 

@@ -107,8 +107,12 @@ TABLE: tuple[Row, ...] = (
     Row("quota", _status(400), words=_words("credit balance is too low")),
     Row("content-policy", _status(403), providers=frozenset({"openrouter"}), words=_words("requires moderation")),
     Row("auth", _status(401, 403, 407)),
-    Row("auth", _status(400), codes=frozenset({"API_KEY_INVALID", "invalid_api_key"})),
-    Row("auth", _status(400), words=_words("API key not valid", "Incorrect API key provided")),
+    Row(
+        "auth",
+        _status(400),
+        codes=frozenset({"API_KEY_INVALID", "invalid_api_key"}),
+        words=_words("API key not valid", "Incorrect API key provided"),
+    ),
     Row("not-found", _status(404, 410)),
     Row("not-found", _status(400), codes=frozenset({"model_not_found", "DeploymentNotFound"})),
     Row(
@@ -235,6 +239,11 @@ def answer_of(error: Exception, exchange: Exchange | None = None, *, provider: s
         classes=frozenset(type(link).__name__ for link in chain),
         text=text or str(error),
     )
+
+
+def missing_package(error: Exception) -> str:
+    """What Python says of a package that is not installed, behind whatever LiteLLM makes of it; nothing otherwise."""
+    return next((str(link) for link in _chain(error) if isinstance(link, ImportError)), "")
 
 
 def _error_objects(body: object, depth: int = 4) -> Iterator[dict[str, Any]]:

@@ -83,9 +83,9 @@ def redact(text: str, hidden: Sequence[str]) -> str:
         hidden: The secrets, as `secrets` gives them.
     """
     for secret in hidden:
-        for form in written_forms(secret):
-            if form in text:
-                text = text.replace(form, MARK)
+        for probe, pattern in _patterns(secret):
+            if probe in text:
+                text = pattern.sub(MARK, text)
     return text
 
 
@@ -108,8 +108,46 @@ def _redacted(value: Any, hidden: Sequence[str]) -> Any:
 
 
 @lru_cache(maxsize=256)
+def _patterns(secret: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Patterns of a secret as text, in base64 and in hex, each with a plain part of it that is looked for first."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = [[_character(c) for c in secret]]
+    forms += [[_base64_character(c) for c in coded] for coded in _base64_forms(raw)]
+    probes = [secret, *_base64_forms(raw)]
+    patterns = [(_probe(probe), re.compile("".join(form))) for probe, form in zip(probes, forms, strict=True)]
+    return (*patterns, *((form, re.compile(form)) for form in (raw.hex(), raw.hex().upper())))
+
+
+def _probe(text: str) -> str:
+    """The longest part of a text that every encoding leaves as it is; empty if there is none."""
+    return max(re.findall(r"[A-Za-z0-9]+", text), key=len, default="")
+
+
+def _character(c: str) -> str:
+    """A pattern for one character in plain text, JSON (in JSON), URLs (in URLs), forms and HTML."""
+    if c.isascii() and c.isalnum():
+        return c
+    units = c.encode("utf-16-be", "surrogatepass")
+    in_json = "".join(rf"\\{{1,8}}u(?i:{units[i : i + 2].hex()})" for i in range(0, len(units), 2))
+    in_url = "".join(f"%(?:25){{0,2}}(?i:{byte:02x})" for byte in c.encode("utf-8", "surrogatepass"))
+    ways = [rf"\\{{0,8}}{re.escape(c)}", in_json, in_url, f"&#0{{0,4}}{ord(c)};", f"&#(?i:x0{{0,4}}{ord(c):x});"]
+    if (escaped := json.dumps(c)[1:-1]) != c and not escaped.startswith("\\u"):
+        ways.append(rf"\\{{1,8}}{re.escape(escaped[1:])}")
+    if (named := html.escape(c)) != c:
+        ways.append(re.escape(named))
+    if c == " ":
+        ways.append(r"\+")
+    return f"(?:{'|'.join(ways)})"
+
+
+def _base64_character(c: str) -> str:
+    other = {"+": "-", "/": "_"}.get(c)
+    return f"(?:{_character(c)}|{re.escape(other)})" if other else _character(c)
+
+
+@lru_cache(maxsize=256)
 def written_forms(secret: str) -> tuple[str, ...]:
-    """The ways in which a secret may be written, the longest first."""
+    """The usual ways in which a secret is written, the longest first: for files that are read in blocks."""
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     in_json |= {form.replace("/", r"\/") for form in in_json}
     in_json |= {"".join(f"\\u{ord(c):04x}" if c in "&<>+='" else c for c in form) for form in in_json}

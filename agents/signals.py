@@ -216,8 +216,10 @@ def run_neighbour_tests(execute: Execute, patch: str) -> float:
 
 
 def _near(sources: Sequence[PurePosixPath], tests: Sequence[str]) -> list[str]:
-    """The tests of each source's name, else those in the folder beside it, each once; tests are looked up, not searched:
-    a patch may change any number of files."""
+    """The tests of each source's name, else those in the folder beside it, each once.
+
+    Tests are looked up, not searched: a patch may change any number of files.
+    """
     by_name: dict[str, list[str]] = {}
     by_folder: dict[str, list[str]] = {}
     for path in tests:

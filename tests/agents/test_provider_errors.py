@@ -1,0 +1,229 @@
+"""Whose failure a failed call is, for what providers really answer: over real HTTP, through LiteLLM's own clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from agents.deadline import Deadline
+from agents.errors import ProviderError
+from agents.http import Exchange
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.provider_errors import KINDS, TABLE, answer_of
+from agents.retry import RetryConfig
+
+ONCE = RetryConfig(max_attempts=1, initial_wait_seconds=0.01, call_timeout_seconds=10)
+
+
+def error(message: str = "no", **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message} | fields}
+
+
+NGINX = b"<html><head><title>413 Request Entity Too Large</title></head><body>nginx/1.25</body></html>"
+SAFETY = b"<html><title>503</title>upstream content_filter content_policy_violation, maximum context length</html>"
+AZURE_FILTER = error(
+    "The response was filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}
+)
+QUOTA = error("You exceeded your current quota", type="insufficient_quota", code="insufficient_quota")
+GEMINI_QUOTA = error(
+    "You exceeded your current quota, please check your plan and billing details.",
+    code=429,
+    status="RESOURCE_EXHAUSTED",
+)
+TPM = error("Request too large for model on tokens per minute (TPM): Limit 6000", code="rate_limit_exceeded")
+OUTGROWN = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
+
+ANSWERS: list[tuple[str, str, int, Any]] = [
+    # 429 and 5xx are the provider's, whatever the texts mention
+    ("rate-limit", "openai/m", 429, error("Rate limit")),
+    ("rate-limit", "openai/m", 429, error("busy, content_filter queue is full", code="content_filter")),
+    ("rate-limit", "azure/m", 429, error("content_filter is overloaded: content_policy_violation")),
+    ("rate-limit", "gemini/m", 429, GEMINI_QUOTA),
+    ("rate-limit", "anthropic/m", 429, error("slow down", type="rate_limit_error")),
+    ("quota", "openai/m", 429, QUOTA),
+    ("quota", "hosted_vllm/m", 429, QUOTA),
+    ("server", "openai/m", 503, SAFETY),
+    ("server", "azure/m", 503, AZURE_FILTER),
+    ("server", "anthropic/m", 529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    ("server", "openai/m", 500, QUOTA),
+    ("server", "openai/m", 500, error("No module named 'vllm.worker'")),
+    ("server", "openai/m", 500, error(OUTGROWN)),
+    ("server", "gemini/m", 500, error("context window", status="INTERNAL")),
+    ("server", "openai/m", 502, b"<html>bad gateway: insufficient_quota</html>"),
+    ("timeout", "openai/m", 504, error("content_filter timed out")),
+    ("timeout", "openai/m", 524, b"<html>a timeout occurred</html>"),
+    # a reply with an error in it
+    ("server", "openai/m", 200, error("upstream overloaded", code=502)),
+    ("rate-limit", "openrouter/m", 200, error("Provider returned error", code=429)),
+    ("malformed", "openai/m", 200, {"detail": "Not Found"}),
+    ("malformed", "openai/m", 200, {"error": "boom"}),
+    # 413 is never the model's by itself
+    ("bad-request", "openai/m", 413, NGINX),
+    ("bad-request", "anthropic/m", 413, NGINX),
+    ("rate-limit", "openai/m", 413, TPM),
+    ("rate-limit", "groq/m", 413, TPM),
+    ("context-window", "openai/m", 413, error(OUTGROWN)),
+    # the conversation outgrew the model
+    ("context-window", "openai/m", 400, error("too long", code="context_length_exceeded")),
+    ("context-window", "openai/m", 400, error("Too long", code="string_above_max_length")),
+    ("context-window", "openai/m", 400, {"message": OUTGROWN, "type": "BadRequestError", "code": 400}),
+    ("context-window", "hosted_vllm/m", 400, error(OUTGROWN, code=400)),
+    ("context-window", "deepseek/m", 400, error(OUTGROWN + ". Please reduce the length.")),
+    ("context-window", "openrouter/m", 400, error("This endpoint's maximum context length is 8 tokens.", code=400)),
+    (
+        "context-window",
+        "xai/m",
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+        },
+    ),
+    ("context-window", "moonshot/m", 400, error("Invalid request: Your request exceeded model token limit: 131072")),
+    ("context-window", "zai/m", 400, error("Prompt exceeds max length", code="1261")),
+    (
+        "context-window",
+        "dashscope/m",
+        400,
+        error("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 98304]"),
+    ),
+    ("context-window", "openai/m", 400, {"message": "Input is too long for requested model."}),
+    (
+        "context-window",
+        "openai/m",
+        400,
+        error("litellm.BadRequestError: litellm.ContextWindowExceededError: XaiException - no words", code="400"),
+    ),
+    ("context-window", "anthropic/m", 400, {"error": {"message": "prompt is too long: 210 tokens > 200 maximum"}}),
+    ("context-window", "gemini/m", 400, error("The input token count (9) exceeds the maximum number of tokens (8)")),
+    ("context-window", "openai/m", 400, error("invalid params, context window exceeds limit (2013)")),
+    (
+        "context-window",
+        "openai/m",
+        400,
+        error("request (9 tokens) exceeds the available context size", type="exceed_context_size_error"),
+    ),
+    ("context-window", "openai/m", 400, error("The input (9 tokens) is longer than the model's context length (4).")),
+    ("context-window", "openai/m", 422, error("`inputs` tokens + `max_new_tokens` must be <= 4097")),
+    ("context-window", "mistral/m", 400, error("Prompt contains 9 tokens, too large for 8 maximum context length")),
+    ("context-window", "groq/m", 400, error("Please reduce the length of the messages or completion.")),
+    (
+        "context-window",
+        "openai/m",
+        400,
+        error(
+            "'max_tokens' or 'max_completion_tokens' is too large: 2000. This model's maximum context length is 4096 "
+            "tokens and your request has 3000 input tokens"
+        ),
+    ),
+    (
+        "bad-request",  # too much for the window by itself: a setting
+        "openai/m",
+        400,
+        error(
+            "'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's maximum context length is 4096 "
+            "tokens and your request has 100 input tokens"
+        ),
+    ),
+    # the content was refused
+    ("content-policy", "openai/m", 400, error("rejected by our safety system", code="content_policy_violation")),
+    ("content-policy", "azure/m", 400, AZURE_FILTER),
+    ("content-policy", "dashscope/m", 400, error("Output data may be unsafe.", code="data_inspection_failed")),
+    ("content-policy", "deepseek/m", 400, error("Content Exists Risk", type="invalid_request_error")),
+    ("content-policy", "openrouter/m", 403, error("m requires moderation and your input was flagged", code=403)),
+    # the account, the key, the id, the request
+    ("quota", "openai/m", 402, error("Insufficient Balance")),
+    ("quota", "anthropic/m", 400, error("Your credit balance is too low to access the API.")),
+    ("quota", "dashscope/m", 400, error("Access denied: is your account in good standing?", code="Arrearage")),
+    ("auth", "openai/m", 401, error("bad key")),
+    ("auth", "openai/m", 403, error("not yours")),
+    ("auth", "xai/m", 400, {"code": "invalid", "error": "Incorrect API key provided: xa***"}),
+    ("auth", "gemini/m", 400, error("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")),
+    ("not-found", "openai/m", 404, error("The model `m` does not exist", code="model_not_found")),
+    ("not-found", "openai/m", 400, error("no such model", code="model_not_found")),
+    ("bad-request", "openai/m", 400, error("Unsupported value: 'temperature'", code="unsupported_value")),
+    ("bad-request", "openai/m", 400, error("Invalid 'tools[0].function.name': expected at most a length of 64")),
+    ("bad-request", "openai/m", 422, {"detail": [{"loc": ["body"], "msg": "field required"}]}),
+    ("bad-request", "gemini/m", 400, [error("Function call is missing a thought_signature", code=400)]),
+    # redirects
+    ("malformed", "openai/m", 301, b""),
+    ("malformed", "anthropic/m", 308, b""),
+]  # fmt: skip
+
+
+def make(url: str, model: str = "openai/m", **fields: Any) -> PoolModel:
+    prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
+    kwargs = {"api_version": "2024-01-01"} if model.startswith("azure") else {}
+    entry = ModelConfig.model_validate(
+        {"name": "m", "model": model, "api_base": url, "api_key_env": "POLYSWE_TEST_KEY", "model_kwargs": kwargs}
+        | prices
+        | fields
+    )
+    return PoolModel(entry, ONCE, Deadline())
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSWE_TEST_KEY", "sk-canary-0123456789")
+
+
+@pytest.mark.parametrize(("kind", "model", "status", "body"), ANSWERS)
+def test_an_answer_is_of_its_kind(faulty: Any, kind: str, model: str, status: int, body: Any) -> None:
+    faulty.faults = [lambda handler: handler.answer(status, body)]
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url, model).query([{"role": "user", "content": "hello"}])
+    assert caught.value.kind == kind, str(caught.value)
+
+
+def test_every_row_decides_something() -> None:
+    """A row that no answer above needs, or that an earlier one hides, is none."""
+    deciding = set()
+    for _, model, status, body in ANSWERS:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = answer_of(ValueError(), Exchange(status=status, body=raw), provider=model.partition("/")[0])
+        deciding.add(next(i for i, row in enumerate(TABLE) if row.fits(answer)))
+    assert [row for i, row in enumerate(TABLE) if row.statuses and i not in deciding] == []
+
+
+def test_the_table_knows_all_kinds() -> None:
+    assert {row.kind for row in TABLE} == set(KINDS)
+
+
+MISSING = """
+import sys
+from agents.deadline import Deadline
+from agents.errors import ProviderError
+from agents.model import PoolModel
+from agents.pool import ModelConfig
+from agents.retry import RetryConfig
+sys.modules[sys.argv[2]] = None  # as where it is not installed
+entry = ModelConfig(name="m", model=sys.argv[1], api_base="http://provider.example.org/v1", free=True)
+model = PoolModel(entry, RetryConfig(), Deadline())
+try:
+    model.query([{"role": "user", "content": "hello"}])
+except ProviderError as error:
+    print(error.kind, model.usage.failed_calls, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "package", "environment"),
+    [
+        ("vertex_ai/gemini-2.5-pro", "google", {}),
+        ("openai/m", "socksio", {"HTTP_PROXY": "socks5://127.0.0.1:9"}),
+    ],
+)  # fmt: skip
+def test_a_missing_package_is_named_and_not_tried_again(model: str, package: str, environment: dict[str, str]) -> None:
+    clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, "-c", MISSING, model, package], env=clean | environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr[-300:]) == (0, "")
+    assert done.stdout.startswith("installation 1 m: installation: ")
+    assert package in done.stdout.lower()
