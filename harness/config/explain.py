@@ -86,6 +86,10 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
             yield Fault(place, f"'{key}': expected {KINDS[kind]}")
         elif fault["type"] == "literal_error":
             yield Fault(place, f"'{key}': expected {context.get('expected', 'another value')}")
+        elif fault["type"] in ("too_short", "string_too_short"):
+            yield Fault(place, f"'{key}': must not be empty")
+        elif fault["type"] == "string_pattern_mismatch":
+            yield Fault(place, f"'{key}': must match {context.get('pattern', 'another form')}")
         elif kind in ("greater", "less"):
             bound = fault["type"].replace("_", " ").replace(" equal", " or equal to")
             yield Fault(place, f"'{key}': must be {bound} {next(iter(context.values()), '')}")
