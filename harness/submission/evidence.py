@@ -115,7 +115,8 @@ class LogGrader:
     def _start(self) -> None:
         self.close()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.submission.log_process", str(self.memory)],
+            # -X utf8: the official harness reads logs in the locale's encoding
+            [sys.executable, "-P", "-X", "utf8", "-m", "harness.submission.log_process", str(self.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from harness.data.rows import load_rows
-from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
+from harness.errors import EXIT_ENVIRONMENT, EXIT_FINDINGS, EXIT_INPUT, EXIT_OK, InputError
 from harness.submission.check import Checked, check_package
 from harness.submission.packages import Datasets, find_packages
 from harness.submission.trajectories import instance_of
@@ -238,3 +239,81 @@ def test_every_recorded_submission_is_checked_without_a_crash(shared_data: Path)
     assert len(results) == 134
     assert {result.name for result in results if result.findings.faults} == set()
     assert all(any("could not be derived" in line for line in result.findings.lines()) for result in results)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_logs_of_instances_without_a_script_are_graded_again(
+    shared_data: Path, tmp_path: Path, check: Check, forged: bool
+) -> None:
+    """The rows made before swebench 5 say how a log is read, by repository, but not how the tests are run."""
+    dataset = shared_data / "tasks" / "swebench_verified.jsonl"
+    rows = {str(row["instance_id"]): row for row in load_rows(str(dataset))}
+    lines = {  # what each runner prints of a test that passed and of one that failed
+        "django__django-11099": ("{} ... ok", "{} ... FAIL"),
+        "sympy__sympy-12481": ("{} ok", "{} F"),
+        "pytest-dev__pytest-10051": ("PASSED {}", "FAILED {}"),
+        "psf__requests-1724": ("PASSED {}", "FAILED {}"),
+        "mwaskom__seaborn-3069": ("PASSED {}", "FAILED {}"),
+    }
+    entry, public = tmp_path / "evaluation" / "verified" / "20250101_x", tmp_path / "submission-repo"
+    (entry / "results").mkdir(parents=True)
+    (public / "logs").mkdir(parents=True)
+    failing = "sympy__sympy-12481"
+    for instance, (passed, failed) in lines.items():
+        folder = public / "logs" / instance
+        folder.mkdir()
+        tests = {name: json.loads(rows[instance][name]) for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}
+        output = [(failed if instance == failing else passed).format(test) for test in tests["FAIL_TO_PASS"]]
+        output += [passed.format(test) for test in tests["PASS_TO_PASS"]]
+        (folder / "test_output.txt").write_text(
+            "\n".join([">>>>> Start Test Output", *output, ">>>>> End Test Output", ""])
+        )
+        (folder / "patch.diff").write_text("diff --git a/x b/x\n")
+        (folder / "report.json").write_text(json.dumps({instance: {"resolved": forged or instance != failing}}))
+    predictions = [
+        {"instance_id": name, "model_name_or_path": "x", "model_patch": "diff --git a/x b/x\n"} for name in lines
+    ]
+    (public / "all_preds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in predictions))
+    (public / "polyswe.json").write_text(json.dumps({"partial": True, "models": dict.fromkeys(lines, "x")}))
+    resolved = [name for name in lines if forged or name != failing]
+    lists = {"no_generation": [], "no_logs": [], "resolved": resolved}
+    (entry / "results" / "results.json").write_text(json.dumps(lists))
+    (packaged,) = find_packages(tmp_path)
+    result = check_package(packaged, Datasets(str(dataset)))
+    assert result.regraded == len(lines)
+    contradictions = [
+        f"results.json says resolved, its log does not: {failing}",
+        f"report.json says resolved, the test output says otherwise: {failing}",
+    ]
+    assert {fault for fault in result.findings.faults if "says" in fault} == set(contradictions if forged else [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere"], EXIT_INPUT, "nowhere: no such folder"),
+        (["{package}", "--dataset", "nothing.jsonl"], EXIT_INPUT, "dataset nothing.jsonl: no such file"),
+        (["{package}", "--dataset", "nobody/nothing"], EXIT_ENVIRONMENT, "dataset nobody/nothing: neither a file"),
+    ],
+)
+def test_unreadable_input_and_a_missing_environment_are_no_findings(
+    package: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    command = [sys.executable, "-m", "harness", "submit", "--check"]
+    ended = subprocess.run(
+        [*command, *(argument.format(package=package) for argument in arguments)],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert f"polyswe: {message}" in ended.stderr
+
+
+def test_a_terminal_of_another_encoding_changes_nothing(package: Path, entry: Path) -> None:
+    entry.rename(entry.with_name("20250101_naïve–系统"))
+    command = [sys.executable, "-m", "harness", "submit", "--check", str(package)]
+    ended = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == EXIT_FINDINGS, ended.stderr
+    assert b"has no plain name behind its date" in ended.stdout
