@@ -17,10 +17,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.container.capture import Captured
-from agents.container.history import CUT, LINKED_WORKTREE, NO_COMMIT
+from agents.container.history import (
+    BASE_COMMIT_LABEL,
+    DERIVED_FROM_LABEL,
+    DERIVED_REPOSITORY,
+    HIDE,
+    LINKED_WORKTREE,
+    NO_COMMIT,
+    PreparedImage,
+    key_of,
+)
 from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
-from agents.container.scripts import DIFF, FIRST_PROCESS, KILL_COMMAND, OWN_GIT
+from agents.container.scripts import DIFF, FIRST_PROCESS, KILL_COMMAND
 from agents.deadline import Deadline
 from agents.errors import ContainerEndedError, ContainerError, DiskLimitError
 from agents.third_party import load_minisweagent
@@ -35,9 +44,6 @@ _LATE_SECONDS = 10.0
 
 _RESTART_SECONDS = 90.0
 """How long the engine may take to restart a container: it waits up to a minute after repeated ends."""
-
-_no_unreachable: set[str] = set()
-"""Images whose repositories were counted and hold nothing that HEAD does not reach."""
 
 _NOT_BEGUN = re.compile(rb"OCI runtime exec failed:[^\n]*\s*")
 """Output of a command that the engine did not begin. A command that prints the same is merely run twice."""
@@ -143,43 +149,100 @@ class Container:
         return self.config.limits.disk_bytes
 
     def start(self) -> None:
-        """Start the container, hide what came after the base commit, and note that commit.
+        """Start the container, what came after the base commit hidden, and note that commit.
 
         Raises:
             ContainerError: it could not be started; nothing is left behind then.
         """
         try:
-            self._run_container()
-            self._known, self._started_at = self._state(), time.monotonic()
-            self._cut_history()
+            if self.config.hide_later_history:
+                prepared = self._prepared_image()
+                self._run_container(prepared.image)
+                self.base_commit = prepared.base_commit
+            else:
+                self._run_container(self.config.image)
+                self._examine_history("keep")
             if self.config.limits.disk_gb is not None:
                 self.host.disk_watch.add(self)
         except BaseException:
             self.cleanup()
             raise
 
-    def _cut_history(self) -> None:
+    # ---- hiding what came after the base commit, once per image ----
+
+    def _prepared_image(self) -> PreparedImage:
+        """The image itself where it holds nothing later, else one made from it, which stays for other runs."""
+        identity = self._image_id()
+        key = key_of(identity, self.config.cwd)
+        known = self.host.histories.clean.get(key) or self._derived_image(key)
+        if known:
+            return known
+        with self.host.histories.lock(key):
+            return self.host.histories.clean.get(key) or self._derived_image(key) or self._prepare_image(identity, key)
+
+    def _image_id(self) -> str:
+        """The image's id; fetches the image where it is missing."""
         config = self.config
-        known = "known" if config.image in _no_unreachable else "cut"
-        mode = known if config.hide_later_history else "keep"
-        done = self._run_script(CUT, config.cwd, mode, timeout=600)
-        lines = done.text.split()
+        found = self._ask("image", "inspect", "-f", "{{.Id}}", config.image, timeout=60)
+        if found.returncode and config.pull == "missing" and "No such image" in found.stderr:
+            pulled = self._ask("pull", "-q", config.image, timeout=config.start_timeout)
+            if pulled.returncode:
+                raise ContainerError(_start_failure(pulled.stderr, config.image))
+            found = self._ask("image", "inspect", "-f", "{{.Id}}", config.image, timeout=60)
+        if found.returncode:
+            raise ContainerError(_start_failure(found.stderr, config.image))
+        return found.stdout.strip()
+
+    def _derived_image(self, key: str) -> PreparedImage | None:
+        """The image made by an earlier cut."""
+        name = f"{DERIVED_REPOSITORY}:{key}"
+        label = f'{{{{index .Config.Labels "{BASE_COMMIT_LABEL}"}}}}'
+        found = self._ask("image", "inspect", "-f", label, name, timeout=60)
+        return None if found.returncode else PreparedImage(name, found.stdout.strip())
+
+    def _prepare_image(self, identity: str, key: str) -> PreparedImage:
+        """Look at the image's repository in a container of its own, and keep what a cut has left as an image."""
+        # git's work on the image is not the model's: it has the default limits
+        config = self.config.model_copy(update={"limits": ContainerLimits()})
+        scratch = Container(config, host=self.host)
+        try:
+            scratch._run_container(identity)
+            was_cut = scratch._examine_history("hide")
+            if not was_cut:
+                prepared = PreparedImage(identity, scratch.base_commit)
+                self.host.histories.clean[key] = prepared
+                return prepared
+            name = f"{DERIVED_REPOSITORY}:{key}"
+            labels = {label: "" for label in config.labels} | {
+                DERIVED_FROM_LABEL: identity,
+                BASE_COMMIT_LABEL: scratch.base_commit,
+            }
+            changes = [part for label, value in labels.items() for part in ("--change", f'LABEL "{label}"="{value}"')]
+            done = self._ask("commit", *changes, scratch.name, name, timeout=config.start_timeout)
+            if done.returncode:
+                raise ContainerError(_start_failure(done.stderr, config.image))
+            return PreparedImage(name, scratch.base_commit)
+        finally:
+            scratch.cleanup()
+
+    def _examine_history(self, mode: Literal["hide", "keep"]) -> bool:
+        """Note the base commit and, if so told, remove what came after it; whether there was something."""
+        config = self.config
+        done = self._run_script(HIDE, config.cwd, mode, timeout=600)
         if done.returncode == 0:
-            self.base_commit = lines[0]
-            if mode == "cut" and "dirty" not in lines:
-                _no_unreachable.add(config.image)
-            return
+            self.base_commit, *cuts = done.text.split()
+            return bool(cuts)
         self._check_alive()
-        if done.returncode == NO_COMMIT or not config.hide_later_history:
-            return  # no repository, which is the image's affair
-        reason = "it is a linked worktree" if done.returncode == LINKED_WORKTREE else done.text.strip()[-200:]
+        if done.returncode == NO_COMMIT or mode == "keep":
+            return False  # no repository, which is the image's affair
+        words = " ".join(done.text.split())[-200:] or f"git ended with {done.returncode}"
+        reason = "it is a linked worktree" if done.returncode == LINKED_WORKTREE else words
         raise ContainerError(
-            f"image {config.image}: commits after the base commit could not be hidden in {config.cwd} "
-            f"({' '.join(reason.split()) or f'git ended with {done.returncode}'}); "
+            f"image {config.image}: commits after the base commit could not be hidden in {config.cwd} ({reason}); "
             "mend the image or set agent.hide_later_history: false"
         )
 
-    def _run_container(self) -> None:
+    def _run_container(self, image: str) -> None:
         config = self.config
         # the log driver: whatever a process writes to the first one's output would grow without bound on the host
         arguments = ["run", "-d", "-i", "--init=false", "--log-driver", "none", "--name", self.name]
@@ -190,20 +253,30 @@ class Container:
             arguments += ["--hostname", hostname, "--add-host", f"{hostname}:127.0.0.1"]
         arguments += config.limits.options()
         arguments += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
-        arguments += ["--entrypoint", "bash", config.image, "-c", FIRST_PROCESS, "bash", str(config.lifetime_seconds)]
+        arguments += ["--entrypoint", "bash", image, "-c", FIRST_PROCESS, "bash", str(config.lifetime_seconds)]
         logger.debug("starting container: %s", shlex.join(arguments))
+        done = self._ask(*arguments, timeout=config.start_timeout)
+        if done.returncode:
+            raise ContainerError(_start_failure(done.stderr, config.image))
+        self._known, self._started_at = self._state(), time.monotonic()
+
+    def _ask(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run Docker's client for what a start needs.
+
+        Raises:
+            ContainerError: there is no client, or it was killed at the timeout.
+        """
         try:
-            done = self.host.run(*arguments, timeout=config.start_timeout)
+            return self.host.run(*arguments, timeout=timeout)
         except FileNotFoundError:
             raise ContainerError(f"{self.host.executable} is not installed: install Docker's client") from None
         except subprocess.TimeoutExpired:
-            self._remove(patience=_LATE_SECONDS)  # the engine goes on with what its client was killed over
+            if arguments[0] == "run":
+                self._remove(patience=_LATE_SECONDS)  # the engine goes on with what its client was killed over
             raise ContainerError(
-                f"container of image {config.image} did not start within {config.start_timeout:g} s: "
+                f"container of image {self.config.image} did not start within {timeout:g} s: "
                 "pull the image beforehand or raise start_timeout"
             ) from None
-        if done.returncode:
-            raise ContainerError(_start_failure(done.stderr, config.image))
 
     def execute(self, action: dict[str, Any], cwd: str = "", *, timeout: float | None = None) -> dict[str, Any]:
         """Run `action["command"]`; returns output, returncode and exception_info.
@@ -359,7 +432,7 @@ class Container:
 
     def _run_script(self, script: str, *arguments: str, timeout: float) -> Captured:
         """Run a shell script of our own."""
-        return self._exec("sh", "-c", script, "sh", *arguments, cwd="/", env=OWN_GIT, timeout=timeout)
+        return self._exec("sh", "-c", script, "sh", *arguments, cwd="/", env={}, timeout=timeout)
 
     def _kill_command(self) -> bool:
         """End the command whose client was killed; whether all processes of the container had to be ended."""

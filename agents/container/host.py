@@ -6,6 +6,7 @@ import subprocess
 
 from agents.container.capture import Captured, run_captured
 from agents.container.disk import DiskWatch
+from agents.container.history import Histories
 
 
 class DockerHost:
@@ -20,6 +21,7 @@ class DockerHost:
         self.executable = executable
         self.client = [executable] if address is None else [executable, "--host", address]
         self.disk_watch = DiskWatch(self.client)
+        self.histories = Histories()
 
     def run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         """Run the client, out of reach of a terminal's Ctrl-C, with its output as text.

@@ -14,38 +14,57 @@ with a child to wait for would end the container as soon as a command kills that
 a standard input on which nothing ever comes.
 """
 
-OWN_GIT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_PAGER": "cat",
-    "GIT_CONFIG_COUNT": "3",
-    "GIT_CONFIG_KEY_0": "safe.directory",  # the repository may belong to another user than the one who runs git
-    "GIT_CONFIG_VALUE_0": "*",
-    "GIT_CONFIG_KEY_1": "core.fsmonitor",
-    "GIT_CONFIG_VALUE_1": "false",
-    "GIT_CONFIG_KEY_2": "core.hooksPath",
-    "GIT_CONFIG_VALUE_2": "/dev/null",
-}
-"""Environment of our own git commands: no settings of a user or the system, no hooks, no monitor."""
+CLEAN_GIT = r"""
+for name in $(env | sed -n 's/^\(GIT_[A-Z0-9_]*\)=.*/\1/p'); do unset "$name"; done
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent
+export GIT_NO_REPLACE_OBJECTS=1 GIT_TERMINAL_PROMPT=0 LC_ALL=C
 
-DIFF = r"""
+find_git_dir() { # of the repository that holds the folder $1: top, git_dir, common_dir
+    top=$1
+    while [ ! -e "$top/.git" ]; do
+        [ "$top" != / ] && [ "$top" != . ] || return 1
+        top=$(dirname "$top")
+    done
+    git_dir=$top/.git
+    [ ! -f "$git_dir" ] || git_dir=$(cd "$top" && cd "$(sed -n 's/^gitdir: //p' .git)" && pwd)
+    git_dir=$(cd "$git_dir" && pwd -P)
+    common_dir=$git_dir
+    [ ! -f "$git_dir/commondir" ] || common_dir=$(cd "$git_dir" && cd "$(cat commondir)" && pwd -P)
+}
+"""
+"""Beginning of a script that runs git on its own terms: no settings of the environment, a user or the system.
+
+Git is always told where the repository is: were it to look for it, it would refuse one that belongs to another user.
+"""
+
+DIFF = (
+    CLEAN_GIT
+    + r"""
 set -e
+find_git_dir "$1"
 cd "$1"
-index=$(mktemp -u)
-cp "$(git rev-parse --git-path index)" "$index" 2>/dev/null || true
-export GIT_INDEX_FILE="$index"
-git add -A -- . 2>/dev/null || { rm -f "$index"; git read-tree "$2"; git add -A -- .; }
-git ls-tree --name-only "$2" -- patch.txt | grep -q . || git rm -q --cached --ignore-unmatch -- patch.txt
+own=$(mktemp -d)
+trap 'rm -rf "$own"' EXIT
+mkdir -p "$own/objects/info" "$own/refs" "$own/info"
+echo 'ref: refs/heads/none' > "$own/HEAD"
+printf '[core]\nrepositoryformatversion = 0\n[diff]\nignoreSubmodules = dirty\n' > "$own/config"
+[ ${#2} -ne 64 ] ||
+    printf '[core]\nrepositoryformatversion = 1\n[extensions]\nobjectFormat = sha256\n' >> "$own/config"
+printf '%s/objects\n' "$common_dir" > "$own/objects/info/alternates"
+cp "$git_dir/index" "$own/index" 2> /dev/null || true
+cp "$common_dir/info/exclude" "$own/info/exclude" 2> /dev/null || true
+export GIT_DIR="$own" GIT_WORK_TREE="$top"
+git add -A -- . 2> /dev/null || { rm -f "$own/index"; git read-tree "$2"; git add -A -- .; }
+git ls-tree --name-only "$2" -- patch.txt | grep -q . || git update-index --force-remove -- patch.txt
 git diff --cached --binary --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/ "$2" \
     -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/.pytest_cache/**'
 """
+)
 """Patch of everything since the base commit, new files included.
 
-`$1` is the repository, `$2` the base commit. `patch.txt` is where the agent is told to write its submission and no part
-of the work.
+`$1` is the folder, `$2` the base commit. The model can have written anything into the repository's configuration, hooks
+and attributes: a git directory of our own, which only borrows its objects and a copy of its index, runs none of it.
+`patch.txt` is where the agent is told to write its submission and no part of the work.
 """
 
 KILL_COMMAND = r"""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
+from agents.container.history import DERIVED_FROM_LABEL
 from harness.docker.engine import MEND, wait_for_engine
 from harness.errors import EngineUnavailableError, ImageUnavailableError
 
@@ -269,7 +270,7 @@ class Images:
                 del self._idle[image]
                 size = self._sizes.pop(image)
             try:
-                self._client.images.remove(image)
+                self._remove(image)
             except docker.errors.ImageNotFound:
                 continue
             except (docker.errors.APIError, requests.RequestException):
@@ -281,6 +282,13 @@ class Images:
             finally:
                 with self._changed:
                     self._changed.notify_all()
+
+    def _remove(self, image: str) -> None:
+        """Remove an image, with what agents have made from it to hide its later history."""
+        identity = self._client.images.get(image).id
+        for derived in self._client.images.list(filters={"label": f"{DERIVED_FROM_LABEL}={identity}"}):
+            self._client.images.remove(str(derived.id))
+        self._client.images.remove(image)
 
 
 def _unavailable(image: str, words: str) -> ImageUnavailableError:
