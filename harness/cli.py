@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
@@ -24,10 +26,29 @@ from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
 from harness.commands.status import cells, show, status
 from harness.commands.submit import submit
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
+
+
+class Commands(TyperGroup):
+    """Keeps exit code 1 for findings: click's code for a closed pipe and for input that ended is 1, too."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """The command, with what it printed written out while an error can still be told from a finding."""
+        try:
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:  # `polyswe … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except EOFError:
+            raise typer.Exit(EXIT_INPUT) from None
+        return result
+
 
 app = typer.Typer(
     name="polyswe",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -78,16 +99,14 @@ app.add_typer(lab, name="lab")
 def main() -> None:
     """Entry point: known errors are one line on stderr and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # no terminal's encoding ends a run
+        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+            stream.reconfigure(errors="backslashreplace")  # no terminal's encoding ends a run
     try:
         check_packages()
         app()
     except PolysweError as error:
         say(str(error))
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `polyswe … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_INTERRUPTED)
     except sqlite3.Error as error:  # disk full, read-only, locked by another program
         say(f"the outcome store cannot be used ({error}); what was recorded before is kept")
         sys.exit(EXIT_ENVIRONMENT)

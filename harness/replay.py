@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.data.embeddings import embed_texts
 from harness.data.instances import problem_statements, repositories_of
-from harness.data.rows import load_rows
+from harness.data.rows import dataset_title, load_rows
 from harness.evaluation.annotate import described
 from harness.evaluation.policy_rows import Progress, silent
 from harness.evaluation.results import build_results
@@ -55,29 +55,30 @@ class _Recorded:
     notes: list[str] = field(default_factory=list)
 
 
-def replay(
+def replay_sources(
     sources: RecordedSources,
     settings: EvaluationSettings | None = None,
     *,
-    out: Path | None = None,
     embedder: str | TextEmbedder = DEFAULT_EMBEDDER,
     cache: Path | None = None,
     words: bool = True,
     progress: Progress = silent,
     show_bar: bool = False,
-) -> Results:
+) -> tuple[Results, OutcomeMatrix]:
     """Evaluate routing policies on recorded outcomes; the same arguments give the same numbers.
 
     Args:
         sources: What is read.
         settings: How it is evaluated; `best-fixed` is added to the policies: the leader chosen in training folds stands
             beside the one chosen in hindsight.
-        out: Folder for results.{json,csv,md} and outcomes.csv; nothing is written when None.
         embedder: Name of a sentence-transformers model, or an embedder.
         cache: Root of the cache for downloads and embeddings.
         words: Keep each cluster's representative words and instances; without, the results hold numbers only.
         progress: Called before each stage.
         show_bar: Draw a progress bar while texts are embedded.
+
+    Returns:
+        The results, and the pool's outcomes that they were computed from.
 
     Raises:
         InputError: anything given that cannot be used.
@@ -91,7 +92,7 @@ def replay(
     inputs = EvaluationInputs(
         outcomes=recorded.outcomes,
         embeddings=embed_texts(texts, embedder, cache=cache, show_bar=show_bar),
-        dataset=dataset_name(sources.tasks),
+        dataset=dataset_title(sources.tasks),
         auxiliary=recorded.auxiliary,
         repositories=recorded.repositories,
         repeated=recorded.repeated,
@@ -106,15 +107,13 @@ def replay(
             "difficulty": recorded.difficulties,
         },
     )
-    if out is not None:
-        write_outcomes_csv(recorded.outcomes, out / "outcomes.csv")
-        write_results(results, out)
-    return results
+    return results, recorded.outcomes
 
 
-def dataset_name(tasks: str | Path) -> str:
-    """The name of a dataset for titles: a file's without its folder, else as it was given."""
-    return Path(tasks).name if Path(tasks).is_file() else str(tasks)
+def write_replay(results: Results, outcomes: OutcomeMatrix, out: Path) -> None:
+    """Write results.{json,csv,md} and outcomes.csv to a folder."""
+    write_outcomes_csv(outcomes, out / "outcomes.csv")
+    write_results(results, out)
 
 
 def _read(sources: RecordedSources, cache: Path | None) -> _Recorded:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.errors import MixedPackagesError
+from harness.errors import InputError, MixedPackagesError
 
 PACKAGES = ("harness", "router", "agents")
 """Our packages. Their names are common: `openai-agents` installs a package `agents`, too."""
@@ -62,3 +63,32 @@ def check_packages() -> None:
             path = home / file
             if not path.is_file() or path.stat().st_size != file.size:
                 raise MixedPackagesError(f"{path} is missing or was overwritten by another package: {advice}")
+
+
+def check_output(path: Path, *, folder: bool) -> None:
+    """Refuse a place for results that cannot be written, before anything is computed; nothing new stays there.
+
+    Args:
+        path: Of the file or folder that will be written.
+        folder: Whether it is a folder.
+
+    Raises:
+        InputError: it is of the other kind, lies below a file, or may not be written.
+    """
+    try:
+        if path.exists() and path.is_dir() != folder:
+            kinds = ("a file; a folder is needed", "a folder; a file is needed")
+            raise InputError(f"--out {path}: is {kinds[path.is_dir()]}")
+        if path.is_file() and not os.access(path, os.W_OK):
+            raise InputError(f"--out {path}: must not be written; check its permissions")
+        parents = path.parents if not folder or not path.exists() else (path,)
+        existing = next(parent for parent in parents if parent.exists())
+    except OSError as error:  # a name that is too long, a loop of links
+        raise InputError(f"--out {path}: {error.strerror or error}") from None
+    if not existing.is_dir():
+        raise InputError(f"--out {path}: {existing} is a file, not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:  # permissions, a read-only or virtual file system, a full disk
+        raise InputError(f"--out {path}: nothing can be written in {existing} ({error.strerror})") from None

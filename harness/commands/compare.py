@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, InputError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def compare(
     from harness.compare.rules import DEFAULT_RULES, broken, check_rule
     from harness.files import write_atomic
 
+    if out is not None:
+        check_output(out, folder=True)
     rules = tuple(fail_if or DEFAULT_RULES)
     for rule in rules:
         check_rule(rule)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 
 lab = typer.Typer(no_args_is_help=True, help="Studies of the method itself, on recorded and simulated outcomes.")
 
@@ -42,6 +42,7 @@ def calibrate(
         polyswe lab calibrate --clusters 3 --gain 1 --gain 3 --gain 5
     """
     quiet_libraries()
+    check_output(out, folder=False)
     from harness.lab.calibration import GAINS, Settings
     from harness.lab.calibration import calibrate as run
 
@@ -92,6 +93,7 @@ def pools(
         polyswe lab pools --data leaderboards.json --tasks swebench_verified.jsonl --pools 100
     """
     quiet_libraries()
+    check_output(out, folder=True)
     from harness.lab.pools import LABELS, study_pools
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
@@ -133,6 +135,7 @@ def labels(
         polyswe lab labels --data leaderboards.json --tasks swebench_verified.jsonl --agent "mini-swe-agent 2"
     """
     quiet_libraries()
+    check_output(out, folder=True)
     from harness.lab.labels import COUNTS, study_labels
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
@@ -182,6 +185,7 @@ def tables(
         polyswe lab tables --data ../shared/data --out results/replay
     """
     quiet_libraries()
+    check_output(out, folder=True)
     from harness.commands.replay import sizes_of
     from harness.lab.parts import PARTS, TableSettings
     from harness.lab.tables import write_tables
@@ -222,6 +226,7 @@ def transfer(
         polyswe lab transfer leaderboards.json --tasks verified.jsonl --other-tasks multilingual.jsonl --pool "opus"
     """
     quiet_libraries()
+    check_output(out, folder=True)
     from harness.lab.recorded import joint
     from harness.lab.transfer import POLICIES, study_transfer
 
@@ -255,6 +260,7 @@ def signals(
         polyswe lab signals --data signals/
     """
     quiet_libraries()
+    check_output(out, folder=True)
     from harness.lab.signals import study_signals
 
     print(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())

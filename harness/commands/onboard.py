@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 from harness.errors import InputError
 
 
@@ -49,6 +49,8 @@ def onboard(
         write_profile,
     )
 
+    if out is not None:
+        check_output(out, folder=True)
     if not plan_only and (config is None) == (from_ is None):
         raise InputError(
             "give either --config FILE to run the model live, or --from OUTCOMES to take recorded outcomes"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 
 
 def pool(
@@ -36,6 +36,8 @@ def pool(
     from harness.files import write_atomic
     from harness.pool.history import pool_history, render_history
 
+    if out is not None:
+        check_output(out, folder=False)
     history = pool_history(
         outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed
     )

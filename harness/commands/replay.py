@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 from harness.errors import InputError
 
 
@@ -53,10 +53,10 @@ def replay(
     quiet_libraries()
     from harness.commands.report import write_all
     from harness.evaluation.settings import EvaluationSettings
-    from harness.replay import RecordedSources
-    from harness.replay import replay as run
+    from harness.replay import RecordedSources, replay_sources, write_replay
     from harness.report.tables import render_terminal
 
+    check_output(out, folder=True)
     sources = RecordedSources(
         outcomes=outcomes,
         tasks=tasks,
@@ -71,8 +71,9 @@ def replay(
         seed=seed,
         null_sizes=sizes_of(null_sizes),
     )
-    results = run(sources, settings, out=out, embedder=embedder, words=words, progress=say, show_bar=True)
-    print(render_terminal(results))
+    results, matrix = replay_sources(sources, settings, embedder=embedder, words=words, progress=say, show_bar=True)
+    print(render_terminal(results), flush=True)  # whatever becomes of the files
+    write_replay(results, matrix, out)
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
     say(f"report: {write_all(out, results)}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries
+from harness.commands.common import check_output, quiet_libraries
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def fit(
     quiet_libraries()
     from harness.fitting import FitSettings, fit_router
 
+    check_output(out, folder=False)
     settings = FitSettings(
         pool=pool,
         policy=policy,

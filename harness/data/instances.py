@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.checks import GRADING_FIELDS, faults_of, readable, repeated_ids
 from harness.data.classic import advice, completed, is_classic, with_scripts
-from harness.data.rows import FILE_SUFFIXES, load_rows
+from harness.data.rows import dataset_title, load_rows
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,16 +56,6 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         return hashlib.sha256("\0".join(i.fingerprint for i in self.instances).encode()).hexdigest()[:16]
-
-
-def dataset_title(name: str) -> str:
-    """A dataset's name for titles: of a path, its last part without the suffix."""
-    path = Path(name)
-    if path.suffix in FILE_SUFFIXES:
-        return path.stem
-    if path.is_absolute() or name.startswith(("~", ".")):
-        return path.name or name
-    return name
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:

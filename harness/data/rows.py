@@ -25,6 +25,18 @@ SUCCESSORS = {
 FILE_SUFFIXES = (".json", ".jsonl", ".parquet")
 
 
+def dataset_title(name: str | Path) -> str:
+    """What titles and sentences call a dataset: its name, without folders and the kind of file."""
+    text = str(name)
+    if text.lower() in ALIASES:
+        return ALIASES[text.lower()]
+    path = Path(text)
+    is_path = path.suffix in FILE_SUFFIXES or path.is_absolute() or text.startswith(("~", ".")) or path.exists()
+    if not is_path or not path.name:
+        return text
+    return path.stem if path.suffix in FILE_SUFFIXES else path.resolve().name
+
+
 def load_rows(name: str, split: str = "test") -> list[dict[str, Any]]:
     """The unchecked rows of `sample`, a file, a task repo, or a dataset of the Hugging Face hub.
 

@@ -19,7 +19,7 @@ from harness.lab.pools import study_pools
 from harness.lab.recorded import joint, recorded
 from harness.lab.transfer import study_transfer
 from harness.lab.trials import Execution
-from harness.replay import RecordedSources, replay
+from harness.replay import RecordedSources, replay_sources, write_replay
 from harness.report.figures import write_figures
 from router.policies import live_policies
 
@@ -177,7 +177,8 @@ def _present(data: Path, *names: str) -> list[Path]:
 
 
 def _replay(sources: RecordedSources, settings: EvaluationSettings, progress: Progress, out: Path) -> None:
-    results = replay(sources, settings, out=out, words=False, progress=progress)
+    results, outcomes = replay_sources(sources, settings, words=False, progress=progress)
+    write_replay(results, outcomes, out)
     write_figures(results, out / "figures")
 
 

@@ -190,7 +190,7 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     low, high = row.rate_ci95
     cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
     verdict = (
-        f"Live, routing by {config.router.checkpoint} resolves {row.resolved:g} of {row.n} "
+        f"Live, routing by {config.router.checkpoint.name} resolves {row.resolved:g} of {row.n} "
         f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{in_sample}; only the routed cells were run, "
         "so this does not say whether routing beats a single model."
     )

@@ -25,6 +25,9 @@ HEAVY = {
 POOL = "- {name: a, model: openai/a, free: true, api_base: 'http://127.0.0.1:9'}"
 
 
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
 def polyswe(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "harness", *arguments],
@@ -159,6 +162,54 @@ def test_no_terminals_encoding_ends_a_command(encoding: str) -> None:
     done = polyswe("--help", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert "evaluate" in done.stdout
+
+
+OUTCOMES = "instance_id,model,resolved\n" + "".join(f"own__repo-{k},{m},{k % 2}\n" for k in range(4000) for m in "ab")
+
+
+@pytest.mark.parametrize("redirection", ["| head -c 10", ">&-", "> /dev/full"])
+def test_an_output_that_cannot_be_written_is_no_finding(tmp_path: Path, redirection: str) -> None:
+    (tmp_path / "o.csv").write_text(OUTCOMES)
+    (tmp_path / "n.csv").write_text(OUTCOMES.replace(",a,0", ",a,1"))
+    command = f"set -o pipefail; {sys.executable} -m harness compare o.csv n.csv --pool b {redirection}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONPATH": ROOT}, check=False
+    )
+    assert done.returncode != 1, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "replay o.csv --tasks sample",
+        "fit o.csv --tasks sample",
+        "compare o.csv o.csv",
+        "pool o.csv --tasks sample",
+        "onboard m --budget 1 --reference o.csv --tasks sample",
+        "lab calibrate",
+        "lab pools --data o.csv --tasks sample",
+        "lab signals --data .",
+    ],
+)
+def test_an_out_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *command.split(), "--out", "file/inside"],
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ROOT}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "polyswe: --out file/inside: file is a file, not a folder\n"
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_table_is_printed_whatever_becomes_of_the_files(tmp_path: Path) -> None:
+    rows = [f"polyswe__{name},{model},1" for name in ("billing-201", "tabula-101") for model in "ab"]
+    (tmp_path / "o.csv").write_text("instance_id,model,resolved\n" + "\n".join(rows) + "\n")
+    (tmp_path / "out" / "results.md").mkdir(parents=True)
+    arguments = ["replay", str(tmp_path / "o.csv"), "--tasks", "sample", "--policy", "best-fixed"]
+    done = polyswe(*arguments, "--folds", "2", "--repeats", "1", "--out", str(tmp_path / "out"))
+    assert done.returncode == 3
+    assert "oracle (any model resolves)" in done.stdout
 
 
 def test_an_error_of_our_own_has_an_exit_code_of_its_own() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -15,12 +16,20 @@ from numpy.typing import NDArray
 
 from harness.data.embeddings import embed
 from harness.data.instances import read_problem_statements
+from harness.data.rows import dataset_title
 from harness.errors import InputError
-from harness.evaluation.schema import read_results
+from harness.evaluation.schema import Results, read_results
 from harness.evaluation.settings import EvaluationSettings
 from harness.importers import load_outcomes
-from harness.replay import RecordedSources, replay
+from harness.replay import RecordedSources, replay_sources, write_replay
 from harness.report.tables import render_terminal
+
+
+def replay(sources: RecordedSources, settings: EvaluationSettings, out: Path | None = None, **more: Any) -> Results:
+    results, outcomes = replay_sources(sources, settings, **more)
+    if out is not None:
+        write_replay(results, outcomes, out)
+    return results
 
 
 class CountingEmbedder:
@@ -212,3 +221,18 @@ def test_auxiliary_runs_repeats_and_sizes_reach_the_document(tmp_path: Path):
     assert any("chosen in hindsight" in note for note in results.notes)
     with pytest.raises(InputError, match="null sizes: cluster sizes sum to 5"):
         replay(sources, replace(settings, null_sizes=[5]), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("verified", "SWE-bench/SWE-bench_Verified"),
+        ("SWE-bench/SWE-bench_Lite", "SWE-bench/SWE-bench_Lite"),
+        ("../data/tasks/swebench_verified.jsonl", "swebench_verified"),
+        (Path("/data/my tasks.parquet"), "my tasks"),
+        ("/data/verified-copy", "verified-copy"),
+        ("sample", "sample"),
+    ],
+)
+def test_a_title_is_a_name_and_no_path(name: str | Path, title: str):
+    assert dataset_title(name) == title
