@@ -1,4 +1,4 @@
-"""How a row of the results is named and told apart, in the page and in the figures."""
+"""How the page and the figures label the rows of the results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from harness.evaluation.schema import Row
 from harness.report.text import count, signed
 
 Tone = Literal["single", "held", "unseen", "pale", "bound"]
+"""How much a row's marks stand out; CSS classes."""
 
 EVALUATIONS = {
     "cross-fitted": "held out",
@@ -16,10 +17,11 @@ EVALUATIONS = {
     "recorded": "recorded",
     "live": "live",
 }
+"""How each kind of evaluation is called."""
 
 
 def chip(row: Row) -> str:
-    """How the row was obtained, in a word or two."""
+    """How the row was evaluated, in a word or two."""
     if row.kind == "oracle":
         return "bound"
     if row.kind == "random":
@@ -28,7 +30,7 @@ def chip(row: Row) -> str:
 
 
 def tone(row: Row) -> Tone:
-    """How much a row's marks stand out: most what may be quoted, least what is fitted on its own test."""
+    """Rows that may be quoted stand out most, rows evaluated on what they were fitted on least."""
     if row.kind in ("oracle", "random"):
         return "bound"
     if row.kind == "single":
@@ -39,13 +41,13 @@ def tone(row: Row) -> Tone:
 
 
 def difference(row: Row) -> str:
-    """To the best single model, with its interval; empty where there is none."""
+    """Difference to the best single model with its interval; empty when there is none."""
     vs = row.vs_best_single
     return "" if vs is None else f"{signed(vs.delta)} [{signed(vs.ci95[0])}, {signed(vs.ci95[1])}]"
 
 
 def bounds_of(row: Row) -> str:
-    """Between what the count lies where verdicts are missing; empty where none is."""
+    """Bounds of the count when verdicts are missing; empty when none is missing."""
     if row.bounds is None:
         return ""
     return f"{count(row.bounds[0])} to {count(row.bounds[1])} with the {row.missing} without verdict"

@@ -1,20 +1,21 @@
-"""Numbers and names as the report shows them, and text from outside made harmless to look at."""
+"""Numbers and names as the report shows them, and text from outside made harmless."""
 
 from __future__ import annotations
 
 import re
 
 NONE = "–"
+"""Shown for a number that does not exist."""
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REORDERING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that make text read in another order than it is written (CVE-2021-42574)."""
+"""Characters that show text in another order than it is written (CVE-2021-42574)."""
 _NO_CHARACTER = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
-"""What no XML file may hold."""
+"""Characters that XML does not allow."""
 
 
 def count(value: float) -> str:
-    """Whole where it is whole: 372, 371.6."""
+    """A count, or a mean of counts: 372, 371.6."""
     return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
 
 
@@ -28,7 +29,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def money(value: float | None) -> str:
-    """US dollars with three digits that say something."""
+    """US dollars with three significant digits."""
     if value is None:
         return NONE
     if value == 0:
@@ -57,9 +58,9 @@ def shortened(name: str, length: int = 34) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a model or a test as it may be shown: no terminal codes, control and reordering characters spelled out.
+    """Text without terminal codes, with control and reordering characters spelled out.
 
-    Escaping for HTML is the template's part and comes on top.
+    Escaping for HTML is the template's part.
     """
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROL.sub(lambda match: f"␀{ord(match.group()):02x}", text)
@@ -68,9 +69,9 @@ def plain(text: str) -> str:
 
 
 def clipped(text: str, length: int) -> str:
-    """The start and the end of a long text, with what is left out between them said."""
+    """The start and the end of a long text, with the number of characters left out between them."""
     if len(text) <= length:
         return text
     head, tail = length * 2 // 3, length // 3
     left_out = len(text) - head - tail
-    return f"{text[:head]}\n\n[… {left_out:,} characters left out; they are in the file …]\n\n{text[-tail:]}"
+    return f"{text[:head]}\n\n[… {left_out:,} characters left out; the file has all of them …]\n\n{text[-tail:]}"

@@ -6,7 +6,23 @@ import json
 from pathlib import Path
 
 from agents.attempt import Attempt
-from harness.evaluation.schema import ClusterProfile, Complementarity, Group, Pair, Results, Row, VsBestSingle
+from agents.leaks import Flag
+from harness.evaluation.schema import (
+    ClusterProfile,
+    Complementarity,
+    Failure,
+    FlaggedAttempt,
+    Group,
+    Pair,
+    RandomClusters,
+    Reachable,
+    ReliabilityBin,
+    RepeatableOracle,
+    Results,
+    Row,
+    VerifierQuality,
+    VsBestSingle,
+)
 from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
 from harness.report.tables import write_results
@@ -31,10 +47,13 @@ def write_hostile_run(root: Path) -> RunFolder:
             store.agent_started(cell)
             store.agent_done(cell, _attempt(cell, k))
             store.graded(cell, Grade(Verdict.RESOLVED if k % 3 else Verdict.UNRESOLVED, detail=ATTACK))
+            store.flagged(cell, [Flag(kind=f"kind {ATTACK}", step=k, command=ATTACK)])
         rows = store.rows()
     matrix = matrix_of_run(rows, INSTANCES, MODELS)
     write_outcomes_csv(matrix, folder.path / "outcomes.csv")
     write_results(hostile_results(), folder.path)
+    rows_of_dataset = [{"instance_id": name, "repo": ATTACK, "problem_statement": ATTACK} for name in INSTANCES]
+    (folder.path / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of_dataset))
     return folder
 
 
@@ -66,16 +85,35 @@ def hostile_results() -> Results:
             row(MODELS[0], "single", "live", 20, vs_best_single=best),
             row(MODELS[1], "single", "live", 12, vs_best_single=VsBestSingle(delta=-8, ci95=(-9, -1), p_value=0.01)),
             row(f"policy {ATTACK}", "policy", "cross-fitted", 19, routing_share=share, vs_best_single=best),
+            row(f"policy {ATTACK}", "policy", "in-sample", 21, null=RandomClusters(mean=20, sd=1), bounds=(19, 25)),
             row("oracle", "oracle", "live", 24, routing_share=share),
         ],
         complementarity=Complementarity(
-            oracle=24, pairs=[Pair(a=MODELS[0], b=MODELS[1], both=10, a_only=10, b_only=2, neither=8)]
+            oracle=24,
+            repeatable_oracle=RepeatableOracle(resolved=22, method=ATTACK, repeatable_share=0.5),
+            pairs=[Pair(a=MODELS[0], b=MODELS[1], both=10, a_only=10, b_only=2, neither=8)]
         ),
         clusters=[
             ClusterProfile(cluster=k, size=len(ids), rates=rates, words=[ATTACK], instances=list(ids))
             for k, (ids, rates) in enumerate([(INSTANCES[:4], half), (INSTANCES[4:], few)])
         ],
-        groups=[Group(by="repository", name=ATTACK, size=30, rates=dict.fromkeys(MODELS, 0.4))],
+        groups=[Group(by=by, name=ATTACK, size=30, rates=dict.fromkeys(MODELS, 0.4)) for by in ("repository", ATTACK)],
+        failures=[
+            Failure(
+                kind=ATTACK, whose="machine", scored=False, retried=ATTACK, cells={MODELS[1]: 3}, earlier={MODELS[0]: 2}
+            )
+        ],
+        flagged=[
+            FlaggedAttempt(
+                instance_id=f"owner__repo-1 {ATTACK}", model=MODELS[1], kind=f"kind {ATTACK}", times=2, step=3,
+                command=ATTACK, failed=True,
+            )
+        ],
+        verifier=VerifierQuality(
+            signals=[ATTACK], attempts=9, auc=0.7, auc_ci95=(0.6, 0.8), auc_across_models=0.7, brier=0.2,
+            brier_of_rates=0.2, reliability=[ReliabilityBin(predicted=0.5, observed=0.5, n=9)],
+        ),
+        what_it_takes=[Reachable(auc=auc, budget=1, resolved=20, cost_per_instance=0.1) for auc in (0.5, 1.0)],
         verdict=f"verdict {ATTACK}",
         notes=[ATTACK],
     )  # fmt: skip

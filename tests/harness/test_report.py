@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile_run import ATTACK, INSTANCES, MODELS, hostile_results, write_hostile_run
 
+from agents.leaks import KINDS, Flag
 from harness.errors import InputError
 from harness.evaluation.annotate import described
 from harness.evaluation.breakdown import break_down
 from harness.evaluation.cluster_words import with_words
-from harness.evaluation.schema import ClusterProfile, Results
+from harness.evaluation.schema import ClusterProfile, Group, Results
 from harness.importers.table import write_outcomes_csv
 from harness.report.html import write_report
 from harness.report.html.assets import data_block
@@ -29,7 +31,7 @@ from harness.report.html.page import MANY_CELLS
 from harness.report.tables import write_results
 from harness.report.text import clipped, plain
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell
+from harness.store.store import Cell, Store
 from router.outcomes import OutcomeMatrix
 
 
@@ -107,6 +109,42 @@ def test_a_cells_page_is_drawn_again_only_when_something_changed(run: RunFolder)
     again = {page for page, stamp in pages.items() if page.stat().st_mtime_ns != stamp}
     assert again == {changed / "cell.html", run.cell_dir(Cell("owner__repo-4", MODELS[0])) / "cell.html"}
     assert "another patch" in (changed / "cell.html").read_text()
+
+
+def test_a_cells_page_shows_the_issue_and_every_kind_of_flag(run: RunFolder) -> None:
+    page = run.cell_dir(Cell("owner__repo-3", MODELS[0])) / "cell.html"
+    rows = [json.loads(line) for line in (run.path / "dataset.jsonl").read_text().splitlines()]
+    rows[3]["problem_statement"] = "Title\n\n    indented <b>code</b> &amp; more \x1b[31m\u202e"
+    (run.path / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Store(run.store_path) as store:
+        flags = [Flag("download", 4, "pip download repo"), Flag("of-a-later-version", 0, "conftest.py")]
+        store.flagged(Cell("owner__repo-3", MODELS[0]), flags)
+    report = write_report(run.path).read_text(encoding="utf-8")
+    shown = page.read_text(encoding="utf-8")
+    assert "Title\n\n    indented &lt;b&gt;code&lt;/b&gt; &amp;amp; more ⟦U+202E⟧" in shown
+    assert KINDS["download"] in shown
+    assert "step 4" in shown
+    assert "of-a-later-version" in shown
+    assert "conftest.py" in shown
+    assert "download · of-a-later-version" in report
+    assert "owner__repo-1 " in report.split('id="flags"')[1].split("</section>")[0]
+
+
+def test_an_unfinished_run_says_so(run: RunFolder) -> None:
+    assert "This run is not finished" not in write_report(run.path).read_text(encoding="utf-8")
+    with Store(run.store_path) as store:
+        store.agent_started(Cell("owner__repo-3", MODELS[0]))
+    assert "1 of 24 cells have no verdict yet" in write_report(run.path).read_text(encoding="utf-8")
+
+
+def test_difficulties_are_in_the_order_of_effort(tmp_path: Path) -> None:
+    names = ["15 min - 1 hour", "<15 min fix", ">4 hours", "1-4 hours"]
+    groups = [Group(by="difficulty", name=name, size=9, rates=dict.fromkeys(MODELS, 0.5)) for name in names]
+    others = [Group(by="language", name=name, size=9, rates=dict.fromkeys(MODELS, 0.5)) for name in ("go", "c")]
+    page = write_report(tmp_path, hostile_results().model_copy(update={"groups": [*groups, *others]})).read_text()
+    section = page.split('id="groups"')[1].split("</section>")[0]
+    rows = [unescape(name) for name in re.findall(r'<th scope="row">([^<]*)</th>', section)]
+    assert rows == ["<15 min fix", "15 min - 1 hour", "1-4 hours", ">4 hours", "go", "c"]
 
 
 def test_the_same_folder_gives_the_same_page(run: RunFolder) -> None:

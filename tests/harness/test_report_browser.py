@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,60 @@ from harness.store.store import Cell
 
 pytestmark = pytest.mark.slow
 FITS = "document.documentElement.scrollWidth <= innerWidth"
+READABLE = 4.5
+"""Least contrast of text, WCAG 2 level AA."""
+CONTRASTS = """
+(() => {
+  const context = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d");
+  const rgba = (colour) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [red, green, blue, alpha] = context.getImageData(0, 0, 1, 1).data;
+    return [red, green, blue, alpha / 255];
+  };
+  const over = ([r, g, b, a], below) => [r, g, b].map((value, k) => value * a + below[k] * (1 - a)).concat(1);
+  const luminance = (colour) => {
+    const [r, g, b] = colour.slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    const layers = [];
+    for (let part = element; part; part = part.parentElement) layers.push(rgba(getComputedStyle(part).backgroundColor));
+    return layers.reduceRight((below, layer) => over(layer, below), [255, 255, 255, 1]);
+  };
+  const drawn = (element, text) => {
+    element.scrollIntoView({block: "center", inline: "center"});
+    const box = text.getBoundingClientRect();
+    const stack = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    const shapes = stack.filter((part) => part.ownerSVGElement && !part.closest("text"));
+    return shapes.reduceRight((below, shape) => {
+      const style = getComputedStyle(shape);
+      if (style.fill === "none") return below;
+      const [r, g, b, a] = rgba(style.fill);
+      return over([r, g, b, a * style.fillOpacity * style.opacity], below);
+    }, ground(element.ownerSVGElement));
+  };
+  const results = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.textContent.trim() || !element.checkVisibility() || element.closest("title, :disabled")) continue;
+    const range = new Range();
+    range.selectNode(node);
+    if (!range.getBoundingClientRect().width) continue;
+    const svg = Boolean(element.ownerSVGElement);
+    const below = svg ? drawn(element, range) : ground(element);
+    const style = getComputedStyle(element);
+    const ink = over(rgba(svg ? style.fill : style.color), below);
+    const [dark, light] = [luminance(ink), luminance(below)].sort((a, b) => a - b);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    results.push([node.textContent.trim().slice(0, 40), element.className.baseVal ?? element.className, contrast]);
+  }
+  return results;
+})()
+"""
+"""Every visible text of a page, its element's class, and its contrast."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +107,47 @@ def test_no_page_is_wider_than_the_screen_and_nothing_in_it_runs(
         assert browser.run("document.title") != "PWNED"
         assert browser.requested() == [page.resolve().as_uri()]
         assert browser.run("document.images.length") == 0
-        assert not [event for event in browser.events if event.get("method") == "Runtime.exceptionThrown"]
+        complaints = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        assert not [event for event in browser.events if event.get("method") in complaints]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_background(browser: Browser, run: RunFolder, scheme: str) -> None:
+    for page in pages(run):
+        browser.open(page, scheme=scheme)
+        browser.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+        if page.name == "results.html":
+            shades = [f"<td class='h{k}'>{k}</td>" for k in range(21)]
+            shaded = f"<table><tbody><tr>{''.join(shades)}</tr></tbody></table>"
+            browser.run(f"document.querySelector('main').insertAdjacentHTML('beforeend', {json.dumps(shaded)})")
+        contrasts = browser.run(CONTRASTS)
+        assert len(contrasts) > 50
+        assert [entry for entry in contrasts if entry[2] < READABLE] == []
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_names_of_rows_stay_in_sight(browser: Browser, run: RunFolder, width: int) -> None:
+    browser.open(run.path / "results.html", width=width)
+    browser.run("document.querySelectorAll('td').forEach((cell) => { cell.style.minWidth = '40rem'; })")
+    for table in ("#results", "#clusters", "#groups", "#flags", "#outcomes"):
+        region = f"document.querySelector('{table} .scroll')"
+        browser.run(f"{region}.scrollLeft = 500")
+        assert browser.run(f"{region}.scrollLeft") == 500
+        left = (
+            f"{region}.querySelector('tbody th').getBoundingClientRect().left - {region}.getBoundingClientRect().left"
+        )
+        assert abs(browser.run(left)) < 2, table
+
+
+def test_a_keyboard_skips_the_navigation(browser: Browser, run: RunFolder) -> None:
+    for page, target in zip(pages(run), ("results", "issue"), strict=True):
+        browser.open(page)
+        for key, code in (("Tab", 9), ("Enter", 13)):
+            for kind in ("keyDown", "keyUp"):
+                text = {"text": "\r"} if key == "Enter" else {}
+                browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+        assert browser.run("location.hash") == f"#{target}"
+        assert browser.run(f"document.querySelectorAll('#{target}').length") == 1
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -95,11 +190,11 @@ def test_cells_are_searched_filtered_and_sorted_by_the_keyboard(browser: Browser
         "box.dispatchEvent(new Event('input', {bubbles: true})); })()"
     )
     assert browser.run(f"[...{table}].map((row) => row.cells[0].textContent)") == ["owner__repo-7"]
-    assert browser.run("document.querySelector('#found').textContent").startswith("1 of 24 cells")
+    assert browser.run("document.querySelector('#summary').textContent").startswith("1 of 24 cells")
     link = browser.run(f"{table}[0].querySelector('a').href").split("#")[0]
     assert link == (run.cell_dir(Cell("owner__repo-7", MODELS[1])) / "cell.html").resolve().as_uri()
     browser.run("document.querySelector('[data-cluster=\"1\"]').click()")
-    assert browser.run("document.querySelector('#found').textContent").startswith("16 of 24 cells")
+    assert browser.run("document.querySelector('#summary').textContent").startswith("16 of 24 cells")
     # a heading is a button: it takes the focus and Enter
     browser.run("document.querySelectorAll('#results thead button')[1].focus()")
     for kind in ("keyDown", "keyUp"):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "raised": "#ffffff", "ink": "#1b1d20", "muted": "#5b626b", "line": "#e4e1d9", "grid": "#ebe8e1",
-    "accent": "#0a5aa8", "warn": "#8a5a00", "kx": "#a3a8ae", "k0": "#0a66b7", "k1": "#c2591b", "k2": "#1d7d57",
-    "k3": "#8e4399", "k4": "#a67c00", "k5": "#b03060", "k6": "#3f8d96", "k7": "#6b5b45", "k8": "#5a5fc7",
-    "k9": "#5f8a1f", "k10": "#9b3b2f", "k11": "#4a6472",
+    "accent": "#0a5aa8", "warn": "#8a5a00", "kx": "#6f757c", "k0": "#0a66b7", "k1": "#ba5418", "k2": "#1d7d57",
+    "k3": "#8e4399", "k4": "#8f6b00", "k5": "#b03060", "k6": "#357c84", "k7": "#6b5b45", "k8": "#5a5fc7",
+    "k9": "#547b1b", "k10": "#9b3b2f", "k11": "#4a6472",
 }  # fmt: skip
 """Light theme of the page's style sheet, by the name of its variable. In the page a figure's colours are these
 variables, so that they follow the theme."""

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent / "assets"
+"""Templates, style sheet and scripts."""
 
 
 @dataclass(frozen=True)
 class Shell:
-    """What a page has inline, and the policy that lets the browser run and fetch nothing else."""
+    """A page's style sheet and script, and the policy that lets the browser run and fetch nothing else."""
 
     style: Markup
     script: Markup
@@ -31,10 +32,10 @@ class Shell:
 
 @cache
 def environment() -> Environment:
-    """Autoescaping everywhere; a name the template does not know is an error, not an empty string."""
+    """The templates: everything is escaped, and an unknown name is an error instead of an empty string."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -42,15 +43,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_harmless,
     )
-    made.filters.update(
-        count=text.count, signed=text.signed, percent=text.percent, money=text.money, duration=text.duration,
-        p_value=text.p_value, plain=text.plain, heat=heat,
-    )  # fmt: skip
-    return made
+    filters = (text.count, text.signed, text.percent, text.money, text.duration, text.p_value, text.plain, heat)
+    templates.filters.update({function.__name__: function for function in filters})
+    return templates
 
 
 def _harmless(value: Any) -> Any:
-    """Names of models and datasets come from outside, too; what is markup already is ours."""
+    """Text without control and reordering characters; every text may come from outside. Markup is our own."""
     return text.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -58,8 +57,8 @@ def _harmless(value: Any) -> Any:
 def shell(*scripts: str) -> Shell:
     """The style sheet and the named scripts, in one element each.
 
-    A hash in the policy allows exactly this text: whatever else got into the page, attributes that run code included,
-    does nothing. `default-src 'none'` leaves no request to make.
+    The policy allows exactly this text, by its hash. Anything else that gets into the page does nothing, attributes
+    that run code included. `default-src 'none'` forbids every request.
     """
     style = (FOLDER / "report.css").read_text(encoding="utf-8")
     script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)
@@ -75,7 +74,7 @@ def _hash(content: str) -> str:
 
 
 def data_block(value: Any) -> Markup:
-    """JSON for a `<script type="application/json">`: nothing in it can end the element or open another."""
+    """JSON for a `<script type="application/json">` that can neither end the element nor open another."""
     content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         content = content.replace(character, f"\\u{ord(character):04x}")
@@ -83,5 +82,5 @@ def data_block(value: Any) -> Markup:
 
 
 def heat(rate: float | None) -> str:
-    """Class of a shaded cell, `h0` (none) to `h20` (all)."""
+    """CSS class of a shaded cell, `h0` for a rate of 0 to `h20` for 1."""
     return "" if rate is None else f"h{round(max(0.0, min(1.0, rate)) * 20)}"

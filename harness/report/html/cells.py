@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agents.leaks import Flag
-from harness.data.instances import repository_of
+from harness.data.instances import repositories_of
+from harness.data.rows import read_rows
+from harness.importers.recorded import RecordedCell
 from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
+from harness.report.flag_kinds import explain_flag
 from harness.store.run_folder import RunFolder
 from harness.store.store import CellRow, State, Store
 
 NO_VERDICT = "no verdict"
+"""Stands for the verdict of a cell that has none."""
+
+
+@dataclass(frozen=True)
+class FlagNote:
+    """One flag of a cell."""
+
+    kind: str
+    explanation: str
+    step: int
+    """The model's reply that showed it, from 1; 0 where it belongs to no reply."""
+    command: str
+    """The command, or another piece of evidence."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +41,18 @@ class CellFacts:
     model: str
     resolved: bool | None
     verdict: str
-    """As the store says it; "resolved", "unresolved" or "no verdict" where only outcomes are known."""
+    """The store's verdict; "resolved", "unresolved" or "no verdict" where only outcomes are recorded."""
     cost_usd: float | None = None
     api_calls: float | None = None
     seconds: float | None = None
     exit_status: str = ""
     detail: str = ""
-    """Why there is no verdict, or what the verdict alone does not say."""
+    """Why there is no verdict, or what explains the verdict."""
     failure: str = ""
-    """Kind of a failure that was not the model's."""
-    flags: tuple[str, ...] = ()
-    """Kinds of what was noticed in the trajectory."""
-    flagged: tuple[str, ...] = ()
-    """The same in words, with the step and what was run."""
+    """Kind of the failure that left the cell without a verdict."""
+    pending: bool = False
+    """The run has not finished this cell, and no failure is recorded."""
+    flags: tuple[FlagNote, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,42 +64,49 @@ class Cells:
     facts: tuple[CellFacts, ...] = ()
     """By instance, then model."""
     run: RunFolder | None = None
-    """FaultOwner cell folders hold patches, test output and trajectories; None for recorded outcomes."""
+    """The run whose cell folders hold patches, test output and trajectories; None for recorded outcomes."""
     repositories: Mapping[str, str] = field(default_factory=dict)
     """By instance, where known."""
+    issues: Mapping[str, str] = field(default_factory=dict)
+    """Problem statements by instance, as the run's folder has them."""
 
 
 def load_cells(folder: Path) -> Cells:
     """The cells of a run folder, of its `selection/`, or of a replay's folder; empty when it has no outcomes.csv.
 
     Raises:
-        InputError: a damaged outcomes.csv or store.
+        InputError: `outcomes.csv`, `dataset.jsonl` or the store is damaged.
     """
     table = folder / "outcomes.csv"
     if not table.is_file():
         return Cells()
     recorded = read_csv(read_source(str(table)))
-    models = tuple(run.name for run in recorded.runs)
     instances = tuple(dict.fromkeys(instance for run in recorded.runs for instance in run.cells))
     run = _run_of(folder)
-    rows = {} if run is None else _stored(run)
-    facts = []
+    stored = {} if run is None else _stored(run)
+    facts: list[CellFacts] = []
     for instance in instances:
-        for of_model in recorded.runs:
-            cell = of_model.cells.get(instance)
-            row = rows.get((instance, of_model.name))
-            if row is not None:
-                facts.append(_of_store(*row))
-            elif cell is not None:
-                verdict = NO_VERDICT if cell.resolved is None else "resolved" if cell.resolved else "unresolved"
-                facts.append(
-                    CellFacts(
-                        instance, of_model.name, cell.resolved, verdict, cell.cost_usd, cell.api_calls, cell.seconds,
-                        cell.exit_status or "",
-                    )
-                )  # fmt: skip
-    repositories = {name: repository_of(name).replace("__", "/", 1) for name in instances}
-    return Cells(instances, models, tuple(facts), run, {name: repo for name, repo in repositories.items() if repo})
+        for outcomes in recorded.runs:
+            if (instance, outcomes.name) in stored:
+                facts.append(_facts_from_store(*stored[instance, outcomes.name]))
+            elif instance in outcomes.cells:
+                facts.append(_facts_from_record(instance, outcomes.name, outcomes.cells[instance]))
+    rows = [] if run is None else _dataset_rows(run)
+    by_id = {str(row.get("instance_id")): row for row in rows}
+    repositories = repositories_of([{"instance_id": name} | by_id.get(name, {}) for name in instances])
+    return Cells(
+        instances=instances,
+        models=tuple(outcomes.name for outcomes in recorded.runs),
+        facts=tuple(facts),
+        run=run,
+        repositories={name: repository for name, repository in repositories.items() if repository},
+        issues={name: str(row.get("problem_statement") or "") for name, row in by_id.items()},
+    )
+
+
+def _dataset_rows(run: RunFolder) -> list[dict[str, Any]]:
+    path = run.path / "dataset.jsonl"
+    return read_rows(path) if path.is_file() else []
 
 
 def _run_of(folder: Path) -> RunFolder | None:
@@ -99,7 +122,7 @@ def _stored(run: RunFolder) -> dict[tuple[str, str], tuple[CellRow, Sequence[Fla
         return {(row.instance_id, row.model): (row, flags.get(row.cell, ())) for row in store.rows()}
 
 
-def _of_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
+def _facts_from_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
     graded = row.state is State.GRADED and row.verdict is not None
     return CellFacts(
         instance=row.instance_id,
@@ -112,6 +135,22 @@ def _of_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
         exit_status=row.exit_status or "",
         detail=row.detail,
         failure=row.failure or ("" if graded else f"not finished ({row.state})"),
-        flags=tuple(dict.fromkeys(flag.kind for flag in flags)),
-        flagged=tuple(f"{flag.kind}, step {flag.step}: {flag.command}" for flag in flags),
+        pending=not graded and not row.failure,
+        flags=tuple(
+            FlagNote(kind=flag.kind, explanation=explain_flag(flag.kind), step=flag.step, command=flag.command)
+            for flag in flags
+        ),
+    )
+
+
+def _facts_from_record(instance: str, model: str, cell: RecordedCell) -> CellFacts:
+    return CellFacts(
+        instance=instance,
+        model=model,
+        resolved=cell.resolved,
+        verdict=NO_VERDICT if cell.resolved is None else "resolved" if cell.resolved else "unresolved",
+        cost_usd=cell.cost_usd,
+        api_calls=cell.api_calls,
+        seconds=cell.seconds,
+        exit_status=cell.exit_status or "",
     )

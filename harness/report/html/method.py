@@ -1,4 +1,4 @@
-"""How the numbers are made: the project's own page on it, as HTML."""
+"""The documentation page on the numbers, as HTML."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 NUMBERS = Path(__file__).parents[2] / "docs" / "numbers.md"
+"""The documentation page."""
 
 
 def how_numbers_are_made() -> Markup:
-    """`docs/numbers.md` without its title, headings below the section's; raw HTML in it would be shown, not used."""
+    """`docs/numbers.md` without its title, its headings one level deeper. HTML in it would be shown as text."""
     from markdown_it import MarkdownIt
 
     text = NUMBERS.read_text(encoding="utf-8").split("\n", 1)[1].replace("\n## ", "\n### ")

@@ -1,7 +1,8 @@
-"""`results.html`: one self-contained file with everything a run found."""
+"""`results.html`: one self-contained page with all results of a run or a replay."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,36 +10,43 @@ from typing import Any
 
 from harness.evaluation.schema import ClusterProfile, Group, Pair, Results, VerifierQuality
 from harness.evaluation.verdict import best_single, routing_rows
+from harness.files import slug
 from harness.report.figures import ON_PAGE, Drawing, inline
+from harness.report.flag_kinds import explain_flag
 from harness.report.html.assets import data_block, environment, heat, shell
 from harness.report.html.cells import NO_VERDICT, CellFacts, Cells
 from harness.report.html.method import how_numbers_are_made
 from harness.report.row_labels import bounds_of, chip, difference, tone
-from harness.report.text import count, money, percent, plain, signed
+from harness.report.text import count, money, percent, plain
 from harness.store.store import Cell
 
 MOST_CELLS = 250_000
-"""More than these are not listed in the page, instances that models disagree on first (about 40 bytes a cell)."""
+"""The page lists at most this many cells (about 40 bytes each), those on which models disagree first."""
 MANY_CELLS = 20_000
-"""From so many cells on, the list starts with the instances that models disagree on."""
+"""With more cells than this, the list starts with the instances on which models disagree."""
+MINUTES = {"min": 1, "minute": 1, "h": 60, "hour": 60, "day": 24 * 60}
+"""Minutes in the units of a difficulty, singular."""
+_DURATION = re.compile(r"([<>]?) ?(\d+) ?(?:- ?\d+ ?)?([a-z]+?)s?\b")
+"""The beginning of "<15 min fix", "15 min - 1 hour", "1-4 hours" or ">4 hours"."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A number to see first."""
+    """One of the numbers at the top of the page."""
 
     name: str
     value: str
-    more: str
+    detail: str
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A count beside the greatest of its kind."""
+    """A line of a bar chart."""
 
     name: str
     n: int
-    most: int
+    longest: int
+    """The greatest count of the chart: the full width."""
     text: str
 
 
@@ -48,66 +56,73 @@ def render_page(
     """The page's text; the same arguments give the same page.
 
     Args:
-        results: the numbers.
-        cells: what there is to list and to link to.
-        drawings: the figures by name.
-        run: a run's frozen `run.yaml`; empty for recorded outcomes.
-        up: from the page to the run's folder, "" or "../".
+        results: The numbers.
+        cells: The cells to list and to link to.
+        drawings: The figures by name.
+        run: A run's frozen `run.yaml`; empty for recorded outcomes.
+        up: Path from the page to the run's folder, "" or "../".
     """
-    found = shell("theme.js", "report.js")
-    page = environment().get_template("report.html.j2")
-    return page.render(
-        shell=found,
-        results=results,
-        tiles=_tiles(results, cells),
-        figures={name: inline(drawing) for name, drawing in drawings.items() if name in ON_PAGE},
-        chip=chip,
-        bounds=bounds_of,
-        tone=tone,
-        difference=difference,
-        best=best_single(results.rows),
-        solved=_solved(cells),
-        overlaps=_overlaps(results),
-        groups=_groups(results),
-        shading=_shading,
-        ends=_ends(cells),
-        failures=_failures(cells),
-        verifier=_verifier(results.verifier) if results.verifier else None,
-        cells=data_block(_shown(_listed(cells, results, up))) if cells.facts else None,
-        listed=len(cells.facts),
-        run=run,
-        method=how_numbers_are_made(),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            shell=shell("theme.js", "report.js"),
+            title=results.dataset,
+            run_name="" if cells.run is None else cells.run.path.resolve().name,
+            results=results,
+            tiles=_tiles(results, cells),
+            figures={name: inline(drawing) for name, drawing in drawings.items() if name in ON_PAGE},
+            chip=chip,
+            bounds=bounds_of,
+            tone=tone,
+            difference=difference,
+            best=best_single(results.rows),
+            solved=_solved(cells),
+            overlaps=_overlaps(results),
+            groups=_groups(results),
+            shading=_shading,
+            endings=_endings(cells),
+            failures=_failures(cells),
+            flag_kinds={flag.kind: explain_flag(flag.kind) for flag in results.flagged},
+            verifier=_verifier(results.verifier) if results.verifier else None,
+            cells=data_block(_printable(_listed(cells, results, up))) if cells.facts else None,
+            listed=len(cells.facts),
+            unfinished=sum(fact.pending for fact in cells.facts),
+            run=run,
+            method=how_numbers_are_made(),
+        )
     )
 
 
 def _tiles(results: Results, cells: Cells) -> list[Tile]:
     tiles = []
     if best := best_single(results.rows):
-        more = f"{best.name}: {count(best.resolved)} of {best.n}"
-        tiles.append(Tile("Best single model", percent(best.rate), more))
+        tiles.append(Tile("Best single model", percent(best.rate), f"{best.name}: {count(best.resolved)} of {best.n}"))
     if routing := routing_rows(results.rows):
-        judged = max(routing, key=lambda row: row.resolved)
-        vs = judged.vs_best_single
-        more = f"{judged.name}, held out: {count(judged.resolved)} of {judged.n}"
-        if vs is not None:
-            more += f"; {signed(vs.delta)} [{signed(vs.ci95[0])}, {signed(vs.ci95[1])}]"
-        tiles.append(Tile("Best routing policy", percent(judged.rate), more))
+        row = max(routing, key=lambda row: row.resolved)
+        detail = f"{row.name}, held out: {count(row.resolved)} of {row.n}"
+        if row.vs_best_single is not None:
+            detail += f"; {difference(row)} vs the best single model"
+        tiles.append(Tile("Best routing policy", percent(row.rate), detail))
     elif live := next((row for row in results.rows if row.kind == "policy" and row.evaluation == "live"), None):
         tiles.append(Tile("Routed, live", percent(live.rate), f"{count(live.resolved)} of {live.n}"))
-    if any(row.kind == "oracle" for row in results.rows):
-        oracle, repeatable = results.complementarity.oracle, results.complementarity.repeatable_oracle
-        more = "of them repeatable: " + count(repeatable.resolved) if repeatable else "solved by any model; partly luck"
-        tiles.append(Tile("Oracle", str(oracle), more))
-    known = [fact.cost_usd for fact in cells.facts if fact.cost_usd is not None]
-    if known:
-        tiles.append(
-            Tile("Cost of all cells", money(sum(known)), f"{len(known):,} of {len(cells.facts):,} cells priced")
-        )
+    if oracle := next((row for row in results.rows if row.kind == "oracle"), None):
+        repeatable = results.complementarity.repeatable_oracle
+        luck = f"{count(repeatable.resolved)} of them repeatable" if repeatable else "partly luck"
+        detail = f"resolved by at least one model: {count(oracle.resolved)} of {oracle.n}; {luck}"
+        tiles.append(Tile("Oracle", percent(oracle.rate), detail))
+    costs = [fact.cost_usd for fact in cells.facts if fact.cost_usd is not None]
+    if costs:
+        detail = f"to run this experiment; {len(costs):,} of {len(cells.facts):,} cells have a known cost"
+        tiles.append(Tile("Cost of all cells", money(sum(costs)), detail))
     return tiles
 
 
 def _solved(cells: Cells) -> dict[str, list[Bar]]:
-    """How many models solve an instance, and what each model alone solves; over instances with all verdicts."""
+    """Instances by the number of models that resolve them, and those that one model alone resolves.
+
+    Instances that lack a verdict are left out.
+    """
     solvers: dict[str, list[str]] = {}
     unknown = {fact.instance for fact in cells.facts if fact.resolved is None}
     for fact in cells.facts:
@@ -126,25 +141,41 @@ def _solved(cells: Cells) -> dict[str, list[Bar]]:
 
 
 def _bars(counts: Sequence[tuple[str, int]], *, total: int = 0) -> list[Bar]:
-    """All on the scale of the greatest; with their share of the total where there is one."""
-    most = max((n for _, n in counts), default=0) or 1
-    return [Bar(name, n, most, f"{n:,}" + (f" ({percent(n / total, 0)})" if total else "")) for name, n in counts]
+    """Bars on one scale, with their shares where a total is given."""
+    longest = max((n for _, n in counts), default=0) or 1
+    return [
+        Bar(name=name, n=n, longest=longest, text=f"{n:,}" + (f" ({percent(n / total, 0)})" if total else ""))
+        for name, n in counts
+    ]
 
 
 def _overlaps(results: Results) -> dict[tuple[str, str], tuple[int, Pair]]:
-    """By (row, column): what the row's model solves and the column's does not."""
-    found: dict[tuple[str, str], tuple[int, Pair]] = {}
+    """By (row, column): instances that the row's model resolves and the column's does not."""
+    overlaps: dict[tuple[str, str], tuple[int, Pair]] = {}
     for pair in results.complementarity.pairs:
-        found[pair.a, pair.b] = (pair.a_only, pair)
-        found[pair.b, pair.a] = (pair.b_only, pair)
-    return found
+        overlaps[pair.a, pair.b] = (pair.a_only, pair)
+        overlaps[pair.b, pair.a] = (pair.b_only, pair)
+    return overlaps
 
 
 def _groups(results: Results) -> dict[str, list[Group]]:
+    """Groups by what they share; difficulties from the least effort to the greatest, where all can be read."""
     kinds: dict[str, list[Group]] = {}
     for group in results.groups:
         kinds.setdefault(group.by, []).append(group)
+    for groups in kinds.values():
+        efforts = {group.name: _effort(group.name) for group in groups}
+        if all(effort is not None for effort in efforts.values()):
+            groups.sort(key=lambda group: efforts[group.name] or (0.0, 0))
     return kinds
+
+
+def _effort(name: str) -> tuple[float, int] | None:
+    """A sort key for durations such as "<15 min fix" and "1-4 hours"; None for other names."""
+    match = _DURATION.match(name.strip())
+    if match is None or match[3] not in MINUTES:
+        return None
+    return float(match[2]) * MINUTES[match[3]], "< >".index(match[1] or " ")
 
 
 def _shading(rows: Sequence[ClusterProfile | Group]) -> Callable[[float | None], str]:
@@ -157,26 +188,28 @@ def _shading(rows: Sequence[ClusterProfile | Group]) -> Callable[[float | None],
 def _verifier(quality: VerifierQuality) -> str:
     low, high = quality.auc_ci95
     return (
-        f"Held out over {quality.attempts:,} attempts: AUC within a model {quality.auc:.3f} "
-        f"[{low:.3f}, {high:.3f}], across models {quality.auc_across_models:.3f}; Brier {quality.brier:.3f} "
-        f"against {quality.brier_of_rates:.3f} for predicting each model’s own rate."
+        f"On {quality.attempts:,} held-out attempts: AUC {quality.auc:.3f} [{low:.3f}, {high:.3f}] within a model and "
+        f"{quality.auc_across_models:.3f} across models; Brier score {quality.brier:.3f}, and "
+        f"{quality.brier_of_rates:.3f} for predicting each model’s own rate."
     )
 
 
-def _ends(cells: Cells) -> dict[str, dict[str, Counter[str]]]:
-    """How cells ended: by kind ("verdict", "agent's exit"), what it is, and the count of each model."""
-    kinds: dict[str, dict[str, Counter[str]]] = {"verdict": {}, "agent’s exit": {}}
+def _endings(cells: Cells) -> dict[str, dict[str, Counter[str]]]:
+    """Counts of cells by model, for each verdict and each exit status of the agent; the most frequent first."""
+    kinds: dict[str, dict[str, Counter[str]]] = {"verdict": {}, "agent’s exit status": {}}
     for fact in cells.facts:
         kinds["verdict"].setdefault(fact.verdict, Counter())[fact.model] += 1
         if fact.exit_status:
-            kinds["agent’s exit"].setdefault(fact.exit_status, Counter())[fact.model] += 1
+            kinds["agent’s exit status"].setdefault(fact.exit_status, Counter())[fact.model] += 1
     return {
-        kind: dict(sorted(found.items(), key=lambda item: -item[1].total())) for kind, found in kinds.items() if found
+        kind: dict(sorted(counts.items(), key=lambda item: -item[1].total()))
+        for kind, counts in kinds.items()
+        if counts
     }
 
 
 def _failures(cells: Cells) -> list[tuple[str, int, CellFacts]]:
-    """Why cells have no verdict, with an example each, the most frequent first."""
+    """Reasons for missing verdicts with a count and an example each, the most frequent first."""
     missing = [fact for fact in cells.facts if fact.verdict == NO_VERDICT and fact.failure]
     counts = Counter(fact.failure for fact in missing)
     examples = {fact.failure: fact for fact in reversed(missing)}
@@ -184,7 +217,7 @@ def _failures(cells: Cells) -> list[tuple[str, int, CellFacts]]:
 
 
 def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
-    """The cells for the page's script: names once, then a short row a cell."""
+    """The cells for the page's script: every name once, then a short row for each cell."""
     facts, clipped = _first(cells)
     instances = list(dict.fromkeys(fact.instance for fact in facts))
     verdicts = list(dict.fromkeys(fact.verdict for fact in facts))
@@ -218,24 +251,24 @@ def _listed(cells: Cells, results: Results, up: str) -> dict[str, Any]:
                 _rounded(fact.cost_usd, 6),
                 _rounded(fact.api_calls, 1),
                 _rounded(fact.seconds, 1),
-                *([" · ".join(dict.fromkeys(fact.flags))] if fact.flags else []),
+                *([" · ".join(dict.fromkeys(flag.kind for flag in fact.flags))] if fact.flags else []),
             ]
             for fact in facts
         ],
     }
 
 
-def _shown(value: Any) -> Any:
-    """Every name as it may be shown: the script puts them into the page as they are."""
+def _printable(value: Any) -> Any:
+    """The same with every text made harmless: the script shows texts as they are."""
     if isinstance(value, dict):
-        return {key: _shown(item) for key, item in value.items()}
+        return {key: _printable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_shown(item) for item in value]
+        return [_printable(item) for item in value]
     return plain(value) if isinstance(value, str) else value
 
 
 def _first(cells: Cells) -> tuple[list[CellFacts], int]:
-    """What fits in a page, and how many cells do not."""
+    """The cells that fit in the page, and how many do not."""
     if len(cells.facts) <= MOST_CELLS:
         return list(cells.facts), 0
     solved: dict[str, set[bool | None]] = {}
@@ -251,8 +284,6 @@ def _has_page(cells: Cells, fact: CellFacts) -> int:
 
 def _folders(cells: Cells, up: str, instances: list[str]) -> dict[str, Any]:
     """Where the cells' pages lie, relative to the report; names only where they differ from the instance's."""
-    from harness.files import slug
-
     return {
         "root": f"{up}instances/",
         "instances": {k: slug(name) for k, name in enumerate(instances) if slug(name) != name},

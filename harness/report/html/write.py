@@ -1,4 +1,4 @@
-"""Writing a folder's report: `results.html`, and a page beside each cell's files."""
+"""Write the report of a folder of results: `results.html`, and a page for each cell of a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harness.report.html.page import render_page
 from harness.store.store import Cell
 
 REPORT = "results.html"
+"""Name of the report in its folder."""
 
 
 def write_report(
@@ -30,16 +31,16 @@ def write_report(
     """Write `results.html` into a folder of results, and the pages of a run's cells that are missing or out of date.
 
     Args:
-        folder: of a run, its `selection/`, or a replay.
-        results: what to show; None reads the folder's results.json.
-        drawings: the results' figures where they are drawn already; None draws those of the page.
-        show_bar: draw a progress bar for the cells' pages, when it takes long.
+        folder: A run's folder, its `selection/`, or a replay's folder.
+        results: The numbers to show; None reads the folder's results.json.
+        drawings: The results' figures if they are drawn already; None draws those of the page.
+        show_bar: Draw a progress bar for the cells' pages when they take long.
 
     Returns:
         Path of the report.
 
     Raises:
-        InputError: no results there, or a damaged file.
+        InputError: The folder has no results, or a file in it is damaged.
     """
     document = results or read_results(folder)
     drawn = draw(document, ON_PAGE) if drawings is None else drawings
@@ -62,7 +63,7 @@ def write_report(
 
 
 def _frozen(cells: Cells) -> dict[str, Any]:
-    """A run's frozen configuration; recorded outcomes have none."""
+    """A run's frozen configuration; empty for recorded outcomes."""
     if cells.run is None:
         return {}
     try:
@@ -72,7 +73,7 @@ def _frozen(cells: Cells) -> dict[str, Any]:
 
 
 def _views(cells: Cells) -> Iterator[tuple[CellView, Path]]:
-    """Every cell that has a folder, with the same instance's other cells."""
+    """Every cell that has a folder, with the same instance's other cells and the issue."""
     if cells.run is None:
         return
     by_instance: dict[str, list[tuple[CellFacts, Path]]] = {}
@@ -80,11 +81,11 @@ def _views(cells: Cells) -> Iterator[tuple[CellView, Path]]:
         place = cells.run.cell_dir(Cell(fact.instance, fact.model))
         if place.is_dir():
             by_instance.setdefault(fact.instance, []).append((fact, place))
-    for found in by_instance.values():
-        for fact, place in found:
-            others = tuple(
-                Sibling(other.model, slug(other.model), other.verdict, other.resolved)
-                for other, _ in found
+    for instance, placed in by_instance.items():
+        for fact, place in placed:
+            siblings = tuple(
+                Sibling(model=other.model, folder=slug(other.model), verdict=other.verdict, resolved=other.resolved)
+                for other, _ in placed
                 if other is not fact
             )
-            yield CellView(fact, others), place
+            yield CellView(facts=fact, siblings=siblings, issue=cells.issues.get(instance, "")), place

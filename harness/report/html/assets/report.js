@@ -31,17 +31,17 @@ function compare(a, b) {
   const form = document.getElementById("filters");
   const table = document.getElementById("cells-table");
   const pager = document.getElementById("pager");
-  const found = document.getElementById("found");
+  const summary = document.getElementById("summary");
   const PAGE = 60;
   const [INSTANCE, MODEL, VERDICT, RESOLVED, EXIT, PAGE_THERE, COST, CALLS, SECONDS, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
   const solved = new Int32Array(data.instances.length);
-  const known = new Int32Array(data.instances.length);
+  const judged = new Int32Array(data.instances.length);
   for (const row of data.rows) {
-    if (row[RESOLVED] >= 0) known[row[INSTANCE]] += 1;
+    if (row[RESOLVED] >= 0) judged[row[INSTANCE]] += 1;
     if (row[RESOLVED] === 1) solved[row[INSTANCE]] += 1;
   }
-  const disagree = (row) => solved[row[INSTANCE]] > 0 && solved[row[INSTANCE]] < known[row[INSTANCE]];
+  const disagree = (row) => solved[row[INSTANCE]] > 0 && solved[row[INSTANCE]] < judged[row[INSTANCE]];
   const searched = data.rows.map((row) =>
     `${data.instances[row[INSTANCE]]} ${data.models[row[MODEL]]} ${data.verdicts[row[VERDICT]]} ${data.exits[row[EXIT]]} ${row[FLAGS] ?? ""}`.toLowerCase());
 
@@ -52,7 +52,7 @@ function compare(a, b) {
     ["cost", (row) => row[COST], (row) => money(row[COST]), true],
     ["calls", (row) => row[CALLS], (row) => text(row[CALLS]), true],
     ["time", (row) => row[SECONDS], (row) => duration(row[SECONDS]), true],
-    ["resolved by", (row) => solved[row[INSTANCE]], (row) => `${solved[row[INSTANCE]]} of ${known[row[INSTANCE]]}`, true],
+    ["resolved by", (row) => solved[row[INSTANCE]], (row) => `${solved[row[INSTANCE]]} of ${judged[row[INSTANCE]]}`, true],
     ["exit", (row) => data.exits[row[EXIT]], (row) => data.exits[row[EXIT]]],
     ["flags", (row) => row[FLAGS] ?? "", (row) => row[FLAGS] ?? ""],
   ].filter(([name, value]) => ["instance", "model"].includes(name) || data.rows.some((row) => value(row) !== null && value(row) !== ""));
@@ -101,7 +101,7 @@ function compare(a, b) {
   if (data.folders) {
     const head = document.createElement("th");
     head.scope = "col";
-    head.textContent = "look at";
+    head.textContent = "open";
     table.tHead.rows[0].append(head);
   }
 
@@ -128,7 +128,7 @@ function compare(a, b) {
   function draw() {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
     const resolved = shown.filter((row) => row[RESOLVED] === 1).length;
-    found.textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} cells, ${resolved.toLocaleString("en")} resolved`
+    summary.textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} cells, ${resolved.toLocaleString("en")} resolved`
       + (data.clipped ? `; ${data.clipped.toLocaleString("en")} more are only in outcomes.csv` : "");
     table.tBodies[0].replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map(drawn));
     pager.hidden = pages === 1;
