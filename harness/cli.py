@@ -17,6 +17,7 @@ from harness.commands.compare import compare
 from harness.commands.config import config
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
+from harness.commands.init import init
 from harness.commands.lab import lab
 from harness.commands.onboard import onboard
 from harness.commands.pool import pool
@@ -73,6 +74,7 @@ def options(
 
 # in the order --help lists them
 for command in (
+    init,
     evaluate,
     status,
     cells,

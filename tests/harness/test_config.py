@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import CONFIGS, find_config, load_config, parse_settings, with_overrides
+from harness.config.starter import starter
 from harness.errors import ConfigError
 
 MINIMAL = """
@@ -160,3 +161,22 @@ pool:
     ):
         assert part in fault
     assert "maybe" not in str(error.value), "a value may be a key in the wrong place"
+
+
+def test_the_starter_file_is_valid_names_prices_and_fits_the_disk(tmp_path: Path) -> None:
+    models = ["anthropic/claude-sonnet-4-5-20250929", "openai/gpt-5"]
+    config = load_config(written(tmp_path, text := starter(models, free_gb=80)))
+    assert [entry.name for entry in config.pool] == ["claude-sonnet-4-5", "gpt-5"]
+    assert config.run.images_gb == 60, "80 GB free, 20 to spare, 500 needed"
+    assert config.run.max_cost == 50
+    assert "$3.00 in, $15.00 out per million tokens" in text
+    assert load_config(written(tmp_path, starter(models, "lite", free_gb=900))).run.images_gb is None
+    with pytest.raises(ConfigError, match="at least one model"):
+        starter([], free_gb=80)
+
+
+def test_the_starter_says_what_it_does_not_know(tmp_path: Path) -> None:
+    text = starter(["anthropic/claude-sonet-4-5", "bedrock/x", "azure/x"], free_gb=80)
+    assert "does not know this id; the nearest: anthropic/claude-sonnet-4-5" in text
+    names = [entry.name for entry in load_config(written(tmp_path, text)).pool]
+    assert names == ["claude-sonet-4-5", "bedrock-x", "azure-x"]
