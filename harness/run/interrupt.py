@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -45,12 +45,13 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
     A signal that was ignored before, as `nohup` does with SIGHUP, stays ignored.
     """
     stop = Stop()
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     signalled = False  # a run that stops for another reason finishes its cells on the first signal, too
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal signalled
         if number == signal.SIGHUP:
-            _leave_terminal()
+            _discard(terminals)
         if not signalled:
             signalled = True
             stop.request("interrupted")
@@ -73,12 +74,11 @@ def stop_on_signals(run_label: str) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _leave_terminal() -> None:
-    """What is still printed goes nowhere: a terminal that has hung up answers every write with an error."""
+def _discard(terminals: Sequence[int]) -> None:
+    """Let what is still printed go nowhere: a terminal that has hung up answers every write with an error."""
     with Path(os.devnull).open("w") as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            if stream.isatty():
-                os.dup2(nowhere.fileno(), stream.fileno())
+        for terminal in terminals:
+            os.dup2(nowhere.fileno(), terminal)
 
 
 def _kill_children() -> None:

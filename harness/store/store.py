@@ -440,16 +440,10 @@ class Store:
                 raise self._damaged(str(error)) from error
 
     def _cell_row(self, row: sqlite3.Row) -> CellRow:
-        values: dict[str, Any] = dict(row)
         try:
-            values["state"] = State(row["state"])
-            values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
-            values["signals"] = json.loads(row["signals"])
+            return _cell_row(row)
         except ValueError as error:
             raise self._damaged(f"cell {row['instance_id']} / {row['model']}: {error}") from error
-        values["unsubmitted"] = bool(row["unsubmitted"])
-        values["scripted"] = bool(row["scripted"])
-        return CellRow(**values)
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
@@ -529,6 +523,17 @@ def _connect(path: Path, *, read_only: bool, writable: bool) -> sqlite3.Connecti
 
 def _cell_of(row: sqlite3.Row) -> Cell:
     return Cell(instance_id=row["instance_id"], model=row["model"])
+
+
+def _cell_row(row: sqlite3.Row) -> CellRow:
+    """Raises ValueError where the row is damaged."""
+    values: dict[str, Any] = dict(row)
+    values["state"] = State(row["state"])
+    values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
+    values["signals"] = json.loads(row["signals"])
+    values["unsubmitted"] = bool(row["unsubmitted"])
+    values["scripted"] = bool(row["scripted"])
+    return CellRow(**values)
 
 
 def _finite(signals: Mapping[str, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from harness.config import DatasetConfig
 from harness.data.checks import faults_of, readable
 from harness.data.classic import completed
-from harness.data.instances import load_dataset, repositories_of
+from harness.data.instances import dataset_title, load_dataset, repositories_of
 from harness.errors import EnvironmentUnavailableError, InputError
 
 ROW = {
@@ -274,3 +274,17 @@ def test_the_sample_has_fifteen_instances_of_five_kinds() -> None:
 )
 def test_the_repository_is_the_rows_else_the_ids(row: dict[str, str], repository: str) -> None:
     assert repositories_of([row]) == {row["instance_id"]: repository}
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("sample", "sample"),
+        ("SWE-bench/SWE-bench_Verified", "SWE-bench/SWE-bench_Verified"),
+        ("/data/tasks/swebench_verified.jsonl", "swebench_verified"),
+        ("tasks/mine.parquet", "mine"),
+        ("~/repos/my-tasks", "my-tasks"),
+    ],
+)
+def test_a_title_is_a_name_and_no_path(name: str, title: str) -> None:
+    assert dataset_title(name) == title

@@ -94,6 +94,7 @@ def no_victim_is_left() -> Iterator[None]:
 def rows_of(folder: RunFolder) -> dict[Cell, CellRow]:
     """The store's cells, read without disturbing a run that may be writing to it."""
     with closing(sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True)) as db:
+        db.row_factory = sqlite3.Row
         try:
             found = [_cell_row(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells")]
         except sqlite3.OperationalError:  # not made yet

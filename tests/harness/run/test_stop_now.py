@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 import threading
@@ -87,3 +89,50 @@ with stop_on_signals("polyswe-test-nobody") as stop:
 def test_one_signal_lets_the_cells_finish_also_when_the_run_is_stopping_already() -> None:
     done = subprocess.run([sys.executable, "-c", ONE_SIGNAL], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "False the cost limit is reached"), done.stderr
+
+
+HANG_UP = """
+import signal, sys, time
+from pathlib import Path
+from harness.run.interrupt import stop_on_signals
+from harness.run.progress import Progress
+
+with stop_on_signals("polyswe-test-nobody") as stop:
+    print("ready", flush=True)
+    for _ in range(600):
+        if stop.requested:
+            break
+        time.sleep(0.05)
+    progress = Progress(2)  # the terminal is gone: every write to it would fail
+    progress.cell_failed("a cell")
+    print("results", flush=True)
+    progress.close()
+    Path(sys.argv[1]).write_text(f"{stop.reason}, now: {stop.now}")
+"""
+
+
+def test_a_terminal_that_hangs_up_lets_the_cells_finish(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", HANG_UP, str(tmp_path / "end")])
+    try:
+        while b"ready" not in os.read(terminal, 1000):
+            pass
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert (tmp_path / "end").read_text() == "interrupted, now: False"
+
+
+def test_a_run_under_nohup_goes_on_when_the_terminal_hangs_up() -> None:
+    script = """
+import os, signal
+from harness.run.interrupt import stop_on_signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with stop_on_signals("polyswe-test-nobody") as stop:
+    os.kill(os.getpid(), signal.SIGHUP)
+    print(stop.requested)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

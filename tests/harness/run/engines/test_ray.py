@@ -74,7 +74,10 @@ def test_a_cluster_gives_the_local_outcomes_though_nodes_die_and_others_cannot_w
     cluster.add_node(num_cpus=1, env_vars={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
     folder = RunFolder(tmp_path / "cluster" / "sample")
     run = subprocess.Popen(
-        command(tmp_path / "cluster", *cells, "--engine", "ray", "--address", cluster.address, "--max-cost", "50"),
+        command(
+            tmp_path / "cluster", *cells, "--engine", "ray", "--address", cluster.address,
+            "--max-cost", "40", "--set", "run.max_cost_hard=50",
+        ),
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for_verdicts(folder, 1, run)
