@@ -48,6 +48,13 @@ _RESTART_SECONDS = 90.0
 _NOT_BEGUN = re.compile(rb"OCI runtime exec failed:[^\n]*\s*")
 """Output of a command that the engine did not begin. A command that prints the same is merely run twice."""
 
+_PRIVILEGES = [
+    *("--security-opt", "no-new-privileges"),
+    *(part for name in ("MKNOD", "NET_RAW", "SETFCAP", "SETPCAP") for part in ("--cap-drop", name)),
+]
+"""Taken from the engine's default, as work on a repository does not need it: device files, raw packets, and handing on
+capabilities. Package managers, servers, `su` and tests work with the rest."""
+
 _STATE = "{{.State.Status}} {{.State.StartedAt}} {{.RestartCount}} {{.State.ExitCode}}"
 
 
@@ -251,7 +258,7 @@ class Container:
         if config.network == "none":  # as on any other network, the container's own name must have an address
             hostname = uuid.uuid4().hex[:12]
             arguments += ["--hostname", hostname, "--add-host", f"{hostname}:127.0.0.1"]
-        arguments += config.limits.options()
+        arguments += [*_PRIVILEGES, *config.limits.options()]
         arguments += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
         arguments += ["--entrypoint", "bash", image, "-c", FIRST_PROCESS, "bash", str(config.lifetime_seconds)]
         logger.debug("starting container: %s", shlex.join(arguments))

@@ -51,8 +51,8 @@ printf '[core]\nrepositoryformatversion = 0\n[diff]\nignoreSubmodules = dirty\n'
 [ ${#2} -ne 64 ] ||
     printf '[core]\nrepositoryformatversion = 1\n[extensions]\nobjectFormat = sha256\n' >> "$own/config"
 printf '%s/objects\n' "$common_dir" > "$own/objects/info/alternates"
-cp "$git_dir/index" "$own/index" 2> /dev/null || true
-cp "$common_dir/info/exclude" "$own/info/exclude" 2> /dev/null || true
+[ ! -f "$git_dir/index" ] || cp "$git_dir/index" "$own/index" || true
+[ ! -f "$common_dir/info/exclude" ] || cp "$common_dir/info/exclude" "$own/info/exclude" || true
 export GIT_DIR="$own" GIT_WORK_TREE="$top"
 git add -A -- . 2> /dev/null || { rm -f "$own/index"; git read-tree "$2"; git add -A -- .; }
 git ls-tree --name-only "$2" -- patch.txt | grep -q . || git update-index --force-remove -- patch.txt

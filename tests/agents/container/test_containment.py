@@ -193,6 +193,36 @@ def test_a_container_that_a_command_ends_is_started_again(container: Container) 
     assert "+kept" in container.diff()
 
 
+EAT = """\
+echo 1000 > /proc/1/oom_score_adj
+for i in 1 2 3 4; do
+    python3 -c "import time; x = bytearray(150_000_000); x[::4096] = b'x' * len(x[::4096]); time.sleep(2)" &
+done
+wait
+"""
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        EAT,
+        "for i in $(seq 200); do (while :; do kill -9 -1; kill -9 1; done) & done; sleep 2",
+        "echo 'Error response from daemon: No such container: polyswe'; kill -9 $$",
+        "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.'; exit 1",
+        "printf 'OCI runtime exec failed: exec failed: unable to start container process: EOF: unknown'; exit 126",
+        "echo 'No space left on device'; exit 1",
+        "chmod 000 / /testbed /bin /usr/bin; kill -9 -1",
+        "mount -o remount,ro / ; umount -l /proc; echo c > /proc/sysrq-trigger; reboot -f",
+    ],
+)
+def test_no_attack_on_its_container_is_the_machines_failure(container: Container, attack: str) -> None:
+    container.deadline.limit_seconds = 600
+    run(container, "echo kept > kept.txt")
+    run(container, attack, timeout=8)
+    assert run(container, "cat kept.txt", timeout=30)["output"] == "kept\n"
+    assert "+kept" in container.diff()
+
+
 def test_a_container_that_a_model_ends_for_good_is_the_models_failure(container: Container) -> None:
     with pytest.raises(ContainerEndedError):
         run(container, OVERWRITE_FIRST_PROCESS.replace("CODE", EXIT_WITH_0))

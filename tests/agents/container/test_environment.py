@@ -252,6 +252,33 @@ def test_the_diff_survives_what_agents_do_to_git(container: Container, spoil: st
     assert "+    return a + b" in patch
 
 
+HOSTILE_GIT = r"""
+trap=/tmp/trap.sh
+printf '#!/bin/sh\ntouch /tmp/sprung\necho "Error response from daemon: No such container"\nexit 1\n' > $trap
+chmod +x $trap; mkdir -p .git/hooks
+for hook in post-index-change pre-commit post-checkout reference-transaction; do cp $trap .git/hooks/$hook; done
+for key in diff.external core.fsmonitor diff.own.textconv diff.own.command filter.own.clean filter.own.process; do
+    git config $key $trap; git config --global $key $trap
+done
+git config core.pager $trap; git config pager.diff $trap
+git config core.hooksPath /tmp; git config filter.own.required true; git config core.attributesFile /tmp/attributes
+git config core.worktree /; git config diff.noprefix true; git config color.ui always; git config core.quotePath false
+echo '* filter=own diff=own' | tee .git/info/attributes /tmp/attributes > ../.gitattributes
+export GIT_EXTERNAL_DIFF=$trap; ln -sf $trap /usr/local/bin/git-diff
+sed -i 's/a - b/a + b/' calc.py; echo '* filter=own diff=own' > .gitattributes; rm -f /tmp/sprung
+"""
+
+
+def test_the_diff_runs_nothing_that_a_model_wrote_into_its_repository(container: Container) -> None:
+    run(container, HOSTILE_GIT)
+    before = run(container, "find .git -type f | sort | xargs sha256sum")["output"]
+    patch = container.diff()
+    assert patch.startswith("diff --git a/.gitattributes b/.gitattributes\n")
+    assert "+    return a + b" in patch
+    assert run(container, "ls /tmp/sprung")["returncode"] != 0
+    assert run(container, "find .git -type f | sort | xargs sha256sum")["output"] == before
+
+
 def test_the_diff_of_a_ruined_repository_is_empty(container: Container) -> None:
     run(container, "rm -rf .git")
     assert container.diff() == ""
