@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from agents.pool import ModelConfig
 from harness.config import RouterConfig, load_config
@@ -77,6 +78,29 @@ class FittedRouter:
     """what the user should know of the outcomes: models and instances that were left out, and why"""
 
 
+class HeldOut(BaseModel):
+    """What a policy resolves and costs on instances it was not fitted on; the figures in a checkpoint."""
+
+    evaluation: str
+    """how it was measured"""
+    instances: int
+    notes: list[str] = []
+    """parameters that were measured otherwise than fitted"""
+    resolved: float
+    rate: float
+    rate_ci95: tuple[float, float]
+    cost_per_instance: float | None
+    cost_at_least: float | None = None
+    """bound, where some chosen cells have no price"""
+    unpriced_share: float = 0.0
+    best_single: str
+    """the best single model in hindsight"""
+    best_single_resolved: float
+    best_single_cost_per_instance: float | None
+    vs_best_single: float
+    vs_best_single_ci95: tuple[float, float]
+
+
 def fit_router(outcomes: Sequence[str], tasks: str, out: Path, settings: FitSettings | None = None) -> FittedRouter:
     """Fit a policy on every recorded outcome and write its checkpoint.
 
@@ -116,7 +140,16 @@ def fit_router(outcomes: Sequence[str], tasks: str, out: Path, settings: FitSett
         notes += more
     try:
         policy = _unfitted(settings)
-        figures = _held_out(policy, embeddings, matrix, others, general, settings.repeats, settings.seed)
+        held_out = _held_out(
+            policy,
+            embeddings,
+            matrix,
+            auxiliary=others,
+            corpus=general,
+            repeats=settings.repeats,
+            seed=settings.seed,
+        )
+        figures = {} if held_out is None else held_out.model_dump(mode="json")
         policy.fit(embeddings, matrix, general, others)
         router = Router(
             policy,
@@ -175,17 +208,18 @@ def _held_out(
     policy: Policy,
     embeddings: NDArray[np.floating[Any]],
     matrix: OutcomeMatrix,
+    *,
     auxiliary: OutcomeMatrix | None,
     corpus: NDArray[np.floating[Any]] | None,
     repeats: int,
     seed: int,
-) -> dict[str, Any]:
-    """What the policy resolves and costs on instances it was not fitted on; empty where it was not measured."""
+) -> HeldOut | None:
+    """What the policy resolves and costs on instances it was not fitted on; None where it was not measured."""
     from sklearn.base import clone
 
     whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
     if len(whole) < LEAST_HELD_OUT or repeats < 1:
-        return {}
+        return None
     complete = matrix.take(whole)
     splits = folds(len(complete), FOLDS, repeats, seed)
     others = None if auxiliary is None else auxiliary.take(whole)
@@ -195,22 +229,23 @@ def _held_out(
     best = complete.best_single()
     alone = single(complete, best)
     row = make_row(policy.name, "policy", "cross-fitted", replay, best=alone, seed=seed)
-    return {
-        "evaluation": f"cross-fitted, {FOLDS} folds × {repeats} repeats, seed {seed}",
-        "instances": row.n,
-        "notes": notes,
-        "resolved": row.resolved,
-        "rate": row.rate,
-        "rate_ci95": list(row.rate_ci95),
-        "cost_per_instance": row.cost_per_instance,
-        "cost_at_least": row.cost_at_least,
-        "unpriced_share": row.unpriced_share,
-        "best_single": complete.models[best],
-        "best_single_resolved": alone.resolved_count,
-        "best_single_cost_per_instance": None if np.isnan(alone.cost_per_instance) else alone.cost_per_instance,
-        "vs_best_single": None if row.vs_best_single is None else row.vs_best_single.delta,
-        "vs_best_single_ci95": None if row.vs_best_single is None else list(row.vs_best_single.ci95),
-    }
+    assert row.vs_best_single is not None  # `best` was given
+    return HeldOut(
+        evaluation=f"cross-fitted, {FOLDS} folds × {repeats} repeats, seed {seed}",
+        instances=row.n,
+        notes=notes,
+        resolved=row.resolved,
+        rate=row.rate,
+        rate_ci95=row.rate_ci95,
+        cost_per_instance=row.cost_per_instance,
+        cost_at_least=row.cost_at_least,
+        unpriced_share=row.unpriced_share,
+        best_single=complete.models[best],
+        best_single_resolved=alone.resolved_count,
+        best_single_cost_per_instance=None if np.isnan(alone.cost_per_instance) else alone.cost_per_instance,
+        vs_best_single=row.vs_best_single.delta,
+        vs_best_single_ci95=row.vs_best_single.ci95,
+    )
 
 
 def _clamp(policy: Policy, rows: int, corpus: NDArray[np.floating[Any]] | None) -> list[str]:
@@ -224,20 +259,22 @@ def _clamp(policy: Policy, rows: int, corpus: NDArray[np.floating[Any]] | None) 
 
 def render_figures(figures: Mapping[str, Any]) -> str:
     """The held-out figures of a checkpoint in a sentence."""
-    if not figures.get("instances") or "best_single" not in figures:
+    if not figures.get("instances"):
         return (
             "Its worth on new instances was not measured (too few instances with every verdict, or not asked for): "
             "see the cross-fitted row of 'polyswe replay'."
         )
-    low, high = figures["vs_best_single_ci95"]
-    bound, unpriced = figures.get("cost_at_least"), figures.get("unpriced_share", 0.0)
-    cost = bounded_usd(figures["cost_per_instance"], bound, unpriced)
+    try:
+        held_out = HeldOut.model_validate(figures)
+    except ValidationError:
+        return "Its held-out figures are not those of a fit: see the cross-fitted row of 'polyswe replay'."
+    low, high = held_out.vs_best_single_ci95
+    cost = bounded_usd(held_out.cost_per_instance, held_out.cost_at_least, held_out.unpriced_share)
     return (
-        f"Held out ({figures['evaluation']}) it resolves {figures['resolved']:.1f} of {figures['instances']} at "
-        f"{cost} an instance; {figures['best_single']}, the best single model in "
-        f"hindsight, {figures['best_single_resolved']:g} at {usd(figures['best_single_cost_per_instance'])}: "
-        f"{figures['vs_best_single']:+.1f} [{low:+.1f}, {high:+.1f}]."
-        + "".join(f" ({note[:1].upper()}{note[1:]}.)" for note in figures.get("notes", ()))
+        f"Held out ({held_out.evaluation}) it resolves {held_out.resolved:.1f} of {held_out.instances} at {cost} an "
+        f"instance; {held_out.best_single}, the best single model in hindsight, {held_out.best_single_resolved:g} at "
+        f"{usd(held_out.best_single_cost_per_instance)}: {held_out.vs_best_single:+.1f} [{low:+.1f}, {high:+.1f}]."
+        + "".join(f" ({note[:1].upper()}{note[1:]}.)" for note in held_out.notes)
     )
 
 
@@ -293,10 +330,21 @@ def router_for_pool(path: Path, pool: Sequence[ModelConfig], settings: RouterCon
         raise InputError(f"checkpoint {path}: {error}") from error
 
 
+def not_in_pool(path: Path, missing: Sequence[str], pool: Sequence[ModelConfig]) -> str:
+    """What is wrong, and how to mend it, where a checkpoint routes to models that the pool does not name."""
+    names = ", ".join(entry.name for entry in pool)
+    return (
+        f"checkpoint {path} routes to {', '.join(missing)}, not in the pool: {names}. An entry that is one of these "
+        f"models under another name says so by 'record: {missing[0]}'"
+    )
+
+
 def fitted_on(router: Router, instances: Sequence[str]) -> list[str] | None:
     """Which of these instances the router was fitted on; None where its checkpoint does not say (an older one)."""
     trained = router.provenance.get("instance_ids")
-    return sorted(set(trained) & set(instances)) if isinstance(trained, list) else None
+    if not isinstance(trained, list):
+        return None
+    return sorted({name for name in trained if isinstance(name, str)} & set(instances))
 
 
 def read_header(path: Path) -> Header:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, get_type_hints
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -17,6 +18,13 @@ from router.policies import UnknownPolicyError, make_policy
 from router.policy import FittedArrays, Policy, PolicyParameterError
 
 SCHEMA = 1
+"""Version of the layout that is written, and the newest that is read."""
+MAX_BYTES = 2**30
+"""A larger file is no checkpoint: 500 remembered instances take one or two MB."""
+MAX_HEADER = 2**25
+"""Characters of the JSON header: 100,000 instances take some four million."""
+MAX_MODELS = 1000
+"""Of a pool."""
 _KEY = "polyswe.router"
 
 
@@ -33,7 +41,7 @@ class RoutedModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = Field(min_length=1, max_length=300)
     """unique name in the pool"""
     mean_cost_usd: float | None = None
     """mean USD per training instance, None when unknown"""
@@ -55,9 +63,9 @@ class Header(BaseModel):
     """short name of the policy"""
     params: dict[str, Any]
     """the policy's parameters"""
-    models: tuple[RoutedModel, ...]
+    models: tuple[RoutedModel, ...] = Field(min_length=1, max_length=MAX_MODELS)
     """the pool, in the order of the arrays' columns"""
-    embedder: str
+    embedder: str = Field(max_length=4096)
     """name or path the embedder was loaded by"""
     fingerprint: str
     """the embedder's fingerprint: another embedder's vectors mean nothing to the arrays"""
@@ -71,6 +79,15 @@ class Header(BaseModel):
     """the memory's clusters"""
     own_clusters: bool = False
     """whether the policy decides by them"""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have one name")
+        if any(note.rates.keys() != set(names) or note.counts.keys() != set(names) for note in self.clusters):
+            raise ValueError("a cluster's rates and counts are not those of the models")
+        return self
 
 
 def write_checkpoint(path: Path | str, header: Header, arrays: FittedArrays) -> None:
@@ -95,18 +112,24 @@ def read_checkpoint(path: Path | str) -> tuple[Header, FittedArrays]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; write one with `polyswe fit`")
+    if path.stat().st_size > MAX_BYTES:
+        raise CheckpointError(f"{path}: larger than {MAX_BYTES:,} bytes, which no router checkpoint is")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
+    except (SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not have, such as bfloat16
         raise CheckpointError(f"{path}: not a router checkpoint ({error}); write one with `polyswe fit`") from error
-    if _KEY not in metadata or not metadata.get("schema", "").isdecimal():
+    if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+        raise CheckpointError(f"{path}: its arrays are not all of real numbers; fit it again")
+    if _KEY not in metadata or not re.fullmatch(r"[0-9]{1,9}", metadata.get("schema", "")):
         raise CheckpointError(f"{path}: a safetensors file, but not a router checkpoint; write one with `polyswe fit`")
     if int(metadata["schema"]) > SCHEMA:
         raise CheckpointError(
             f"{path}: written by a newer polyswe (schema {metadata['schema']}, this one reads up to {SCHEMA}); upgrade"
         )
+    if len(metadata[_KEY]) > MAX_HEADER:
+        raise CheckpointError(f"{path}: a header of more than {MAX_HEADER:,} characters; fit it again")
     try:
         return Header.model_validate_json(metadata[_KEY]), arrays
     except ValidationError as error:
@@ -119,9 +142,23 @@ def restore_policy(path: Path | str, header: Header, arrays: FittedArrays) -> Po
     """The fitted policy of a checkpoint. Raises CheckpointError."""
     try:
         policy = make_policy(header.policy, **header.params)
+        _check_params(policy)
         return policy.restore(tuple(model.name for model in header.models), arrays)
     except (UnknownPolicyError, PolicyParameterError) as error:
         raise CheckpointError(f"{path}: {error}; upgrade polyswe or fit it again") from error
+
+
+def _check_params(policy: Policy) -> None:
+    """PolicyParameterError unless every parameter has its field's type, and the weights are weights."""
+    types = get_type_hints(type(policy))
+    for name, value in policy.get_params().items():
+        try:
+            TypeAdapter(types[name], config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise PolicyParameterError(f"policy {policy.name!r}: parameter {name!r}: {reason}") from error
+        if name in ("cost_weight", "time_weight") and not value >= 0:
+            raise PolicyParameterError(f"policy {policy.name!r}: parameter {name!r} must be a number >= 0")
 
 
 def check_embedder(path: Path | str, header: Header, embedder: TextEmbedder) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from router.arrays import Features, FloatArray, IntArray, as_features
 from router.clustering import CentroidClusters, nearest
@@ -34,9 +34,9 @@ class ClusterNote(BaseModel):
 
     cluster: int
     size: int
-    words: tuple[str, ...]
+    words: tuple[str, ...] = Field(max_length=100)
     """representative words, the most telling first"""
-    instances: tuple[str, ...]
+    instances: tuple[str, ...] = Field(max_length=100)
     """ids of the instances nearest to its centre"""
     rates: dict[str, float | None]
     """share of its instances that each model resolved, None where no verdict is known; in-sample, to look at"""
@@ -154,6 +154,10 @@ def restore_memory(
     embeddings, centroids = arrays.get(f"{_PREFIX}embeddings"), arrays.get(f"{_PREFIX}centroids")
     if embeddings is None or centroids is None:
         raise ValueError("the memory's arrays are missing")
+    if embeddings.ndim != 2 or centroids.ndim != 2 or embeddings.shape[1] != centroids.shape[1]:
+        raise ValueError(f"embeddings {embeddings.shape} and centroids {centroids.shape} of the memory do not fit")
+    if not np.isfinite(embeddings).all() or not np.isfinite(centroids).all():
+        raise ValueError("the memory's arrays have values that are no numbers")
     if len(embeddings) != len(instances) or len(centroids) != len(clusters):
         raise ValueError(f"{len(embeddings)} embeddings and {len(centroids)} centroids do not fit the memory's names")
     return Memory(instances, embeddings.astype(np.float64), centroids, clusters, own)

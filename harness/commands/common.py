@@ -10,14 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import InputError, MixedPackagesError
+from harness.text import plain
 
 PACKAGES = ("harness", "router", "agents")
 """Our packages. Their names are common: `openai-agents` installs a package `agents`, too."""
 
 
 def say(message: str) -> None:
-    """One line for the user, on stderr (standard output is the result's)."""
-    print(f"polyswe: {message}", file=sys.stderr)
+    """One line for the user, on stderr (standard output is the result's); it may hold text from outside."""
+    print(f"polyswe: {plain(message)}", file=sys.stderr)
 
 
 def quiet_libraries() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from harness.commands.common import check_output, quiet_libraries
 from harness.errors import InputError
+from harness.text import one_line, plain
 
 if TYPE_CHECKING:
     from router.checkpoint import Header
@@ -70,9 +71,9 @@ def fit(
         repeats=repeats,
     )
     fitted = fit_router(outcomes, tasks, out, settings)
-    print(fitted.summary)
+    print(plain(fitted.summary))
     for note in fitted.notes:
-        print(f"- {note}")
+        print(f"- {plain(note)}")
 
 
 def route(
@@ -114,7 +115,10 @@ def route(
     if len(without) == len(router.models):
         raise InputError("--exclude leaves no model to choose")
     embeddings = embed_texts([statement for _, statement in labelled], router.embedder)
-    routes = router.route_embeddings(embeddings, cost_weight, without)
+    try:
+        routes = router.route_embeddings(embeddings, cost_weight, without)
+    except ValueError as error:  # arrays of another width than the embedder's vectors
+        raise InputError(f"{checkpoint}: {error}; fit it again") from error
     for (label, _), decision in zip(labelled, routes, strict=True):
         print(render_route(decision, label))
 
@@ -162,14 +166,14 @@ def texts_to_route(
 
 def render_route(route: Route, label: str = "") -> str:
     """A decision with its alternatives, best first, and the reason."""
-    lines = [f"{label + ': ' if label else ''}{route.model}    {route.reason}"]
+    lines = [f"{label + ': ' if label else ''}{one_line(route.model)}    {one_line(route.reason, 400)}"]
     for rank, estimate in enumerate(route.scores, 1):
         cost = "cost unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:.3f}"
-        lines.append(f"  {rank}. {estimate.model}: P(resolved) {estimate.score:.2f}, {cost}")
+        lines.append(f"  {rank}. {one_line(estimate.model)}: P(resolved) {estimate.score:.2f}, {cost}")
     if route.words:
-        lines.append(f"  among training instances about: {', '.join(route.words)}")
+        lines.append(f"  among training instances about: {one_line(', '.join(route.words))}")
     if route.neighbours:
-        near = ", ".join(f"{one.instance} ({one.similarity:.2f})" for one in route.neighbours)
+        near = ", ".join(f"{one_line(one.instance)} ({one.similarity:.2f})" for one in route.neighbours)
         lines.append(f"  nearest: {near}")
     return "\n".join(lines)
 
@@ -186,7 +190,7 @@ def explain_json(header: Header) -> str:
             "counts": [[note.counts[model] for model in models] for note in header.clusters],
         },
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=1) + "\n"  # ASCII: it may be shown in a terminal
 
 
 def render_explanation(header: Header) -> str:
@@ -195,9 +199,9 @@ def render_explanation(header: Header) -> str:
     from harness.fitting import render_figures
 
     lines = [
-        f"{header.policy} router over {len(header.models)} models, embedder {header.embedder}",
-        *(f"  {model.name}: {usd(model.mean_cost_usd)} an instance" for model in header.models),
-        render_figures(header.figures),
+        f"{one_line(header.policy)} router over {len(header.models)} models, embedder {one_line(header.embedder)}",
+        *(f"  {one_line(model.name)}: {usd(model.mean_cost_usd)} an instance" for model in header.models),
+        one_line(render_figures(header.figures), 2000),
     ]
     if not header.clusters:
         return "\n".join([*lines, "It remembers no training instances: fit it again to see its clusters."])
@@ -206,10 +210,12 @@ def render_explanation(header: Header) -> str:
     for note in header.clusters:
         known = {model: rate for model, rate in note.rates.items() if rate is not None}
         best = max(known, key=lambda model: known[model], default=None)
-        leader = "no verdict is known" if best is None else f"most resolved by {best}, {known[best]:.0%} of them"
+        leader = (
+            "no verdict is known" if best is None else f"most resolved by {one_line(best)}, {known[best]:.0%} of them"
+        )
         lines.append(f"  {note.cluster}: {note.size} instances, {leader} (in-sample)")
         if note.words:
-            lines.append(f"     words: {', '.join(note.words)}")
+            lines.append(f"     words: {one_line(', '.join(note.words))}")
         if note.instances:
-            lines.append(f"     e.g. {', '.join(note.instances)}")
+            lines.append(f"     e.g. {one_line(', '.join(note.instances), 600)}")
     return "\n".join(lines)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from harness.text import plain as plain
 
 NONE = "–"
 """Shown for a number that does not exist."""
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_REORDERING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that show text in another order than it is written (CVE-2021-42574)."""
-_NO_CHARACTER = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML does not allow."""
 
 
 def count(value: float) -> str:
@@ -55,17 +49,6 @@ def p_value(value: float | None) -> str:
 
 def shortened(name: str, length: int = 34) -> str:
     return name if len(name) <= length else name[: length - 1].rstrip() + "…"
-
-
-def plain(text: str) -> str:
-    """Text without terminal codes, with control and reordering characters spelled out.
-
-    Escaping for HTML is the template's part.
-    """
-    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROL.sub(lambda match: f"␀{ord(match.group()):02x}", text)
-    text = _REORDERING.sub(lambda match: f"⟦U+{ord(match.group()):04X}⟧", text)
-    return _NO_CHARACTER.sub("�", text)
 
 
 def clipped(text: str, length: int) -> str:

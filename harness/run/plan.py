@@ -15,7 +15,7 @@ from harness.config import Config
 from harness.data.checks import GRADING_FIELDS
 from harness.data.instances import Dataset, Instance
 from harness.errors import ConfigError
-from harness.fitting import router_for_pool
+from harness.fitting import not_in_pool, router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.keys import make_key
 from harness.store.run_folder import RunFolder
@@ -111,7 +111,7 @@ def _requested_models(
     rollouts = roll_out(router_for_pool(checkpoint, config.pool, config.router), dataset, rows, folder, pool)
     requested = {instance: rollout.models for instance, rollout in rollouts.items()}
     if unknown := sorted({name for names in requested.values() for name in names} - set(pool)):
-        raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(unknown)}, not in the pool: {', '.join(pool)}")
+        raise ConfigError(not_in_pool(checkpoint, unknown, config.pool))
     return requested
 
 

@@ -12,7 +12,7 @@ from agents.pool import ModelConfig
 from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
-from harness.fitting import router_for_pool
+from harness.fitting import not_in_pool, router_for_pool
 from harness.run.preflight import check_models, scripted_models_ready
 from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
@@ -74,8 +74,7 @@ def _models_ready(config: Config, routed: set[str], checkpoint: Path) -> Iterato
     """The models the checkpoint routes to, checked, with the loopback server running where they are stand-ins."""
     pool = [model for model in config.pool if model.name in routed]
     if missing := sorted(routed - {model.name for model in pool}):
-        names = ", ".join(model.name for model in config.pool)
-        raise ConfigError(f"checkpoint {checkpoint} routes to {', '.join(missing)}, not in the pool: {names}")
+        raise ConfigError(not_in_pool(checkpoint, missing, config.pool))
     check_models(pool)
     with scripted_models_ready(pool) as ready:
         yield ready

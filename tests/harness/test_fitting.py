@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from agents.pool import ModelConfig
+from harness.commands.router import explain_json, render_explanation, render_route
 from harness.config import RouterConfig
 from harness.errors import InputError
 from harness.fitting import FitSettings, fit_router, load_router, read_header, render_figures, router_for_pool
@@ -156,3 +157,19 @@ def test_a_router_of_one_model_is_refused(record: tuple[str, str], tmp_path: Pat
     with pytest.raises(InputError, match="needs two models or more; the outcomes are of 'ant' alone"):
         fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="best-fixed", pool=["ant"], repeats=0))
     assert not (tmp_path / "r").exists()
+
+
+def test_a_checkpoints_strings_reach_no_terminal_as_they_are(record: tuple[str, str], tmp_path: Path) -> None:
+    outcomes, tasks = record
+    hostile = "ant\x1b]0;title\x07\x1b[2J\u202e\nforged line"
+    Path(outcomes).write_text(Path(outcomes).read_text().replace(",ant,", f',"{hostile}",'))
+    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=2, repeats=0))
+    router = load_router(tmp_path / "r")
+    assert router.policy.models_[0] == hostile
+    header = read_header(tmp_path / "r")
+    header = header.model_copy(update={"embedder": hostile, "figures": {"instances": 3, "evaluation": hostile}})
+    note = header.clusters[0].model_copy(update={"words": (hostile,), "instances": (hostile,)})
+    header = header.model_copy(update={"clusters": (note,)})
+    for shown in (render_explanation(header), explain_json(header), render_route(router.route("Issue 3"), "label")):
+        assert not set(shown) & set("\x1b\x07\u202e\r")
+        assert "\nforged" not in shown

@@ -76,6 +76,26 @@ def test_a_newer_schema_asks_for_an_upgrade_even_if_its_header_is_foreign(saved:
         ({"params": {"n_cluster": 2}}, "no parameter 'n_cluster'"),
         ({"models": [{"name": "parser"}]}, "has 3 where others have m=1"),
         ({"models": "parser"}, "damaged header .models"),
+        ({"models": [{"name": "parser"}] * 3}, "two models have one name"),
+        ({"params": {"n_clusters": "many"}}, "parameter 'n_clusters'"),
+        ({"params": {"cost_weight": "much"}}, "parameter 'cost_weight'"),
+        ({"params": {"cost_weight": -1.0}}, "parameter 'cost_weight' must be a number >= 0"),
+        ({"params": {"clustering": ["kmeans"]}}, "parameter 'clustering'"),
+        (
+            {
+                "clusters": [
+                    {
+                        "cluster": 0,
+                        "size": 1,
+                        "words": [],
+                        "instances": [],
+                        "rates": {"other": 1.0},
+                        "counts": {"other": 1},
+                    }
+                ]
+            },
+            "rates and counts are not those of the models",
+        ),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(saved: Path, word_embedder, changes: dict, message: str) -> None:
@@ -134,6 +154,35 @@ def test_what_was_fitted_on_little_can_be_loaded(name: str, tmp_path: Path, worl
     router = Router(make_policy(name).fit(world.X, bare), bare.models, word_embedder)
     router.save(tmp_path / "r")
     assert Router.load(tmp_path / "r", word_embedder).choose(world.X) == router.choose(world.X)
+
+
+def test_a_hostile_file_is_refused_before_it_takes_time_or_memory(
+    saved: Path, tmp_path: Path, word_embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, arrays = read_checkpoint(saved)
+    huge = tmp_path / "sparse"
+    with huge.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match="larger than"):
+        read_checkpoint(huge)
+    for schema in ("9" * 5000, "٣", "-1"):
+        save_file(arrays, saved, metadata={"polyswe.router": header.model_dump_json(), "schema": schema})
+        with pytest.raises(CheckpointError, match="not a router checkpoint"):
+            read_checkpoint(saved)
+    deep = '{"provenance":' + '{"a":' * 100_000 + "1" + "}" * 100_001
+    save_file(arrays, saved, metadata={"polyswe.router": deep, "schema": "1"})
+    with pytest.raises(CheckpointError, match="damaged header"):
+        read_checkpoint(saved)
+    monkeypatch.setattr("router.checkpoint.MAX_HEADER", 100)
+    with pytest.raises(CheckpointError, match="more than 100 characters"):
+        read_checkpoint(saved)
+    monkeypatch.undo()
+    # bfloat16 is no type of numpy's: written by hand
+    fields = {"__metadata__": {}, "w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
+    document = json.dumps(fields).encode()
+    saved.write_bytes(len(document).to_bytes(8, "little") + document + b"\0\0")
+    with pytest.raises(CheckpointError, match="not a router checkpoint"):
+        read_checkpoint(saved)
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
