@@ -38,10 +38,11 @@ _SECRET_NAME = re.compile(
     r"key|secret|token|credential|auth|passw|passphrase|bearer|cookie|jwt|signature|^(x-)?(sig|sas|code|pwd|pat)$",
     re.IGNORECASE,
 )
-_TOKEN_COUNT = re.compile(
-    r"(?!.*(key|secret|credential|password|auth|access|refresh|bearer|session|api|id_)).*_tokens", re.IGNORECASE
+_NO_SECRET_NAME = re.compile(
+    r"(?!.*(key|secret|credential|password|auth|access|refresh|bearer|session|api|id_)).*_tokens|prompt_cache_key",
+    re.IGNORECASE,
 )
-"""Settings about a model's tokens (`max_tokens`, `stop_tokens`, …), which are no secrets."""
+"""Settings about a model's tokens (`max_tokens`, `stop_tokens`, …) and the like, which are no secrets."""
 
 _SECRET_VALUE = re.compile(
     r"\s*(bearer|basic|token|apikey)\s+\S{6,}"  # as in Authorization
@@ -208,13 +209,15 @@ def _secrets_in(
     elif isinstance(value, list | tuple | set):
         for inner in value:
             yield from _secrets_in(inner, place, name, opaque=opaque, header=header)
+    elif header and name.lower() not in _OPEN_HEADERS:
+        if value is not None and not VARIABLE.fullmatch(str(value)):
+            yield place
     elif _is_text(value) and not VARIABLE.fullmatch(str(value)):
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        by_name = _SECRET_NAME.search(name) and not _TOKEN_COUNT.fullmatch(name)
+        by_name = _SECRET_NAME.search(name) and not _NO_SECRET_NAME.fullmatch(name)
         by_look = _SECRET_VALUE.fullmatch(text) or _has_credentials(text)
-        open_header = name.lower() in _OPEN_HEADERS
-        looks_opaque = opaque and _OPAQUE.fullmatch(text) and not _MODEL_ID.fullmatch(text)
-        if by_name or by_look or (not (header and open_header) and (looks_opaque or header)):
+        is_opaque = opaque and not header and _OPAQUE.fullmatch(text) and not _MODEL_ID.fullmatch(text)
+        if by_name or by_look or is_opaque:
             yield place
 
 
@@ -231,7 +234,8 @@ def _is_text(value: object) -> bool:
 
 def _has_credentials(text: str) -> bool:
     """Whether a text is an address with a user or a password in it."""
-    return "://" in text and "@" in text.split("://", 1)[1].split("/", 1)[0]
+    _, separator, rest = text.partition("://")
+    return bool(separator) and "@" in rest.split("/", 1)[0]
 
 
 def _check_address(address: str) -> None:
@@ -244,8 +248,9 @@ def _check_address(address: str) -> None:
     except ValueError:
         raise ValueError("api_base is no address") from None
     in_query = any(name.lower() not in _OPEN_QUERY for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    in_path = any(_SECRET_VALUE.fullmatch(part) for part in parts.path.split("/"))
-    if _has_credentials(address) or in_query or in_path or parts.fragment:
+    in_path = any(_SECRET_VALUE.fullmatch(part) or re.search("[;=]", part) for part in parts.path.split("/"))
+    has_user = _has_credentials(address) or ("://" not in address and "@" in address)
+    if has_user or in_query or in_path or parts.fragment:
         raise ValueError(
             "api_base would put a secret into the configuration: write os.environ/NAME, a variable with the address"
         )

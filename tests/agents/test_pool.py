@@ -108,6 +108,8 @@ def test_free_is_proposed_only_for_an_address_of_ones_own(api_base: str, private
         {"api_base": "https://user:pass@models.example.org/v1"},
         {"api_base": "https://models.example.org/v1?code=abc"},
         {"api_base": "https://models.example.org/v1#abc"},
+        {"api_base": "https://models.example.org/v1;code=abc"},
+        {"api_base": "user:pass@models.example.org/v1"},
         {"api_base": "https://models.example.org/sk-abcdefgh12345/v1"},
         {"api_base": "https://models.example.org:port/v1"},
         {"api_key_env": "sk_live_abcdefgh12345678"},

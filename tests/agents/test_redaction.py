@@ -140,6 +140,9 @@ def test_credentials_in_addresses_of_the_environment_are_secret(monkeypatch: pyt
         {"extra_headers": {"X-Portkey-Config": "pc-123"}},
         {"extra_body": {"tenant": "canary0123456789012345"}},
         {"extra_query": {"code": "short"}},
+        {"extra_headers": {"X-Pin": 12345678}},
+        {"extra_headers": {"X-Pin": "12345678"}},
+        {"extra_headers": [["X-Tenant", "some-text"]]},
         {"extra_query": {"sig": "short"}},
         {"extra_body": {"proxy": "http://user:pass@proxy.example.org"}},
         {"user": "sk-abcdefgh12345678"},
@@ -168,6 +171,8 @@ def test_settings_without_secrets_stay_possible() -> None:
             },
             "response_format": {"type": "json_object"},
             "reasoning_effort": "high",
+            "prompt_cache_key": "polyswe",
+            "aws_region_name": "us-east-1",
         }
     )
 
