@@ -17,6 +17,7 @@ from harness.errors import InputError
 from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.run.rollout import models_missing_from, roll_out
+from harness.store.keys import SEPARATOR
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import Cell, CellRow, State, Store
 from harness.submission.findings import RefusedError, some
@@ -171,7 +172,7 @@ def _attempts(
         elif row.state is not State.GRADED:
             why = f"no verdict ({row.failure or row.state})"
             unusable.setdefault(why, []).append(f"{name} / {row.model}")
-        elif not row.key.startswith(f"{instance.fingerprint}."):
+        elif not row.key.split(SEPARATOR)[-1].startswith(f"{instance.fingerprint}."):
             unusable.setdefault("run on another version of the instance", []).append(name)
         else:
             cell_dir = folder.cell_dir(row.cell)

@@ -26,7 +26,7 @@ from harness.submission.tree import MAX_UNPACKED_BYTES, Tree
 TEST_OUTPUT = "test_output.txt"
 GRADING_FIELDS = ("log_parser", "eval_type", "FAIL_TO_PASS", "PASS_TO_PASS")
 """What reading a log takes; the script that made it is not run again."""
-SENT_FIELDS = ("instance_id", "repo", "version", "test_patch", *GRADING_FIELDS)
+SENT_FIELDS = ("instance_id", "repo", "version", "eval_script", "test_patch", "problem_statement", *GRADING_FIELDS)
 """Fields of a row that the grading process is given."""
 SECONDS = 120.0
 """Time to read one log; honest ones take less than a second."""
@@ -50,6 +50,7 @@ class LogVerdict:
 
     resolved: bool
     suspicions: tuple[str, ...]
+    """Kinds of `harness.grading.suspect`."""
 
 
 def can_be_graded(row: Mapping[str, Any]) -> bool:
@@ -88,7 +89,8 @@ class LogGrader:
             UnreadableFileError: The log cannot be read.
         """
         with _plain(tree, name) as log:
-            answer = self._ask({"row": {k: row.get(k) for k in SENT_FIELDS}, "patch": patch, "log": str(log)})
+            sent = {name: row[name] for name in SENT_FIELDS if row.get(name) is not None}
+            answer = self._ask({"row": {"version": None, **sent}, "patch": patch, "log": str(log)})
         if error := answer.get("error"):
             raise (CostlyLogError if answer.get("costly") else DamagedLogError)(error)
         return LogVerdict(bool(answer["resolved"]), tuple(answer["suspicions"]))

@@ -14,6 +14,8 @@ from typing import Any
 from swebench.harness.grading import get_eval_report
 from swebench.harness.utils import make_test_spec
 
+from harness.grading.suspect import suspicions
+
 
 def main() -> None:
     with suppress(ValueError, OSError):  # where the system has no such limit, the time is still limited
@@ -31,13 +33,14 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
         spec = make_test_spec({"eval_script": "", "image": "", **row})
         report = get_eval_report(spec, prediction, str(log), include_tests_status=False)
+        signs = suspicions(row, patch, log.read_text(encoding="utf-8", errors="replace"))
     except UnicodeDecodeError as error:
         return {"error": f"no text: {error.reason} at byte {error.start}"}
     except MemoryError:
         return {"error": "takes more memory than a log may", "costly": True}
     except Exception as error:  # noqa: BLE001 - a parser met what it was not made for; that is a fact of the log
         return {"error": f"the official grader fails on it ({type(error).__name__}: {str(error)[:100]})"}
-    return {"resolved": bool(report[row["instance_id"]]["resolved"]), "suspicions": []}
+    return {"resolved": bool(report[row["instance_id"]]["resolved"]), "suspicions": sorted({s.kind for s in signs})}
 
 
 if __name__ == "__main__":

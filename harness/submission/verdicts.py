@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.grading.suspect import KINDS, suspicions
 from harness.submission.evidence import CostlyLogError, DamagedLogError, LogGrader, can_be_graded, find_test_output
 from harness.submission.findings import Findings, some
 from harness.submission.packages import Row
@@ -27,6 +28,7 @@ class Verdict:
     source: str = "its log"
     """What says so."""
     suspicions: tuple[str, ...] = ()
+    """Kinds of `harness.grading.suspect`."""
     faults: tuple[str, ...] = ()
 
 
@@ -81,7 +83,7 @@ class VerdictCheck:
         for fault, instances in wrong.items():
             findings.fault_of(instances, fault)
         for suspicion, instances in suspect.items():
-            findings.gap(f"passes to look at, for {suspicion}: {some(instances)}")
+            findings.note(f"passes to look at, for {KINDS[suspicion]}: {some(instances)}")
         self._note_what_was_not_derived(findings)
 
     def _note_what_was_not_derived(self, findings: Findings) -> None:
@@ -118,20 +120,24 @@ class VerdictCheck:
         row = (self.rows or {}).get(instance)
         if row is None or not can_be_graded(row) or self._costly >= MAX_COSTLY:
             self.ungraded.append(instance)
-            return Verdict(report is True, source="its report.json", faults=tuple(faults))
+            return self._by_report(report, row, patch, faults)
         try:
             graded = self.grader.grade(row, patch, self.tree, output)
         except (DamagedLogError, UnreadableFileError) as error:
             self._costly += isinstance(error, CostlyLogError)
             self.ungraded.append(instance)
             faults.append(f"logs/<id>/{output.rpartition('/')[2]} cannot be graded ({error})")
-            return Verdict(report is True, source="its report.json", faults=tuple(faults))
+            return self._by_report(report, row, patch, faults)
         self.regraded += 1
         if report is None:  # overdue tests leave a part of their output and no report; that part never passes
             faults += ["a passing test output without report.json"] if graded.resolved else []
         elif report is not graded.resolved:
             faults.append(f"report.json says {'' if report else 'not '}resolved, the test output says otherwise")
         return Verdict(graded.resolved, suspicions=graded.suspicions, faults=tuple(faults))
+
+    def _by_report(self, report: bool | None, row: Row | None, patch: str, faults: Sequence[str]) -> Verdict:
+        kinds = sorted({sign.kind for sign in suspicions(row or {}, patch, "")})
+        return Verdict(report is True, source="its report.json", suspicions=tuple(kinds), faults=tuple(faults))
 
     def _is_patch(self, name: str, patch: str) -> bool:
         try:

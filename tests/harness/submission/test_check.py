@@ -241,6 +241,38 @@ def test_every_recorded_submission_is_checked_without_a_crash(shared_data: Path)
     assert all(any("could not be derived" in line for line in result.findings.lines()) for result in results)
 
 
+@pytest.mark.parametrize(
+    ("patch", "output", "sign"),
+    [
+        ("diff --git a/conftest.py b/conftest.py\n--- a/conftest.py\n+++ b/conftest.py\n", "", "tests are configured"),
+        ("diff --git a/x b/x\n", ">>>>> End Test Output\n", "a second mark of the evaluation script"),
+    ],
+)
+@pytest.mark.parametrize("gradable", [True, False])
+def test_passes_that_may_be_faked_are_noted(
+    package: Path, public: Path, patch: str, output: str, sign: str, gradable: bool
+) -> None:
+    class Sample(Datasets):
+        def rows(self, split: str) -> dict[str, object] | None:  # type: ignore[override]
+            without = () if gradable else ("log_parser",)
+            rows = load_rows("sample")
+            return {str(row["instance_id"]): {k: v for k, v in row.items() if k not in without} for row in rows}
+
+    lines = [json.loads(line) for line in (public / "all_preds.jsonl").read_text().splitlines()]
+    for number in (0, 4):  # one that is resolved and one that is not
+        lines[number]["model_patch"] = patch
+        logs = public / "logs" / IDS[number]
+        (logs / "patch.diff").write_text(patch)
+        (logs / "test_output.txt").write_text((logs / "test_output.txt").read_text() + output)
+    (public / "all_preds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (packaged,) = find_packages(package)
+    findings = check_package(packaged, Sample()).findings
+    assert findings.faults == []
+    noted = [line for line in findings.lines() if sign in line]
+    # what only the log shows is seen where the log is read
+    assert [line.rpartition(": ")[2] for line in noted] == ([IDS[0]] if gradable or not output else [])
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_logs_of_instances_without_a_script_are_graded_again(
     shared_data: Path, tmp_path: Path, check: Check, forged: bool
