@@ -72,8 +72,8 @@ class CellRunner:
                     self.stop.request(reason)
                 elif not self.stop.requested:  # it may have been while this cell waited for others to end
                     finished = self._attempt_until_finished(cell, charge)
-        except BudgetSpentError:
-            self.stop.request(f"the cost limit of ${self.limits.max_cost:g} is reached")
+        except BudgetSpentError as error:
+            self.stop.request(str(error))
         finally:
             if not finished:
                 self.backend.images.release(self.instances[cell.instance_id].image)

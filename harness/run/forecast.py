@@ -15,6 +15,7 @@ import numpy as np
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset
+from harness.data.model_names import match_names
 from harness.docker.engine import connect
 from harness.docker.images import GB_PER_IMAGE, layer_sizes
 from harness.errors import EngineUnavailableError, InputError
@@ -115,7 +116,8 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
         config: what would be run.
         dataset: its instances.
         folder: where the run is, or would be kept.
-        history: recorded outcomes (what `polyswe replay` takes) whose runs are named like models of the pool.
+        history: recorded outcomes (what `polyswe replay` takes) whose runs are named like models of the pool, or like
+            what the entries' `record` says.
 
     Raises:
         InputError: prices are unknown, or the history cannot be read.
@@ -191,12 +193,15 @@ def _recorded(config: Config, history: Sequence[str]) -> dict[str, Past]:
     if not history:
         return dict(recorded)
     tests = _recorded_test_seconds(history)
-    runs = {run.name.casefold(): run for run in load_outcomes(list(history)).runs}
-    matched = {name: run for name in recorded if (run := runs.get(name.casefold())) is not None}
+    runs = {run.name: run for run in load_outcomes(list(history)).runs}
+    matched = {}
+    for model in config.pool:
+        if name := _name_on_record(model, list(runs)):
+            matched[model.name] = runs[name]
     if not matched:
         raise InputError(
-            f"history: no recorded run is named like a model of the pool ({', '.join(recorded)}); "
-            f"recorded: {', '.join(sorted(run.name for run in runs.values())[:8])}"
+            f"history: no recorded run is named like a model of the pool ({', '.join(recorded)}); recorded: "
+            f"{', '.join(sorted(runs)[:8])}; 'record: part of a name' in a pool's entry says which run it is"
         )
     for name, run in matched.items():
         recorded[name] = {
@@ -204,6 +209,21 @@ def _recorded(config: Config, history: Sequence[str]) -> dict[str, Past]:
             for instance, cell in run.cells.items()
         }
     return dict(recorded)
+
+
+def _name_on_record(model: ModelConfig, recorded: Sequence[str]) -> str | None:
+    """The recorded run of a model: of its own name, or the one that its `record` stands for.
+
+    Raises:
+        InputError: `record` stands for no run, or for several.
+    """
+    own = [name for name in recorded if name.casefold() == model.name.casefold()]
+    if own or model.record is None:
+        return own[0] if own else None
+    try:
+        return match_names([model.record], recorded)[0]
+    except InputError as error:
+        raise InputError(f"history, 'record' of model {model.name}: {error}") from error
 
 
 def _recorded_test_seconds(history: Sequence[str]) -> dict[str, float]:

@@ -6,8 +6,9 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from agents.budget import Budget
+from agents.budget import BudgetSpentError
 from agents.pool import ModelConfig, prices
 from agents.runner import AgentConfig
 from harness.config import Config, RunConfig
@@ -21,11 +22,22 @@ ASSUMED_COMPLETION_TOKENS = 12_000
 """Of a cell of which nothing is recorded."""
 
 
+@dataclass(eq=False)
+class _CellInFlight:
+    expected: float
+    paid: float = 0.0
+
+    @property
+    def committed(self) -> float:
+        """What it counts with until it has ended."""
+        return max(self.expected, self.paid)
+
+
 class Spending:
     """Lets cells start while their expected costs fit under `run.max_cost`. Safe for many threads.
 
-    A cell in flight counts with its expected cost until it has ended, then with its true one. Near the limit a cell
-    waits for those in flight; the last one may pass the limit by what it costs more than is left.
+    A cell in flight counts with its expected cost, or with what it has paid if that is more, and after its end with its
+    true cost. Near the limit a cell waits for those in flight; the last one may cost more than is left.
     """
 
     def __init__(self, config: Config, store: Store) -> None:
@@ -34,20 +46,20 @@ class Spending:
             config: the pool, its prices and limits.
             store: what the run has spent so far, and what its finished cells have cost.
         """
-        limit = config.run.max_cost
-        self._budget = Budget(limit, store.spent())
-        self._assumed = {m.name: 0.0 if limit is None else assumed_cost(m, config.agent) for m in config.pool}
+        self.limit = config.run.max_cost
+        self._spent = store.spent()
+        self._assumed = {m.name: 0.0 if self.limit is None else assumed_cost(m, config.agent) for m in config.pool}
         self._costs: dict[str, list[float]] = {model.name: [] for model in config.pool}
-        self._guard = threading.Lock()
+        self._in_flight: list[_CellInFlight] = []
+        self._changed = threading.Condition()
         for row in store.rows():
             if row.model in self._costs and row.cost_usd is not None:
                 self._costs[row.model].append(row.cost_usd)
 
     def expected(self, model: str) -> float:
         """USD of a cell of the model: the mean of those that have ended, or what is assumed of the first."""
-        with self._guard:
-            costs = self._costs[model]
-            return sum(costs) / len(costs) if costs else self._assumed[model]
+        costs = self._costs[model]
+        return sum(costs) / len(costs) if costs else self._assumed[model]
 
     @contextmanager
     def cell(self, model: str) -> Iterator[Callable[[float], None]]:
@@ -56,20 +68,38 @@ class Spending:
         Raises:
             BudgetSpentError: the limit is reached.
         """
-        expected, paid = self.expected(model), 0.0
+        with self._changed:
+            cell = self._await_room(model)
+            self._in_flight.append(cell)
 
         def charge(cost: float) -> None:
-            nonlocal paid
-            paid += cost
+            with self._changed:
+                cell.paid += cost
+                self._changed.notify_all()
 
-        self._budget.reserve(expected)
         try:
             yield charge
         finally:
-            self._budget.settle(expected, paid)
-            if paid:
-                with self._guard:
-                    self._costs[model].append(paid)
+            with self._changed:
+                self._in_flight.remove(cell)
+                self._spent += cell.paid
+                if cell.paid:
+                    self._costs[model].append(cell.paid)
+                self._changed.notify_all()
+
+    def _await_room(self, model: str) -> _CellInFlight:
+        """A cell that may start now."""
+        while True:
+            cell = _CellInFlight(self.expected(model))
+            if self.limit is None:
+                return cell
+            if self._spent + sum(other.paid for other in self._in_flight) >= self.limit:
+                raise BudgetSpentError(f"the cost limit of ${self.limit:g} is reached")
+            if not self._in_flight:
+                return cell
+            if self._spent + sum(other.committed for other in self._in_flight) + cell.expected <= self.limit:
+                return cell
+            self._changed.wait()
 
 
 def assumed_cost(model: ModelConfig, agent: AgentConfig) -> float:

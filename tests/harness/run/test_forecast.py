@@ -131,9 +131,15 @@ def test_recorded_outcomes_of_the_pools_names_are_used(config: Config, dataset: 
     seen = forecast(config, dataset, RunFolder(tmp_path / "run"), [str(history)])
     assert seen.models[0].cost == pytest.approx(2.0 + 9 * 0.2 + 5 * 0.38)
     assert "10 recorded cells" in seen.models[0].basis
-    history.write_text(history.read_text().replace("scripted-small", "somebody-else"))
+    history.write_text(history.read_text().replace("scripted-small", "Somebody Else (high effort)"))
     with pytest.raises(InputError, match="named like a model of the pool"):
         forecast(config, dataset, RunFolder(tmp_path / "run"), [str(history)])
+    named = with_overrides(config, {"pool.scripted-small.record": "somebody else"})
+    again = forecast(named, dataset, RunFolder(tmp_path / "run"), [str(history)])
+    assert again.models[0].cost == seen.models[0].cost
+    nobody = with_overrides(config, {"pool.scripted-small.record": "nobody"})
+    with pytest.raises(InputError, match="'record' of model scripted-small"):
+        forecast(nobody, dataset, RunFolder(tmp_path / "run"), [str(history)])
 
 
 def test_an_unknown_price_is_refused(config: Config, dataset: Dataset, tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_a_cell_alone_always_starts_below_the_limit(tmp_path: Path) -> None:
         pass
 
 
+def test_a_cell_in_flight_that_costs_more_than_expected_counts_at_once(tmp_path: Path) -> None:
+    spending = Spending(config(max_cost=2.0), store_with(tmp_path, {SMALL: [0.3, 0.3, 0.3]}))
+    with spending.cell(SMALL) as charge:
+        charge(0.5)
+        with spending.cell(SMALL):
+            pass  # 0.9 + 0.5 + 0.3
+        charge(0.7)
+        with pytest.raises(BudgetSpentError), spending.cell(SMALL):
+            pass
+
+
 def test_money_that_a_failed_cell_lost_counts(tmp_path: Path) -> None:
     spending = Spending(config(max_cost=1.0), store_with(tmp_path, {}))
 
