@@ -48,10 +48,10 @@ class Patience:
 class Images:
     """Images by name: looked up, else pulled once, however many cells ask for the same one.
 
-    With a limit, an image that the run has pulled itself is removed after its last cell, the one whose last cell is
-    longest ago first, as soon as the run's images take more than the limit. Sizes are those the engine states, shared
-    layers counted for every image: the disk really used is at most that. An image that was there before the run, and
-    one that a cell still needs, is never removed; a cell is never kept waiting by the limit, only pulls ahead are.
+    With a limit, images that the run has pulled are removed once no cell needs them any more and they take more than
+    the limit together; the one whose last cell ended first goes first. An image that was there before the run is never
+    removed. A cell never waits because of the limit; only pulls ahead of need do. Sizes are those the engine states,
+    which count shared layers for every image: the disk space really used is at most that.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Images:
         Args:
             limit_gb: GB (10^9 bytes) of images to keep; None keeps all.
             pulled_before: images that an earlier start of this run has pulled.
-            on_pull: told of an image before it is pulled.
-            say: told of pulls that are tried again.
-            give_up: asked before another try.
+            on_pull: called with an image's name before it is pulled.
+            say: called with a line about every pull that is tried again.
+            give_up: called before another try.
         """
         self._client = client
         self._limit = None if limit_gb is None else int(limit_gb * 1e9)
@@ -79,7 +79,7 @@ class Images:
         self._on_pull = on_pull
         self._say = say
         self._give_up = give_up
-        self._ours = set(pulled_before)
+        self._pulled = set(pulled_before)
         self._sizes: dict[str, int] = {}
         """Of our images that are on the engine."""
         self._needed: Counter[str] = Counter()
@@ -87,29 +87,29 @@ class Images:
         self._idle: dict[str, None] = {}
         """Our images that no cell needs any more, in the order they became idle."""
         self._refused: dict[str, ImageUnavailableError] = {}
-        self._taken: set[str] = set()
-        """Images that a cell has asked for."""
+        self._requested: set[str] = set()
+        """Images that a cell has requested."""
         self._ahead: set[str] = set()
-        """Images pulled, or being pulled, before any cell asked."""
+        """Images pulled, or being pulled, before any cell has requested them."""
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._closed = False
 
     def ensure(self, image: str) -> None:
-        """Make sure that the image is here, for a cell.
+        """Make sure, for a cell, that the engine has the image.
 
         Raises:
-            ImageUnavailableError: it is neither here nor can it be pulled; its `kind` says why.
+            ImageUnavailableError: the engine does not have it and cannot pull it; its `kind` says why.
             EngineUnavailableError: no engine answers.
         """
         with self._changed:
-            self._taken.add(image)
+            self._requested.add(image)
             self._changed.notify_all()
         self._ensure(image)
 
     def release(self, image: str) -> None:
-        """A cell has done with its image."""
+        """A cell no longer needs its image."""
         with self._changed:
             self._needed[image] -= 1
             if self._needed[image] <= 0 and image in self._sizes:
@@ -124,7 +124,7 @@ class Images:
         Args:
             order: the image of every cell, in the order the cells start; an image occurs once for each of its cells.
             workers: pulls at the same time.
-            depth: images that may lie ready, or be on their way, before any cell has asked for them.
+            depth: images that may lie ready, or be on their way, before any cell has requested them.
         """
         with self._guard:
             self._needed.update(order)
@@ -150,7 +150,7 @@ class Images:
 
     def _adopt(self, order: Sequence[str]) -> None:
         """Images of an earlier start: those that no cell needs any more are idle from now on."""
-        for image in sorted(self._ours):
+        for image in sorted(self._pulled):
             size = self._size(image)
             with self._guard:
                 if size is None:
@@ -168,24 +168,24 @@ class Images:
                 if self._closed or not queue:
                     return
                 image = queue.pop(0)
-                if image in self._taken:
+                if image in self._requested:
                     continue
                 self._ahead.add(image)
-            # the cell that needs the image meets the failure too, and says so
+            # the cell that needs the image meets the failure too, and reports it
             with suppress(ImageUnavailableError, EngineUnavailableError):
                 self._ensure(image)
 
     def _room(self, depth: int) -> bool:
         """Whether another image may be pulled ahead. Call it guarded."""
-        early = self._ahead - self._taken
+        early = self._ahead - self._requested
         if len(early) >= depth:
             return False
         if self._limit is None:
             return True
-        here = sum(self._sizes.values())
-        mean = here / len(self._sizes) if self._sizes else GB_PER_IMAGE * 1e9
+        held = sum(self._sizes.values())
+        mean = held / len(self._sizes) if self._sizes else GB_PER_IMAGE * 1e9
         on_their_way = len(early - self._sizes.keys()) + 1
-        return here + on_their_way * mean <= self._limit
+        return held + on_their_way * mean <= self._limit
 
     def _ensure(self, image: str) -> None:
         import docker
@@ -200,7 +200,7 @@ class Images:
                 if self._size(image) is None:
                     self._pull(image)
             except ImageUnavailableError as error:
-                if error.kind not in PASSING:  # the other cells of the image need not wait to hear it again
+                if error.kind not in PASSING:  # the other cells of the image need not wait for the same answer
                     self._refused[image] = error
                 raise
             except docker.errors.APIError as error:
@@ -211,7 +211,7 @@ class Images:
     def _pull(self, image: str) -> None:
         self._on_pull(image)
         with self._guard:
-            self._ours.add(image)
+            self._pulled.add(image)
         self._shrink()
 
         def announce(state: RetryCallState) -> None:
@@ -228,7 +228,7 @@ class Images:
         tries(self._pull_once, image)
         size = self._size(image)
         if size is None:
-            raise _unavailable(image, "the engine says it was pulled, and it is not there")
+            raise _unavailable(image, "the engine reported a complete pull, but does not have the image")
         with self._changed:
             self._sizes[image] = size
         self._shrink()
@@ -247,7 +247,7 @@ class Images:
             raise _unavailable(image, str(error.explanation or error)) from error
 
     def _size(self, image: str) -> int | None:
-        """Bytes of an image; None when it is not here."""
+        """Bytes of an image; None when the engine does not have it."""
         import docker
 
         try:
@@ -274,7 +274,7 @@ class Images:
             except docker.errors.ImageNotFound:
                 continue
             except (docker.errors.APIError, requests.RequestException):
-                # a container still uses it, or the engine is away: it stays, and is looked at after the next cell
+                # a container still uses it, or the engine is away: it stays until the next attempt to make room
                 with self._changed:
                     self._sizes[image] = size
                     self._idle[image] = None
@@ -324,12 +324,12 @@ def layer_sizes(image: str) -> dict[str, int]:
             capture_output=True,
             timeout=MANIFEST_SECONDS,
             check=True,
-            env={**os.environ, "DOCKER_CLI_EXPERIMENTAL": "enabled"},  # before 20.10 the command has to be asked for
+            env={**os.environ, "DOCKER_CLI_EXPERIMENTAL": "enabled"},  # the command is experimental before 20.10
         )
-        found = json.loads(done.stdout)
+        manifests = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
-    for entry in found if isinstance(found, list) else [found]:
+    for entry in manifests if isinstance(manifests, list) else [manifests]:
         platform = entry.get("Descriptor", {}).get("platform", {})
         if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
             manifest = entry.get("SchemaV2Manifest") or entry.get("OCIManifest") or {}

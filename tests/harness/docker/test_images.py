@@ -1,4 +1,4 @@
-"""Images from a real registry through the real engine: tried again or not, ahead of need, and no more than asked."""
+"""Images from a real registry through the real engine: when a pull is tried again, pulls ahead of need, the limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MB = 1_000_000
 QUICK = Patience(attempts=3, first_wait=0.01)
 
 
-def here(engine: DockerClient, image: str) -> bool:
+def present(engine: DockerClient, image: str) -> bool:
     return bool(engine.images.list(name=image))
 
 
@@ -36,12 +36,12 @@ def eventually(condition: Callable[[], bool]) -> bool:
 def test_a_rate_limit_passes(engine: DockerClient, registry: Any) -> None:
     image = registry.add("limited")
     registry.refuse = lambda name: (429, "TOOMANYREQUESTS") if registry.requests_for(name) <= 2 else None
-    said: list[str] = []
-    Images(engine, patience=QUICK, say=said.append).ensure(image)
-    assert here(engine, image)
+    messages: list[str] = []
+    Images(engine, patience=QUICK, say=messages.append).ensure(image)
+    assert present(engine, image)
     assert registry.requests_for("limited") == 3
-    assert len(said) == 2
-    assert all("trying again" in line for line in said)
+    assert len(messages) == 2
+    assert all("trying again" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_pull_that_fails_for_good_says_why(
         images.ensure(image)
     again = requests if kind == "missing" else 2 * requests
     assert registry.requests_for("refused") == again, (
-        "what does not exist is asked for once, however many cells need it"
+        "what does not exist is requested once, however many cells need it"
     )
 
 
@@ -99,22 +99,22 @@ def test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first(engine: 
     with images.ahead(order, workers=0, depth=0):
         for name in (there, *names[:3]):
             images.ensure(name)
-        assert all(here(engine, name) for name in names[:3]), "a cell is never kept waiting by the limit"
+        assert all(present(engine, name) for name in names[:3]), "a cell is never kept waiting by the limit"
         images.release(names[0])
-        assert here(engine, names[0]), "its other model still needs it"
+        assert present(engine, names[0]), "its other model still needs it"
         images.release(names[0])
-        assert not here(engine, names[0])
+        assert not present(engine, names[0])
         for name in (names[2], names[1]):
             images.release(name)
             images.release(name)
-        assert here(engine, names[1])
+        assert present(engine, names[1])
         images.ensure(names[3])
         for name in (names[3], there):
             images.release(name)
             images.release(name)
-    kept = [here(engine, name) for name in names]
+    kept = [present(engine, name) for name in names]
     assert kept == [False, True, False, True], "the one that has been idle for longest goes first"
-    assert here(engine, there), "what was there before the run is not the run's to remove"
+    assert present(engine, there), "what was there before the run is not the run's to remove"
 
 
 def test_a_later_start_knows_what_an_earlier_one_pulled(engine: DockerClient, registry: Any) -> None:
@@ -124,22 +124,22 @@ def test_a_later_start_knows_what_an_earlier_one_pulled(engine: DockerClient, re
     assert noted == [old]
     later = Images(engine, limit_gb=0.004, pulled_before=noted, patience=QUICK)
     with later.ahead([new], workers=0, depth=0):
-        assert here(engine, old)
+        assert present(engine, old)
         later.ensure(new)
-        assert not here(engine, old), "no cell needs it any more, and it stands in the way"
-        assert here(engine, new)
+        assert not present(engine, old), "no cell needs it any more, and it stands in the way"
+        assert present(engine, new)
 
 
 def test_images_are_pulled_ahead_of_need_but_not_far(engine: DockerClient, registry: Any) -> None:
     names = [registry.add(f"ahead-{number}") for number in range(5)]
     images = Images(engine, patience=QUICK)
     with images.ahead(names, workers=2, depth=2):
-        assert eventually(lambda: here(engine, names[0]) and here(engine, names[1]))
+        assert eventually(lambda: present(engine, names[0]) and present(engine, names[1]))
         assert set(registry.asked) == {"ahead-0", "ahead-1"}
         images.ensure(names[0])
-        assert eventually(lambda: here(engine, names[2]))
-    assert registry.requests_for("ahead-0") == 1, "one pull for whoever asks"
-    assert not here(engine, names[4])
+        assert eventually(lambda: present(engine, names[2]))
+    assert registry.requests_for("ahead-0") == 1, "one pull for all cells"
+    assert not present(engine, names[4])
 
 
 def test_the_forecast_asks_the_registry_how_large_images_are(
@@ -152,7 +152,7 @@ def test_the_forecast_asks_the_registry_how_large_images_are(
     assert missing == 6
     assert gb == pytest.approx(6 * 0.004 * 2.5, rel=0.05)
     assert "manifests of 3 of 6" in basis
-    assert not any(here(engine, name) for name in names)
+    assert not any(present(engine, name) for name in names)
     registry.refuse = lambda name: (429, "TOOMANYREQUESTS")
     gb, _, basis = disk_needed(names)
     assert gb == pytest.approx(6.0)

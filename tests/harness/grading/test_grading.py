@@ -71,16 +71,25 @@ def officially(folder: Path, rows: list[Instance], patches: dict[str, str], time
     ]
     (folder / "preds.json").write_text(json.dumps(predictions))
     command = [
-        str(Path(sys.executable).parent / "swebench"), "eval", "data.json", "-p", "preds.json",
-        "--run-id", f"official-{os.getpid()}", "-j", "8", "-t", str(timeout),
-    ]  # fmt: skip
+        str(Path(sys.executable).parent / "swebench"),
+        "eval",
+        "data.json",
+        "-p",
+        "preds.json",
+        "--run-id",
+        f"official-{os.getpid()}",
+        "-j",
+        "8",
+        "-t",
+        str(timeout),
+    ]
     report = folder / f"m.official-{os.getpid()}.json"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     if not report.is_file():  # its summary fails when any container on the engine goes while it lists them: once more
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert report.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
-    found = json.loads(report.read_text())
-    return {instance_id: name for name in set(OFFICIAL.values()) for instance_id in found[name]}
+    lists = json.loads(report.read_text())
+    return {instance_id: name for name in set(OFFICIAL.values()) for instance_id in lists[name]}
 
 
 @pytest.mark.slow
@@ -194,8 +203,11 @@ def test_models_of_one_instance_may_be_graded_at_the_same_time(tmp_path: Path, s
             zip(patches, pool.map(lambda m: grader.grade(instance, m, patches[m], tmp_path / m), patches), strict=True)
         )
     assert [grades[m].verdict for m in "abcd"] == [
-        Verdict.RESOLVED, Verdict.UNRESOLVED, Verdict.PATCH_FAILED, Verdict.RESOLVED,
-    ]  # fmt: skip
+        Verdict.RESOLVED,
+        Verdict.UNRESOLVED,
+        Verdict.PATCH_FAILED,
+        Verdict.RESOLVED,
+    ]
     for model in "abcd":
         log = (tmp_path / model / "run_instance.log").read_text()
         assert log.count("Creating container for") == 1, "another model's grading wrote into this log"
