@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import Config, find_config, load_config
-from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, server_version
+from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
 from harness.store.run_folder import VERSIONED
 
@@ -50,7 +50,8 @@ def examine(config_name: str) -> list[Finding]:
     client: DockerClient | None = None
     try:
         client = connect(timeout=10)
-        findings.append(Finding(Level.OK, "Docker Engine", server_version(client)))
+        findings.append(Finding(Level.OK, "Docker Engine", f"{server_version(client)} at {endpoint()}"))
+        findings.append(_isolation(client))
     except EngineUnavailableError as error:
         findings.append(Finding(Level.MISSING, "Docker Engine", "none", f"no live run, only replay: {error}"))
     findings += _dataset_and_images(config, client)
@@ -73,6 +74,21 @@ def render(findings: list[Finding]) -> str:
 def _python() -> Finding:
     found = sys.version.split()[0]
     return Finding(Level.OK, "Python", f"{found} ({sys.prefix})")
+
+
+def _isolation(client: DockerClient) -> Finding:
+    """What stands between a container's root and the host's, beside namespaces and seccomp."""
+    options = {part.partition("=")[2].split(",")[0] for part in client.info().get("SecurityOptions") or []}
+    confined = sorted(options & {"apparmor", "selinux"})
+    mapped = sorted(options & {"rootless", "userns"})
+    if confined or mapped:
+        return Finding(Level.OK, "isolation", ", ".join(confined + mapped))
+    return Finding(
+        Level.WARN,
+        "isolation",
+        "no AppArmor or SELinux; root in a container is root on the host",
+        "a model that breaks out owns this machine: run on one that you can lose, or use a rootless engine",
+    )
 
 
 def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator[Finding]:

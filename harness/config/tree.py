@@ -99,6 +99,13 @@ class RunConfig(StrictModel):
     """Seconds an instance's tests may take (the official default is 1800)."""
     grading_limits: ContainerLimits = ContainerLimits(memory="16g", pids=16_384, disk_gb=50)
     """What a grading's container may take of the machine; wide, for a limit that strikes changes a verdict."""
+    grading_network: str | None = None
+    """Docker network of gradings. None is the engine's default, as with the official harness: a patch that is graded
+    then reaches the network, the host's services and other gradings. `none` closes all that; tests that need a network
+    fail with it."""
+    grading_capabilities: list[str] = []
+    """Linux capabilities of gradings beyond Docker's default ones. The official harness gives `SYS_ADMIN`, which a
+    browser's sandbox needs (openlayers), and with which a patch can become root on the host."""
     grading_attempts: int = Field(default=3, ge=1)
     """How often a grading is tried when the failure was the infrastructure's."""
     agent_attempts: int = Field(default=2, ge=1)

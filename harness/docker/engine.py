@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 RUN_LABEL = "polyswe.run"
-"""Every container of a run carries this label with the run's name, so that leftovers can be told and removed."""
+"""Every container of a run carries this label with the run's name, by which leftovers are found and removed."""
 CELL_LABEL = "polyswe.cell"
 """`<instance>/<model>` of the container."""
 LEAST_DISK_GB = 2
@@ -22,12 +27,77 @@ LEAST_DISK_GB = 2
 NO_SPACE = "No space left on device"
 """What commands print that meet a full disk."""
 STARVED_GB = 0.1
-"""Free space below which a command's complaint of a full disk is taken for the machine's and not for a test's play."""
+"""Free space below which a command's complaint of a full disk is believed; above it, the words may be a test's own."""
 MEND = "run 'make engine' (installs one as root on Debian-like systems) or start Docker and check 'docker info'"
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the engine is that the docker command line talks to."""
+
+    host: str
+    """Such as `unix:///var/run/docker.sock` or `ssh://user@host`."""
+    context: str = ""
+    """The docker context that names it; empty where DOCKER_HOST does."""
+    certificates: Path | None = None
+    """Folder with the context's ca.pem, cert.pem and key.pem."""
+    verify: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.host} ({f'context {self.context}' if self.context else 'DOCKER_HOST'})"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the SDK's client."""
+        from docker.tls import TLSConfig
+        from docker.utils import kwargs_from_env
+
+        if not self.context:
+            return {**kwargs_from_env(), "use_ssh_client": True}
+        if self.certificates is None:
+            return {"base_url": self.host, "use_ssh_client": True}
+        client = (str(self.certificates / "cert.pem"), str(self.certificates / "key.pem"))
+        tls = TLSConfig(client_cert=client, ca_cert=str(self.certificates / "ca.pem"), verify=self.verify)
+        return {"base_url": self.host, "tls": tls}
+
+
+def endpoint() -> Endpoint:
+    """The engine that the docker command line uses, by DOCKER_HOST, DOCKER_CONTEXT or its current context.
+
+    The agents' containers are run by the command line, gradings and images by the SDK; the SDK follows the command
+    line, so that both use the same engine.
+
+    Raises:
+        EngineUnavailableError: there is no `docker` command line, or the context does not exist.
+    """
+    if shutil.which("docker") is None:
+        raise EngineUnavailableError(f"the 'docker' command line is not on PATH; {MEND}")
+    variables = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "HOME")
+    return _endpoint(tuple(os.environ.get(name, "") for name in variables))
+
+
+@cache
+def _endpoint(environment: tuple[str, ...]) -> Endpoint:
+    """`environment`: what the answer depends on; it is looked up once for each."""
+    host, context, *_ = environment
+    if host:
+        return Endpoint(host)
+    done = subprocess.run(["docker", "context", "inspect"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split())[:160]
+        raise EngineUnavailableError(f"docker context {context or 'in use'}: {reason}; see 'docker context ls'")
+    entry = json.loads(done.stdout)[0]
+    docker_endpoint = entry["Endpoints"]["docker"]
+    has_certificates = "docker" in entry.get("TLSMaterial", {})
+    return Endpoint(
+        host=docker_endpoint["Host"],
+        context=entry["Name"],
+        certificates=Path(entry["Storage"]["TLSPath"]) / "docker" if has_certificates else None,
+        verify=not docker_endpoint.get("SkipTLSVerify", False),
+    )
+
+
 def connect(timeout: int = 120) -> DockerClient:
-    """A client of the local engine.
+    """A client of the engine that the docker command line uses.
 
     Raises:
         EngineUnavailableError: no engine answers, or there is no `docker` command line (the official harness calls it).
@@ -35,14 +105,16 @@ def connect(timeout: int = 120) -> DockerClient:
     import docker
     import requests
 
-    if shutil.which("docker") is None:
-        raise EngineUnavailableError(f"the 'docker' command line is not on PATH; {MEND}")
+    place = endpoint()
     try:
-        client = docker.from_env(timeout=timeout, max_pool_size=128)
+        client = docker.DockerClient(**place.arguments(), timeout=timeout, max_pool_size=128)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException) as error:
         reason = " ".join(str(error).split())[:160]
-        raise EngineUnavailableError(f"no Docker Engine answers ({reason}); {MEND}") from error
+        if place.host.startswith("ssh:") and "paramiko" in reason:
+            mend = "run 'pip install paramiko', or forward the engine's socket by ssh and set DOCKER_HOST to it"
+            raise EngineUnavailableError(f"the engine at {place} is reached by ssh; {mend}") from error
+        raise EngineUnavailableError(f"no Docker Engine answers at {place} ({reason}); {MEND}") from error
     return client
 
 
@@ -55,7 +127,7 @@ def sweep(client: DockerClient, run: str) -> int:
         try:
             container.remove(force=True)
         except docker.errors.NotFound:
-            pass  # went by itself in the meantime
+            pass  # it has ended in the meantime
         except docker.errors.APIError as error:
             if error.status_code != 409:  # 409: its removal is already in progress
                 raise

@@ -10,16 +10,17 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
-from agents.container.limits import ContainerLimits
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, RUN_LABEL
 from harness.files import slug
 from harness.grading.processes import HarnessProcess
+from harness.grading.settings import Bounds, GradingContainer
 from harness.grading.verdict import Grade, Verdict
 
 KEPT_FILES = ("report.json", "test_output.txt", "run_instance.log", "eval.sh")
@@ -44,7 +45,8 @@ class Grader:
         workers: int,
         timeout: int = 1800,
         attempts: int = 3,
-        limits: ContainerLimits | None = None,
+        container: GradingContainer | None = None,
+        bounds: Bounds | None = None,
         give_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """
@@ -54,14 +56,16 @@ class Grader:
             workers: instances whose tests run at the same time.
             timeout: seconds an instance's tests may take.
             attempts: tries of a grading that failed for infrastructure reasons.
-            limits: what a grading's container may take of the machine; None takes no limits, as the official harness.
+            container: how the containers are created.
+            bounds: what a patch may take of a grading beyond `timeout`.
             give_up: called before another try.
         """
         self.run_label = run_label
         self.scratch = scratch
         self.timeout = timeout
         self.attempts = attempts
-        self.limits = limits.arguments() if limits else {}
+        self.container = container or GradingContainer()
+        self.bounds = bounds or Bounds()
         self.give_up = give_up
         self.gradings_in_flight = workers + min(workers, PREPARED_AHEAD)
         self._tests = threading.BoundedSemaphore(workers)
@@ -91,8 +95,17 @@ class Grader:
     def _grade_once(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
         harness = self.warm_up()
         with harness.fork() as process:
-            job = self._job(instance, model, patch)
-            answer = process.run(job, on_ready=self._tests.acquire, on_over=self._tests.release)
+            try:
+                answer = process.run(
+                    self._job(instance, model, patch),
+                    on_ready=self._tests.acquire,
+                    on_tested=self._tests.release,
+                    reading_seconds=self.bounds.reading_seconds,
+                )
+            except TimeoutError:  # the run's sweep removes the container
+                seconds = self.bounds.reading_seconds
+                detail = f"the official harness did not finish reading the test output within {seconds:g} seconds"
+                return Grade(Verdict.HARNESS_ERROR, detail)
         if answer is None:
             detail = f"the grading process died ({harness.last_log_line()})"
             return Grade(Verdict.INFRASTRUCTURE, detail, "grading: process")
@@ -110,8 +123,9 @@ class Grader:
             "patch": patch,
             "run_id": f"{self.run_label}.{model_slug}.{digest}",
             "timeout": self.timeout,
+            "bounds": asdict(self.bounds),
             "settings": {
-                **self.limits,
+                **self.container.arguments(),
                 "labels": {RUN_LABEL: self.run_label, CELL_LABEL: f"{instance.instance_id}/{model}"},
             },
         }

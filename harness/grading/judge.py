@@ -33,7 +33,7 @@ def judge(report: Mapping[str, Any] | None, seen: Observation) -> Grade:
         report: what `run_instance` returned for the instance; None where it returned nothing.
         seen: what was observed while it worked.
     """
-    ended_by_others = seen.container_end in (ContainerEnd.KILLED, ContainerEnd.REMOVED)
+    ended_by_others = seen.container_end in (ContainerEnd.KILLED, ContainerEnd.REMOVED) and not seen.bound_exceeded
     if report is not None:
         if report["resolved"]:
             return Grade(Verdict.RESOLVED, test_seconds=seen.test_seconds)
@@ -41,7 +41,9 @@ def judge(report: Mapping[str, Any] | None, seen: Observation) -> Grade:
             return _container_lost()
         reason = report.get("infra_failure_reason")
         detail = f"no test results in the output; it mentions: {reason}" if reason else ""
-        return Grade(Verdict.UNRESOLVED, detail, test_seconds=seen.test_seconds)
+        return Grade(Verdict.UNRESOLVED, seen.bound_exceeded or detail, test_seconds=seen.test_seconds)
+    if seen.bound_exceeded:
+        return Grade(Verdict.HARNESS_ERROR, seen.bound_exceeded, test_seconds=seen.test_seconds)
     if seen.refusal is not None:
         if seen.refusal.startswith(RUNTIME_FAULTS):
             return Grade(Verdict.INFRASTRUCTURE, _one_line(seen.refusal), "grading: container")

@@ -1,8 +1,9 @@
 """Watches the official harness at work on one prediction, by the messages that it logs while it works.
 
-Two uses. The tests of a limited number of gradings run at the same time, so a grading waits before its tests and says
-when they are over. And `run_instance` returns None for a patch that does not apply, a timeout and a broken engine
-alike, so what was behind it is noted: the exception, and how its container ended.
+Three uses. The tests of a limited number of gradings run at the same time, so a grading waits before its tests and says
+when they are over. What the official harness does without a time limit gets one. And `run_instance` returns None for a
+patch that does not apply, a timeout and a broken engine alike, so what was behind it is noted: the exception, and how
+its container ended.
 
 The log file cannot serve for that: it also holds the model's patch and what commands in the container printed, and
 either may contain any line. Here every message arrives on its own, and is known by how it begins.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,18 +27,30 @@ from requests import RequestException
 from swebench.harness.constants import APPLY_PATCH_FAIL, LOG_INSTANCE
 
 from harness.grading.container import GradingClient
+from harness.grading.settings import Bounds
 
+BEFORE_PATCH = "Intermediate patch for "
+REFUSED = f"{APPLY_PATCH_FAIL}:\n"
 BEFORE_TESTS = "Eval script for "
 AFTER_TESTS = re.compile(r"Test runtime: ([\d_]+\.\d+) seconds")
-REFUSED = f"{APPLY_PATCH_FAIL}:\n"
+BEFORE_READING = "Grading answer for "
 CLEANING_UP = "Attempting to stop container "
 
 
-class TestSlot(Protocol):
-    """Permission to run tests, which a limited number of gradings have at a time."""
+class Run(Protocol):
+    """What the run has to know while a grading is at work."""
 
-    def acquire(self) -> None: ...
-    def release(self) -> None: ...
+    def acquire_tests(self) -> None:
+        """Wait until this grading's tests may run: a limited number of gradings' tests do at a time."""
+
+    def release_tests(self) -> None:
+        """They are over. Nothing happens when they never began."""
+
+    def reading_begins(self) -> None:
+        """The official harness begins to read the test output, during which this process may not answer."""
+
+    def reading_ends(self) -> None:
+        """It has finished with that, or failed."""
 
 
 class ContainerEnd(Enum):
@@ -64,6 +78,8 @@ class Observation:
     container_end: ContainerEnd = ContainerEnd.NOT_SEEN
     exit_code: int | None = None
     """Of a container that had ended."""
+    bound_exceeded: str = ""
+    """Which bound of a grading (`Bounds`) it was ended for."""
     waited_seconds: float = 0.0
     """For other gradings' tests."""
 
@@ -71,11 +87,13 @@ class Observation:
 class Observer(logging.Handler):
     """Receives the messages of `run_instance` for one instance while the context lasts."""
 
-    def __init__(self, instance_id: str, client: GradingClient, slot: TestSlot) -> None:
+    def __init__(self, instance_id: str, client: GradingClient, run: Run, bounds: Bounds) -> None:
         super().__init__()
         self.seen = Observation()
         self._client = client
-        self._slot = slot
+        self._run = run
+        self._bounds = bounds
+        self._timer: threading.Timer | None = None
         self._logger = logging.getLogger(f"{instance_id}.{LOG_INSTANCE}")  # as swebench.logger.setup_logger names it
 
     def __enter__(self) -> Observation:
@@ -84,23 +102,45 @@ class Observer(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
-        self._slot.release()  # where the tests were never over
+        self._limit(None)
+        self._run.release_tests()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by the harness's thread in the midst of its work, which goes on when this returns."""
         message = record.getMessage()
         self.seen.error = sys.exc_info()[1] or self.seen.error
-        if message.startswith(BEFORE_TESTS):
+        if message.startswith(BEFORE_PATCH):
+            self._limit(self._bounds.apply_seconds, "the patch was not applied")
+        elif message.startswith(REFUSED):
+            self.seen.refusal = message.removeprefix(REFUSED)
+        elif message.startswith(BEFORE_TESTS):
+            self._limit(None)
             began = time.monotonic()
-            self._slot.acquire()
+            self._run.acquire_tests()
             self.seen.waited_seconds = time.monotonic() - began
         elif runtime := AFTER_TESTS.match(message):
             self.seen.test_seconds = float(runtime[1].replace("_", ""))
-            self._slot.release()
-        elif message.startswith(REFUSED):
-            self.seen.refusal = message.removeprefix(REFUSED)
+            self._run.release_tests()
+            self._limit(self._bounds.after_tests_seconds, "no diff could be taken after the tests")
+        elif message.startswith(BEFORE_READING):
+            self._limit(None)
+            self._run.reading_begins()
         elif message.startswith(CLEANING_UP) and self._client.created is not None:
+            self._limit(None)
+            self._run.reading_ends()
+            self.seen.bound_exceeded = self._client.ended_for
             self.seen.container_end, self.seen.exit_code = _end_of(self._client.created)
+
+    def _limit(self, seconds: float | None, otherwise: str = "") -> None:
+        """End the container unless the next of the watched messages comes within so many seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if seconds is not None:
+            reason = f"{otherwise} within {seconds:g} seconds"
+            self._timer = threading.Timer(seconds, self._client.end_container, [reason])
+            self._timer.daemon = True
+            self._timer.start()
 
 
 def _end_of(container: Container) -> tuple[ContainerEnd, int | None]:

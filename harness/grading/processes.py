@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -64,34 +66,56 @@ class GradingProcess:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._lines = end.makefile("rw", encoding="utf-8", newline="\n")
+        self._pid: int | None = None
 
     def run(
-        self, job: Mapping[str, Any], *, on_ready: Callable[[], object], on_over: Callable[[], object]
+        self,
+        job: Mapping[str, Any],
+        *,
+        on_ready: Callable[[], object],
+        on_tested: Callable[[], object],
+        reading_seconds: float,
     ) -> dict[str, Any] | None:
         """The answer to the job, or None when the process died over it.
 
         Args:
             job: what `harness.grading.worker.grade` takes.
             on_ready: called when the tests could begin; they begin when it returns.
-            on_over: called when they are over, also by the death of the process.
+            on_tested: called when they are over, also by the death of the process.
+            reading_seconds: how long the official harness may read the test output.
+
+        Raises:
+            TimeoutError: it read longer.
         """
         testing = False
         try:
             self._send(job)
-            while (answer := self._receive()) is not None and "tests" in answer:
-                if answer["tests"] == "ready":
-                    on_ready()
-                    testing = True
-                    self._send({"tests": "go"})
-                else:
-                    testing = False
-                    on_over()
+            while (answer := self._receive()) is not None and "phase" in answer:
+                match answer["phase"]:
+                    case "started":
+                        self._pid = answer["pid"]
+                    case "ready":
+                        on_ready()
+                        testing = True
+                        self._send({"tests": "go"})
+                    case "tested":
+                        testing = False
+                        on_tested()
+                    case "reading":
+                        # a regular expression at work cannot be interrupted, so the time is taken from outside
+                        self._end.settimeout(reading_seconds)
+                    case "read":
+                        self._end.settimeout(None)
             return answer
         except ConnectionError:
             return None
+        except TimeoutError:
+            if self._pid is not None:
+                os.kill(self._pid, signal.SIGKILL)
+            raise
         finally:
             if testing:
-                on_over()
+                on_tested()
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self._lines.write(json.dumps(message, default=str) + "\n")

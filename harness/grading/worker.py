@@ -5,8 +5,9 @@ by instance, so that two models' cells of one instance would write into each oth
 importing the official harness takes seconds.
 
 The parent reads sockets from its standard input and forks a child for each. The child reads a job, a JSON line, and
-answers with one. Before the tests it sends `{"tests": "ready"}` and waits for a line; afterwards it sends
-`{"tests": "over"}`: so many gradings may set up and clean up, while only as many tests run as the run wants.
+answers with one. Meanwhile it says how far it is. Before the tests it sends `{"phase": "ready"}` and waits for a line;
+afterwards it sends `{"phase": "tested"}`: so many gradings may set up and clean up, while only as many tests run as the
+run wants.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any
 
 from swebench.harness.run_evaluation import RUN_EVALUATION_LOG_DIR, run_instance
 from swebench.harness.utils import make_test_spec
 
-from harness.grading.container import SETTINGS, GradingClient
+from harness.docker.engine import endpoint
+from harness.grading.container import GradingClient
 from harness.grading.judge import judge, machine_fault
 from harness.grading.observer import Observer
+from harness.grading.settings import Bounds
 from harness.grading.verdict import Grade, Verdict
 
 
@@ -45,9 +48,14 @@ def grade(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     began = time.monotonic()
     try:
         spec = make_test_spec(job["row"])
-        client = cast(GradingClient, GradingClient.from_env(timeout=1800))
-        client.settings = {**SETTINGS, **job["settings"]}
-        with Observer(instance_id, client, slot=channel) as seen:
+        bounds = Bounds(**job["bounds"])
+        client = GradingClient(
+            settings=job["settings"],
+            max_output_bytes=bounds.output_bytes,
+            timeout=1800,
+            **endpoint().arguments(),
+        )
+        with Observer(instance_id, client, run=channel, bounds=bounds) as seen:
             outcome = run_instance(spec, prediction, client, job["run_id"], timeout=job["timeout"])
         if outcome and seen.test_seconds is None:
             raise RuntimeError("this version of swebench logs other messages than those that are watched for")
@@ -62,7 +70,7 @@ def grade(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
 
 
 class Channel:
-    """The child's side of its socket, a JSON line a message; implements `TestSlot`."""
+    """The child's side of its socket, a JSON line a message; implements `observer.Run`."""
 
     def __init__(self, end: socket.socket) -> None:
         self._lines = end.makefile("rw", encoding="utf-8", newline="\n")
@@ -79,16 +87,21 @@ class Channel:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def acquire(self) -> None:
-        if not self._testing:
-            self.send(tests="ready")
-            self.receive()
-            self._testing = True
+    def acquire_tests(self) -> None:
+        self.send(phase="ready")
+        self.receive()
+        self._testing = True
 
-    def release(self) -> None:
+    def release_tests(self) -> None:
         if self._testing:
             self._testing = False
-            self.send(tests="over")
+            self.send(phase="tested")
+
+    def reading_begins(self) -> None:
+        self.send(phase="reading")
+
+    def reading_ends(self) -> None:
+        self.send(phase="read")
 
 
 def main() -> None:
@@ -118,6 +131,7 @@ def _serve_one(end: socket.socket) -> None:
     _die_with_parent()
     try:
         channel = Channel(end)
+        channel.send(phase="started", pid=os.getpid())
         channel.send(**grade(channel.receive(), channel))
     except BaseException:  # noqa: BLE001 - a forked child must never return into its parent's loop
         traceback.print_exc()

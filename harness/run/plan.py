@@ -66,6 +66,11 @@ class _Settings:
             "grading_timeout": config.run.grading_timeout,
             "grading_limits": config.run.grading_limits.model_dump(mode="json"),
         }
+        # left out where unset, so that the outcomes of earlier versions, which did not have them, still stand
+        if config.run.grading_network is not None:
+            grading["grading_network"] = config.run.grading_network
+        if config.run.grading_capabilities:
+            grading["grading_capabilities"] = config.run.grading_capabilities
         together = json.dumps(attempt | grading, sort_keys=True)
         return cls(attempt, grading, hashlib.sha256(together.encode()).hexdigest()[:16])
 

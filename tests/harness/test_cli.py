@@ -96,6 +96,13 @@ def test_the_doctor_says_what_a_missing_engine_costs() -> None:
     assert "only replay" in line
 
 
+@pytest.mark.docker
+def test_the_doctor_names_the_engine_and_what_isolates_its_containers() -> None:
+    lines = polyswe("doctor").stdout.splitlines()
+    assert any("Docker Engine" in line and " at unix://" in line for line in lines)
+    assert any("isolation" in line for line in lines)
+
+
 def test_the_doctor_names_missing_keys_and_no_values(tmp_path: Path) -> None:
     text = (
         "dataset: {name: sample}\npool:\n"

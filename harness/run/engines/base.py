@@ -11,12 +11,22 @@ from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
-from harness.config import Config
+from harness.config import Config, RunConfig
 from harness.data.instances import Dataset, Instance
+from harness.grading.settings import GradingContainer
 from harness.grading.verdict import Grade
 from harness.run.interrupt import Stop
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
+
+
+def grading_container(run: RunConfig) -> GradingContainer:
+    """How the configuration wants the containers of gradings."""
+    return GradingContainer(
+        limits=run.grading_limits,
+        network=run.grading_network,
+        capabilities=run.grading_capabilities,
+    )
 
 
 class CellStages(Protocol):

@@ -16,7 +16,7 @@ from agents.runner import run_agent
 from harness.docker.engine import check_disk, connect, sweep
 from harness.docker.images import Images, Patience
 from harness.grading.grader import Grader
-from harness.run.engines.base import RunAgent, RunContext
+from harness.run.engines.base import RunAgent, RunContext, grading_container
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -57,7 +57,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         workers=max(1, min(run.grading_workers, len(context.images))),
         timeout=run.grading_timeout,
         attempts=run.grading_attempts,
-        limits=run.grading_limits,
+        container=grading_container(run),
         give_up=lambda: stop.now,
     )
     images = Images(

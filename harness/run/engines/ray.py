@@ -30,7 +30,7 @@ from harness.errors import ConfigError, EnvironmentUnavailableError, NodeLostErr
 from harness.files import write_atomic
 from harness.grading.grader import KEPT_FILES
 from harness.grading.verdict import Grade, Verdict
-from harness.run.engines.base import RunContext
+from harness.run.engines.base import RunContext, grading_container
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -157,7 +157,7 @@ class RayBackend:
             patch=patch,
             timeout=self.run.grading_timeout,
             attempts=self.run.grading_attempts,
-            limits=self.run.grading_limits,
+            container=grading_container(self.run),
             requirements=self.requirements,
         )
         try:

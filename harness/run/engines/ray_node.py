@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.container.host import DockerHost
-from agents.container.limits import ContainerLimits
 from agents.errors import PoolError
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
@@ -28,6 +27,7 @@ from harness.docker.engine import check_disk, check_starved, connect, sweep
 from harness.docker.images import Images, Patience
 from harness.errors import DiskFullError, EnvironmentUnavailableError, ImageUnavailableError
 from harness.grading.grader import Grader
+from harness.grading.settings import GradingContainer
 from harness.grading.verdict import Grade
 from harness.run.engines.local import docker_root
 from harness.run.failures import disk_is_full
@@ -76,7 +76,7 @@ class GradingJob:
     patch: str
     timeout: int
     attempts: int
-    limits: ContainerLimits
+    container: GradingContainer
     requirements: NodeRequirements
 
 
@@ -203,7 +203,7 @@ def grade(job: GradingJob) -> Graded | TaskFailed:
     try:
         _check_disk(_client(), job.requirements.least_disk_gb)
         _images(job.requirements.pull_attempts, job.requirements.pull_wait).ensure(job.instance.image)
-        grader = _grader(job.requirements.label, job.timeout, job.attempts, job.limits.model_dump_json())
+        grader = _grader(job.requirements.label, job.timeout, job.attempts, job.container.model_dump_json())
         verdict = grader.grade(job.instance, job.model, job.patch, folder)
         check_starved(_places(_client()), folder / "test_output.txt")
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -252,7 +252,7 @@ def _images(pull_attempts: int, pull_wait: float) -> Images:
 
 
 @cache
-def _grader(label: str, timeout: int, attempts: int, limits: str) -> Grader:
+def _grader(label: str, timeout: int, attempts: int, container: str) -> Grader:
     """Of this process, which Ray keeps for further gradings: the official harness takes seconds to import."""
     scratch = Path(tempfile.mkdtemp(prefix="polyswe-grading-"))
     grader = Grader(
@@ -261,7 +261,7 @@ def _grader(label: str, timeout: int, attempts: int, limits: str) -> Grader:
         workers=1,
         timeout=timeout,
         attempts=attempts,
-        limits=ContainerLimits.model_validate_json(limits),
+        container=GradingContainer.model_validate_json(container),
     )
     grader.warm_up()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)

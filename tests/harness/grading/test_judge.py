@@ -98,3 +98,11 @@ def test_a_report_decides_unless_the_container_was_taken_away_under_the_tests() 
         assert judge(mentioned, taken).verdict is Verdict.INFRASTRUCTURE
         assert judge({"resolved": False, "tests_status": {}}, taken).verdict is Verdict.UNRESOLVED
         assert judge({"resolved": True}, taken).verdict is Verdict.RESOLVED
+
+
+def test_a_container_that_was_ended_for_a_bound_was_not_taken_away() -> None:
+    ended = replace(TESTED, container_end=ContainerEnd.KILLED, bound_exceeded="too much output")
+    assert judge({"resolved": False}, ended).verdict is Verdict.UNRESOLVED
+    assert judge({"resolved": True}, ended).verdict is Verdict.RESOLVED
+    grade = judge(None, replace(ended, error=refused(409, "not running")))
+    assert (grade.verdict, grade.detail) == (Verdict.HARNESS_ERROR, "too much output")
