@@ -46,6 +46,11 @@ class Endpoint:
     def __str__(self) -> str:
         return f"{self.host} ({f'context {self.context}' if self.context else 'DOCKER_HOST'})"
 
+    @property
+    def address(self) -> str | None:
+        """What the command line takes as `--host`; None where it has to look up certificates by the context."""
+        return self.host if self.certificates is None else None
+
     def arguments(self) -> dict[str, Any]:
         """Arguments of the SDK's client."""
         from docker.tls import TLSConfig

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agents.budget import Budget
 from agents.container.host import DockerHost
 from agents.runner import run_agent
-from harness.docker.engine import check_disk, connect, sweep
+from harness.docker.engine import check_disk, connect, endpoint, sweep
 from harness.docker.images import Images, Patience
 from harness.grading.grader import Grader
 from harness.run.engines.base import RunAgent, RunContext, grading_container
@@ -73,7 +73,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
     with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
         try:
             yield LocalBackend(
-                run_agent=partial(run_agent, host=DockerHost()),
+                run_agent=partial(run_agent, host=DockerHost(address=endpoint().address)),
                 images=images,
                 grader=grader,
                 budget=budget,

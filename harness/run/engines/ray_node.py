@@ -23,7 +23,7 @@ from agents.errors import PoolError
 from agents.pool import ModelConfig, check_pool
 from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance
-from harness.docker.engine import check_disk, check_starved, connect, sweep
+from harness.docker.engine import check_disk, check_starved, connect, endpoint, sweep
 from harness.docker.images import Images, Patience
 from harness.errors import DiskFullError, EnvironmentUnavailableError, ImageUnavailableError
 from harness.grading.grader import Grader
@@ -243,7 +243,7 @@ def _client() -> DockerClient:
 
 @cache
 def _host() -> DockerHost:
-    return DockerHost()
+    return DockerHost(address=endpoint().address)
 
 
 @cache
