@@ -137,7 +137,8 @@ class Container:
         self.host = host or DockerHost()
         self.name = name or f"polyswe-{uuid.uuid4().hex[:12]}"
         self.base_commit = "HEAD"
-        self.overflowed = False
+        self.image = config.image
+        self._overflow = ""
         self._ended = ""
         self._removing = threading.Lock()
         self._known = self._state() if name else None
@@ -265,6 +266,7 @@ class Container:
         done = self._ask(*arguments, timeout=config.start_timeout)
         if done.returncode:
             raise ContainerError(_start_failure(done.stderr, config.image))
+        self.image = image
         self._known, self._started_at = self._state(), time.monotonic()
 
     def _ask(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -353,9 +355,9 @@ class Container:
         }
         return {"info": {"config": config}}
 
-    def overflow(self) -> None:
+    def overflow(self, reason: str) -> None:
         """End the container, which has written more than it may; the command at work raises DiskLimitError."""
-        self.overflowed = True
+        self._overflow = reason
         self._remove()  # a command at work in another thread ends with it
 
     def _check_finished(self, output: dict[str, Any]) -> None:
@@ -381,8 +383,8 @@ class Container:
         Raises:
             DiskLimitError, ContainerEndedError, ContainerError: as `execute`.
         """
-        if self.overflowed:
-            raise DiskLimitError(f"more than {self.config.limits.disk_gb:g} GB were written")
+        if self._overflow:
+            raise DiskLimitError(self._overflow)
         if self._ended:
             raise ContainerEndedError(self._ended)
         known, state = self._known, self._state()
@@ -443,7 +445,7 @@ class Container:
 
     def _kill_command(self) -> bool:
         """End the command whose client was killed; whether all processes of the container had to be ended."""
-        if self.overflowed or self._run_script(KILL_COMMAND, timeout=30).returncode == 0:
+        if self._overflow or self._run_script(KILL_COMMAND, timeout=30).returncode == 0:
             return False
         return self._ended_since() or self._restart()
 

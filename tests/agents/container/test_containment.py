@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,6 +116,68 @@ def test_a_full_disk_stays_inside(image: str, labels: dict[str, str], list_conta
         with pytest.raises(DiskLimitError):
             run(container, "true")
     assert list_containers(labels) == []
+
+
+FILL = "head -c 45000000 /dev/zero"
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        f"for name in hosts hostname resolv.conf; do {FILL} >> /etc/$name; done",
+        f"for i in 1 2 3; do {FILL} > /data/$i; done",
+    ],
+)
+def test_what_lies_beside_the_containers_files_counts(image: str, labels: dict[str, str], fill: str) -> None:
+    name = f"polyswe-volume-test:{uuid.uuid4().hex[:12]}"
+    build = ["docker", "build", "-q", "-t", name, "-"]
+    subprocess.run(build, input=f"FROM {image}\nVOLUME /data\n", text=True, capture_output=True, check=True)
+    host = DockerHost()
+    host.disk_watch.every = 0.2
+    limits = ContainerLimits(memory="256m", pids=128, disk_gb=0.1)
+    try:
+        with Container(ContainerConfig(image=name, labels=labels, limits=limits), host=host) as container:
+            find = ["docker", "inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", container.name]
+            volume = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
+            with pytest.raises(DiskLimitError, match=r"more than 0\.1 GB"):
+                run(container, f"{fill}; sleep 100", timeout=100)
+        left = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, text=True)
+        assert "no such volume" in left.stderr.lower()
+    finally:
+        subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
+
+
+UNLINKED = """\
+python3 -c 'import os, time
+files = [open(f"/big{i}", "wb") for i in range(4)]
+for file in files:
+    os.unlink(file.name)
+    file.write(bytes(40_000_000))
+    file.flush()
+time.sleep(100)'"""
+
+
+@pytest.mark.parametrize(
+    ("short", "attack", "held"),
+    [
+        (0, UNLINKED, r"held most of it: 0\.[12] GB"),
+        (1, "cd /; seq 9999 | xargs touch; sleep 100", r"held most of it: \d{4} files"),
+    ],
+)
+def test_the_greediest_container_ends_before_the_disk_is_full(
+    image: str, labels: dict[str, str], short: int, attack: str, held: str
+) -> None:
+    host = DockerHost()
+    config = ContainerConfig(image=image, labels=labels)
+    with Container(config, host=host) as greedy, Container(config, host=host) as other:
+        run(other, "head -c 20000000 /dev/zero > /some; cd /; seq 100 | xargs touch")
+        host.disk_watch.every = 0.2
+        host.disk_watch.worth = (100e6, 5000)
+        host.disk_watch.reserve = (1e18, 0) if short == 0 else (0, 1e18)  # as if the disk were nearly full
+        with pytest.raises(DiskLimitError, match=held):
+            run(greedy, attack, timeout=100)
+        time.sleep(2)
+        assert run(other, "ls -s /some")["returncode"] == 0
 
 
 def test_a_gone_container_is_no_full_disk(container: Container) -> None:
