@@ -25,6 +25,7 @@ NEIGHBOURS = 3
 TEXTS_PER_CLUSTER = 40
 """About, for the clusters to look at of a policy that has none."""
 _PREFIX = "memory."
+"""Of the memory's arrays in a checkpoint."""
 
 
 class ClusterNote(BaseModel):

@@ -18,6 +18,7 @@ problem python reproduce result return self steps test traceback using version v
 """
 """Words of nearly every issue text."""
 _HEX = frozenset("0123456789abcdefx-")
+"""Characters of hexadecimal numbers, UUIDs included."""
 
 
 def representative_words(

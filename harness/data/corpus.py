@@ -7,21 +7,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.embeddings import embed_texts
 from harness.data.instances import repository_of
 from harness.data.rows import load_rows
 from harness.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from router.embedding import TextEmbedder
 
 NEAR = 0.95
-"""cosine of embeddings from which a text is taken for an evaluation instance under another id; different issues of one
-repository stay below"""
+"""Cosine of embeddings from which a text is taken for an evaluation instance under another id; different issues of one
+repository stay below."""
 TEXT_FIELDS = ("text", "problem_statement", "prompt", "content")
+"""Columns that a row's text is taken from, the first that has one."""
 REPOSITORY_FIELDS = ("repo", "repository")
+"""Columns that name its repository."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,12 @@ def find_leaks(
     for number, text in enumerate(corpus):
         equal = known.get(_normal(text.text))
         own = (text.repository or "").replace("/", "__").casefold()
-        named = repository_of(
-            text.id.replace("/", "__")
-        ).casefold()  # many collections tell the repository by the id alone
+        # many collections have the repository in the id alone
+        named = repository_of(text.id.replace("/", "__")).casefold()
         if text.id in statements or equal is not None:
             leaks.append(Leak(text.id, f"is the evaluation instance {equal or text.id}"))
-        elif found := {own, named} & repositories:
-            leaks.append(Leak(text.id, f"is of {min(found).replace('__', '/')}, a repository of the evaluation"))
+        elif shared := {own, named} & repositories:
+            leaks.append(Leak(text.id, f"is of {min(shared).replace('__', '/')}, a repository of the evaluation"))
         elif near is not None and near[number].max() >= NEAR:
             leaks.append(Leak(text.id, f"is all but the evaluation instance {ids[int(near[number].argmax())]}"))
     return leaks
@@ -96,10 +98,10 @@ def find_leaks(
 def refuse_leaks(leaks: Sequence[Leak], shown: int = 10) -> None:
     """InputError naming the texts, where there are any."""
     if leaks:
-        told = "; ".join(f"{leak.id} {leak.reason}" for leak in leaks[:shown])
+        listed = "; ".join(f"{leak.id} {leak.reason}" for leak in leaks[:shown])
         more = f"; and {len(leaks) - shown} more" if len(leaks) > shown else ""
         raise InputError(
-            f"corpus: {len(leaks)} texts must not be learned from: {told}{more}. Leave them out, or pass --drop-leaks"
+            f"corpus: {len(leaks)} texts must not be learned from: {listed}{more}. Leave them out, or pass --drop-leaks"
         )
 
 
@@ -107,18 +109,16 @@ def corpus_embeddings(
     source: str,
     statements: Mapping[str, str],
     embeddings: NDArray[np.floating[Any]],
-    embedder: Any,
+    embedder: TextEmbedder,
     *,
     drop_leaks: bool = False,
     cache: Path | None = None,
     show_bar: bool = False,
 ) -> tuple[NDArray[np.floating[Any]], list[str]]:
     """(c, d) embeddings of a corpus without leaks, and notes on what was dropped. Raises InputError for leaks."""
-    from harness.data.embeddings import embed_texts
-
     texts = load_corpus(source)
-    found = embed_texts([text.text for text in texts], embedder, cache=cache, show_bar=show_bar)
-    leaks = find_leaks(texts, statements, found, embeddings)
+    vectors = embed_texts([text.text for text in texts], embedder, cache=cache, show_bar=show_bar)
+    leaks = find_leaks(texts, statements, vectors, embeddings)
     if not drop_leaks:
         refuse_leaks(leaks)
     bad = {leak.id for leak in leaks}
@@ -128,7 +128,7 @@ def corpus_embeddings(
     notes = [f"clusters are learned from {len(kept)} texts of {Path(source).name}"]
     if leaks:
         notes.append(f"{len(leaks)} texts of the corpus were dropped: instances or repositories of the evaluation")
-    return found[kept], notes
+    return vectors[kept], notes
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -136,4 +136,4 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 
 def _normal(text: str) -> str:
-    return hashlib.sha256(re.sub(r"\s+", " ", text).strip().casefold().encode()).hexdigest()
+    return hashlib.sha256(re.sub(r"\s+", " ", text).strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()

@@ -21,13 +21,13 @@ def match_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
     Raises:
         InputError: a query stands for no name, for several, or two queries stand for the same one.
     """
-    asked_as: dict[str, str] = {}
+    query_for: dict[str, str] = {}
     for query in wanted:
         name = _match(query, available)
-        if name in asked_as:
-            raise InputError(f"'{asked_as[name]}' and '{query}' both stand for '{name}': name each model once")
-        asked_as[name] = query
-    return list(asked_as)
+        if name in query_for:
+            raise InputError(f"'{query_for[name]}' and '{query}' both stand for '{name}': name each model once")
+        query_for[name] = query
+    return list(query_for)
 
 
 def _match(query: str, available: Sequence[str]) -> str:

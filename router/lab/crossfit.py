@@ -19,8 +19,8 @@ Fold = tuple[IntArray, IntArray]
 Folds = list[list[Fold]]
 """per repeat, its folds"""
 
-# from "accuracy only" to "cheapest only", in resolved instances per USD
 DEFAULT_COST_WEIGHTS = (0.0, *(float(w) for w in np.geomspace(1e-3, 1e3, 61)), float("inf"))
+"""From "accuracy only" to "cheapest only", in resolved instances per USD."""
 
 
 @dataclass(frozen=True, eq=False)

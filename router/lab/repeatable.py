@@ -32,7 +32,9 @@ from router.outcomes import OutcomeError, OutcomeMatrix
 LEAST = 30
 """Instances below which a correlation of verdicts says nothing."""
 LIMIT = 0.99
+"""Correlations are kept within ± this."""
 BOOTSTRAPS = 200
+"""Resamples of instances behind the intervals."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _Z, _ZW = np.polynomial.hermite_e.hermegauss(48)
 _ZW = _ZW / _ZW.sum()

@@ -18,9 +18,11 @@ from router.arrays import FloatArray
 from router.outcomes import OutcomeError, OutcomeMatrix
 
 AUCS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Of the simulated verifiers."""
 BUDGETS = (0.5, 1.0, 1.5)
 """mean cost allowed, as a share of the best single model's"""
 COST_WEIGHTS = np.concatenate([[0.0], np.geomspace(0.003, 30, 25)])
+"""λ tried, resolved instances per USD."""
 
 
 @dataclass(frozen=True)

@@ -465,7 +465,9 @@ class CascadePolicy(OneShotPolicy):
 
 
 PRIOR_FOLDS = 3
+"""Parts of the training rows for the prior's held-out estimates."""
 PRIOR_PREFIX = "prior."
+"""Of the prior's arrays in a checkpoint."""
 
 
 def _side_by_side(z: FloatArray, chain: Sequence[int]) -> FloatArray:

@@ -21,9 +21,10 @@ from router.policies.base import (
 )
 from router.policies.partition import Auto, best_candidate, check_rows
 
-# after "all of them", which is no routing
 AUTO_NEIGHBORS = (160, 80, 40, 20, 10, 5)
+"""Numbers of neighbours that "auto" tries after "all of them", which is no routing."""
 _BLOCK = 1024
+"""Rows whose neighbours are searched at a time."""
 
 
 @dataclass(eq=False)

@@ -15,9 +15,10 @@ from router.policies.base import PolicyParameterError, choose, fill_costs
 
 Auto = Literal["auto"]
 
-# one cluster is no routing, so that the choice can be not to route
 AUTO_CLUSTERS = (1, 2, 4, 8, 16, 32)
+"""Numbers of clusters that "auto" tries. One cluster is no routing, so that the choice can be not to route."""
 INNER_FOLDS = 5
+"""Of the training rows, to judge candidates by."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from router.policies.base import Explanation, OneShotPolicy, PolicyNotFittedErro
 from router.policies.partition import check_rows
 from router.policies.uniroute_kmeans import error_rates, softmax
 
-# keeps the logarithms of the loss finite
 _EDGE = 1e-3
+"""Keeps the logarithms of the loss finite."""
 
 
 @dataclass(eq=False)
