@@ -113,14 +113,20 @@ def _signs(row: Mapping[str, Any], patch: str, test_output: str) -> Iterator[Sus
 
 
 def _signs_of_log(log: str, marks_in_script: int) -> Iterator[Suspicion]:
+    """Marks that the script did not write. Its output and its trace are two streams that may overtake each other."""
     for mark in (START_MARK, END_MARK):
         if log.count(mark) > marks_in_script:
             yield Suspicion("log-marks", f"{mark!r} occurs {log.count(mark)} times in the log")
-    end = log.rfind(END_MARK)
-    if 0 <= log.find(EXIT_MARK) < end:
-        yield Suspicion("log-marks", f"{EXIT_MARK!r} stands within the tests' output")
-    elif len(codes := set(re.findall(rf"{EXIT_MARK}:\s{{0,8}}(-?\d{{1,9}})", log[max(end, 0) :]))) > 1:
-        yield Suspicion("log-marks", f"{EXIT_MARK!r} has {len(codes)} values")
+    if END_MARK in log and _traced(START_MARK, log) and not _traced(END_MARK, log):
+        yield Suspicion("log-marks", f"{END_MARK!r} is in the log, but the script did not come to its end")
+    codes = re.findall(rf"{EXIT_MARK}:\s{{0,8}}(-?\d{{1,9}})", log)
+    if len(codes) > 2 or len(set(codes)) > 1:
+        yield Suspicion("log-marks", f"{EXIT_MARK!r} occurs {len(codes)} times, with {len(set(codes))} values")
+
+
+def _traced(mark: str, log: str) -> bool:
+    """Whether the script itself came to a mark: `set -x` writes its commands."""
+    return any(f"+ {command} {quote}{mark}" in log for command in (":", "echo") for quote in ("'", '"', ""))
 
 
 def _signs_of_path(change: _Change, hidden_files: set[str]) -> Iterator[Suspicion]:

@@ -89,6 +89,10 @@ def test_everyday_patches_are_not(patch: str) -> None:
         (LOG.replace("PASSED", ">>>>> Start Test Output\nPASSED"), 1),
         (LOG.replace("PASSED", ">>>>> Test Exit Code: 0\nPASSED"), 1),
         (LOG.replace("\n>>>>> Test", "\n>>>>> Test Exit Code: 1\n>>>>> Test"), 1),
+        (LOG.partition("+ : '>>>>> End")[0] + ">>>>> End Test Output\n>>>>> Test Exit Code: 0\n", 1),
+        (LOG.partition("+ : '>>>>> End")[0], 0),  # overdue
+        (LOG.replace("+ : '>>>>> End", ">>>>> Test Exit Code: 0\n+ : '>>>>> End", 1)[:-25], 0),  # streams overtake
+        (LOG.replace("::t\n", "::t"), 0),  # the tests' last line has no end
     ],
 )
 def test_a_second_mark_in_the_log_is_named(log: str, count: int) -> None:
