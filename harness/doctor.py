@@ -15,6 +15,7 @@ from harness.config import Config, find_config, load_config
 from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
 from harness.store.run_folder import VERSIONED
+from harness.text import line
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -65,7 +66,9 @@ def examine(config_name: str) -> list[Finding]:
 def render(findings: list[Finding]) -> str:
     """One line a finding, what it costs behind it."""
     width = max(len(finding.what) for finding in findings)
-    lines = [f"{f.level:<8} {f.what:<{width}}  {f.found}" + (f"  ({f.costs})" if f.costs else "") for f in findings]
+    lines = [
+        line(f"{f.level:<8} {f.what:<{width}}  {f.found}" + (f"  ({f.costs})" if f.costs else "")) for f in findings
+    ]
     blocking = sum(finding.blocking for finding in findings)
     lines.append("" if blocking else "\nready")
     return "\n".join(lines).rstrip()

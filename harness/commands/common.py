@@ -17,8 +17,13 @@ PACKAGES = ("harness", "router", "agents")
 
 
 def say(message: str) -> None:
-    """One line for the user, on stderr (standard output is the result's); it may hold text from outside."""
-    print(f"polyswe: {plain(message)}", file=sys.stderr)
+    """One message for the user, on stderr (standard output is the result's); further lines are set in."""
+    print("polyswe: " + plain(message).replace("\n", "\n  "), file=sys.stderr)
+
+
+def output(text: str, *, end: str = "\n") -> None:
+    """A result on standard output, without anything in it that steers a terminal."""
+    print(plain(text), end=end, flush=True)
 
 
 def quiet_libraries() -> None:

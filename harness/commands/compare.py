@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compare(
         text = render_markdown(comparison, wrong, rules)
     except InputError as error:  # the comparison is printed before the gate says that it cannot judge
         unjudged, wrong, text = error, [], render_markdown(comparison)
-    print(text)
+    output(text)
     if out is not None:
         write_atomic(out / "comparison.md", text)
         judged = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries
+from harness.commands.common import output, quiet_libraries
 from harness.errors import EXIT_ENVIRONMENT
 
 
@@ -18,6 +18,6 @@ def doctor(
     from harness.doctor import examine, render
 
     findings = examine(config)
-    print(render(findings))
+    output(render(findings))
     if any(finding.blocking for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)

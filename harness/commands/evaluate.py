@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say
 from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 
 
@@ -98,12 +98,12 @@ def evaluate(
         from harness.data.instances import load_dataset
         from harness.run.forecast import forecast, render
 
-        print(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
+        output(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
         return
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh, say=say)
     if end.results is not None:
-        print(render_terminal(end.results))
+        output(render_terminal(end.results))
         say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
         say(f"report: {write_all(end.written_to, end.results)}")
     if end.missing:
@@ -121,4 +121,4 @@ def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results
     from harness.report.tables import render_terminal
     from harness.run.results import results_again
 
-    print(render_terminal(results_again(run, say)))
+    output(render_terminal(results_again(run, say)))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 
 lab = typer.Typer(no_args_is_help=True, help="Studies of the method itself, on recorded and simulated outcomes.")
 
@@ -65,7 +65,7 @@ def calibrate(
         seed=seed,
         embeddings="random" if tasks is None else Path(tasks).name,
     )
-    print(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
+    output(run(settings, embeddings, workers=workers, out=out, show_bar=True).render())
     say(f"settings and shares: {out}")
 
 
@@ -109,7 +109,7 @@ def pools(
         policies=policy or LABELS,
         execution=Execution(workers=workers, out=out, show_bar=True),
     )
-    print(study.render())
+    output(study.render())
     say(f"pools and figures: {out}")
 
 
@@ -148,7 +148,7 @@ def labels(
         seed=seed,
         execution=Execution(workers=workers, out=out, show_bar=True),
     )
-    print(study.render())
+    output(study.render())
     say(f"newcomers and figures: {out}")
 
 
@@ -197,7 +197,7 @@ def tables(
         null_sizes=sizes_of(null_sizes),
         calibration_pools=calibration_pools,
     )
-    print(write_tables(data, out, settings, parts=part or PARTS, workers=workers, fresh=fresh, progress=say))
+    output(write_tables(data, out, settings, parts=part or PARTS, workers=workers, fresh=fresh, progress=say))
 
 
 @lab.command()
@@ -241,7 +241,7 @@ def transfer(
         seed=seed,
         out=out,
     )
-    print(study.render())
+    output(study.render())
     say(f"figures: {out}")
 
 
@@ -263,7 +263,7 @@ def signals(
     check_output(out, folder=True)
     from harness.lab.signals import study_signals
 
-    print(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())
+    output(study_signals(data, out, folds=folds, repeats=repeats, seed=seed).render())
     say(f"results: {out}/signals.md, signals.json")
 
 

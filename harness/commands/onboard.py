@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.errors import InputError
 
 
@@ -64,7 +64,7 @@ def onboard(
     for note in plan.notes:
         say(note)
     if plan_only:
-        print("\n".join(plan.instances))
+        output("\n".join(plan.instances))
         return
     rate = None
     if from_ is not None:
@@ -80,7 +80,7 @@ def onboard(
     profile = conclude(
         plan, labelled, "live" if from_ is None else "recorded", cost_weight=cost_weight, recorded_rate=rate
     )
-    print(render_profile(profile))
+    output(render_profile(profile))
     if out is not None:
         write_profile(profile, plan, labelled, out)
         say(f"profile: {out}/profile.json; the pool with its few cells: {out}/outcomes.csv")

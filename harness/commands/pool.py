@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 
 
 def pool(
@@ -41,7 +41,7 @@ def pool(
     history = pool_history(
         outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed
     )
-    print(render_history(history))
+    output(render_history(history))
     if out is not None:
         write_atomic(out, json.dumps(history.to_json(), indent=2, ensure_ascii=False) + "\n")
         say(f"history: {out}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.errors import InputError
 
 
@@ -72,7 +72,7 @@ def replay(
         null_sizes=sizes_of(null_sizes),
     )
     results, matrix = replay_sources(sources, settings, embedder=embedder, words=words, progress=say, show_bar=True)
-    print(render_terminal(results), flush=True)  # whatever becomes of the files
+    output(render_terminal(results))  # whatever becomes of the files
     write_replay(results, matrix, out)
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
     say(f"report: {write_all(out, results)}")
@@ -85,7 +85,7 @@ def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.
 
     folder = run if run.is_dir() else run.parent
     for path in write_figures(read_results(run), folder / "figures"):
-        print(path)
+        output(str(path))
 
 
 def sizes_of(text: str | None) -> list[int]:

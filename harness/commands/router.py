@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, quiet_libraries
+from harness.commands.common import check_output, output, quiet_libraries
 from harness.errors import InputError
-from harness.text import one_line, plain
+from harness.text import one_line
 
 if TYPE_CHECKING:
     from router.checkpoint import Header
@@ -71,9 +71,9 @@ def fit(
         repeats=repeats,
     )
     fitted = fit_router(outcomes, tasks, out, settings)
-    print(plain(fitted.summary))
+    output(fitted.summary)
     for note in fitted.notes:
-        print(f"- {plain(note)}")
+        output(f"- {note}")
 
 
 def route(
@@ -120,7 +120,7 @@ def route(
     except ValueError as error:  # arrays of another width than the embedder's vectors
         raise InputError(f"{checkpoint}: {error}; fit it again") from error
     for (label, _), decision in zip(labelled, routes, strict=True):
-        print(render_route(decision, label))
+        output(render_route(decision, label))
 
 
 def explain(
@@ -137,7 +137,7 @@ def explain(
     from harness.fitting import read_header
 
     header = read_header(checkpoint)
-    print(explain_json(header) if json else render_explanation(header))
+    output(explain_json(header) if json else render_explanation(header))
 
 
 def texts_to_route(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries
+from harness.commands.common import output, quiet_libraries
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def status(
         text = json.dumps(seen.as_json(), indent=1) if as_json else _render(seen)
         if watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
-        print(text)
+        output(text)
         if not watch or (not seen.at_work and seen.graded == seen.cells):
             return
         try:
@@ -88,7 +88,7 @@ def cells(
     ]
     if as_json:
         for row in wanted:
-            print(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
+            output(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
         return
     width = max((len(row.instance_id) for row in wanted), default=8)
     names = max((len(row.model) for row in wanted), default=5)
@@ -96,8 +96,8 @@ def cells(
         cost = "" if row.cost_usd is None else f"${row.cost_usd:.3f}"
         calls = "" if row.api_calls is None else f"{row.api_calls} calls"
         line = f"{row.instance_id:{width}}  {row.model:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
-        print(line.rstrip())
-    print(f"{len(wanted)} of {len(rows)} cells")
+        output(line.rstrip())
+    output(f"{len(wanted)} of {len(rows)} cells")
 
 
 def show(
@@ -135,18 +135,18 @@ def show(
     place = folder.cell_dir(row.cell)
     if patch or tests or steps:
         if patch:
-            print(_content(place / PATCH_FILE), end="")
+            output(_content(place / PATCH_FILE), end="")
         if tests:
-            print(_content(place / "test_output.txt"), end="")
+            output(_content(place / "test_output.txt"), end="")
         if steps:
-            print(_steps(place / "trajectory.json"))
+            output(_steps(place / "trajectory.json"))
         return
     for key, value in _cell_values(row, state_of(row), place).items():
         if value not in (None, "", {}):
-            print(f"{key:18} {value}")
+            output(f"{key:18} {value}")
     for file in sorted(place.glob("*")) if place.is_dir() else []:
-        print(f"{'file':18} {file}")
-    print(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
+        output(f"{'file':18} {file}")
+    output(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
 
 
 def _latest_run(root: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
 
 
@@ -67,7 +67,7 @@ def submit(
         overwrite=overwrite,
     )
     checked = done.checked
-    print(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")
+    output(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")
     for line in checked.findings.lines():
         say(line)
     if checked.findings.gaps:
@@ -88,14 +88,14 @@ def _check(path: Path, dataset: str | None, accepted: list[str]) -> int:
         failed += bool(findings.errors)
         verdict = "FAULTY" if findings.faults else "ERROR" if findings.errors else "sound"
         resolved = "–" if checked.resolved is None else checked.resolved
-        print(f"{verdict:<7} {one_line(checked.name)}: {resolved} resolved, {checked.regraded} verdicts derived again")
+        output(f"{verdict:<7} {one_line(checked.name)}: {resolved} resolved, {checked.regraded} verdicts derived again")
         for line in findings.lines():
             if len(packages) == 1 or line.startswith(("fault", "error")):
-                print(f"        {line}")
+                output(f"        {line}")
             else:
                 shared[line] += 1
     if len(packages) > 1:
-        print(f"{len(packages)} packages, {faulty} with faults")
+        output(f"{len(packages)} packages, {faulty} with faults")
         for line, times in shared.most_common():  # what most of them lack is said once
-            print(f"  {times} × {line}")
+            output(f"  {times} × {line}")
     return EXIT_FINDINGS if faulty else EXIT_INTERNAL if failed else EXIT_OK

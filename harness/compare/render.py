@@ -8,6 +8,7 @@ from harness.compare.compare import Comparison
 from harness.compare.pairs import Change, Compared
 from harness.compare.rules import Broken
 from harness.evaluation.formats import NONE
+from harness.text import markdown
 
 SHOWN = 12
 
@@ -34,28 +35,29 @@ def headline(comparison: Comparison) -> str:
 def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules: Sequence[str] = ()) -> str:
     """The whole comparison; flips are listed in full."""
     parts = [
-        f"# {comparison.base} → {comparison.new}",
+        f"# {markdown(comparison.base)} → {markdown(comparison.new)}",
         f"> {headline(comparison)}",
         _gate(broken, rules),
         _table(comparison),
     ]
     noise = comparison.noise
     parts.append(
-        f"Noise: two runs of the same model flip {noise.share:.2f} · 2p(1 − p) of the verdicts ({noise.source}). "
+        f"Noise: two runs of the same model flip {noise.share:.2f} · 2p(1 − p) of the verdicts "
+        f"({markdown(noise.source)}). "
         "A regression or improvement needs p < 0.05 (exact McNemar, Holm over the rows) and a difference of the totals "
         "beyond the 95 % band of such flips; one of the two alone is unclear."
     )
     if comparison.no_routed:
-        parts.append(f"No routed row: {comparison.no_routed}.")
+        parts.append(f"No routed row: {markdown(comparison.no_routed)}.")
     if comparison.no_routing and comparison.clusters:
-        parts.append(f"Changes of the routing are left out: {comparison.no_routing}.")
+        parts.append(f"Changes of the routing are left out: {markdown(comparison.no_routing)}.")
     for title, names in (("Only in the base", comparison.only_base), ("Only in the new", comparison.only_new)):
         if names:
-            parts.append(f"{title}: {', '.join(names)}.")
+            parts.append(f"{title}: {', '.join(map(markdown, names))}.")
     if comparison.failing:
         lines = [
-            f"- cluster {c.cluster} ({c.size} instances), {c.model}: {c.base_resolved} → {c.new_resolved} resolved, "
-            f"p {c.p_value:.2g} (Holm {c.p_holm:.2g}); lost {', '.join(c.lost)}"
+            f"- cluster {c.cluster} ({c.size} instances), {markdown(c.model)}: {c.base_resolved} → {c.new_resolved} "
+            f"resolved, p {c.p_value:.2g} (Holm {c.p_holm:.2g}); lost {', '.join(map(markdown, c.lost))}"
             for c in comparison.failing
         ]
         parts.append(
@@ -64,7 +66,8 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
         )
     if comparison.routing:
         lines = [
-            f"- cluster {c.cluster} ({c.size} instances, e.g. {c.examples[0]}): {c.base_model} → {c.new_model}: {c.why}"
+            f"- cluster {c.cluster} ({c.size} instances, e.g. {markdown(c.examples[0])}): {markdown(c.base_model)} → "
+            f"{markdown(c.new_model)}: {markdown(c.why)}"
             for c in comparison.routing
         ]
         parts.append(f"## Routing table: {len(lines)} of {comparison.clusters} clusters changed\n\n" + "\n".join(lines))
@@ -73,19 +76,19 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
         parts.append("## Flips\n\n" + "\n\n".join(_flips(row) for row in flips))
     for title, failures in (("base", comparison.base_failures), ("new", comparison.new_failures)):
         if failures:
-            shown = "\n".join(f"- {failure}" for failure in failures[:SHOWN])
+            shown = "\n".join(f"- {markdown(failure)}" for failure in failures[:SHOWN])
             parts.append(f"## Without a verdict in the {title}: {len(failures)} cells\n\n{shown}")
     if comparison.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in comparison.notes))
+        parts.append("## Notes\n\n" + "\n".join(f"- {markdown(note)}" for note in comparison.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _gate(broken: Sequence[Broken], rules: Sequence[str]) -> str:
     if not rules:
         return ""
-    lines = [f"- **broken**: {one.rule}: {one.why}" for one in broken]
+    lines = [f"- **broken**: {markdown(one.rule)}: {markdown(one.why)}" for one in broken]
     kept = [rule for rule in rules if rule not in {one.rule for one in broken}]
-    return "\n".join([*lines, *(f"- kept: {rule}" for rule in kept)])
+    return "\n".join([*lines, *(f"- kept: {markdown(rule)}" for rule in kept)])
 
 
 def _table(comparison: Comparison) -> str:
@@ -96,7 +99,7 @@ def _table(comparison: Comparison) -> str:
         low, high = row.ci95
         expected = row.expected
         cells = (
-            _name(row) + (f" ({row.how})" if row.how else ""),
+            _name(row) + (f" ({markdown(row.how)})" if row.how else ""),
             str(row.n),
             f"{row.base_resolved:.4g}",
             f"{row.new_resolved:.4g}",
@@ -108,12 +111,13 @@ def _table(comparison: Comparison) -> str:
             _change(row.seconds),
             row.judgement,
         )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _name(row: Compared) -> str:
-    return row.name if row.name == row.new_name else f"{row.name} → {row.new_name}"
+    name, new_name = markdown(row.name), markdown(row.new_name)
+    return name if name == new_name else f"{name} → {new_name}"
 
 
 def _change(change: Change | None) -> str:
@@ -131,4 +135,5 @@ def _bound(value: float, unknown: float) -> str:
 
 
 def _flips(row: Compared) -> str:
-    return f"**{_name(row)}**\n\n- gained: {', '.join(row.gained) or 'none'}\n- lost: {', '.join(row.lost) or 'none'}"
+    gained, lost = ", ".join(map(markdown, row.gained)), ", ".join(map(markdown, row.lost))
+    return f"**{_name(row)}**\n\n- gained: {gained or 'none'}\n- lost: {lost or 'none'}"

@@ -12,6 +12,7 @@ from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
+from harness.text import csv_original, csv_text
 from router.outcomes import OutcomeMatrix
 
 REQUIRED = ("instance_id", "model", "resolved")
@@ -50,7 +51,7 @@ def read(source: Source) -> RecordedOutcomes:
             if None in row or None in row.values():
                 raise InputError(f"{where}: not {len(columns)} columns; the row is cut off or has a stray comma")
             row = {column: value.strip() for column, value in row.items()}
-            instance, model = row["instance_id"], row["model"]
+            instance, model = csv_original(row["instance_id"]), csv_original(row["model"])
             if not instance or not model:
                 raise InputError(f"{where}: blank {'model' if instance else 'instance_id'}; fill it in")
             first = lines.setdefault((instance, model), reader.line_num)
@@ -121,7 +122,7 @@ def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
     writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals)])
     amounts = (matrix.resolved, matrix.cost, matrix.calls, matrix.seconds, *matrix.signals.values())
     columns = ([_shown(number) for number in values.ravel().tolist()] for values in amounts)
-    names = itertools.product(matrix.instances, matrix.models)
+    names = itertools.product(map(csv_text, matrix.instances), map(csv_text, matrix.models))
     writer.writerows((*cell, *shown) for cell, *shown in zip(names, *columns, strict=True))
     write_atomic(path, buffer.getvalue())
 

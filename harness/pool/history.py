@@ -14,6 +14,7 @@ from harness.data.embeddings import embed_texts
 from harness.errors import InputError
 from harness.evaluation.formats import NONE
 from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts
+from harness.text import line
 from router.arrays import Features
 from router.clustering import number_of_clusters
 from router.lab.crossfit import Folds, crossfit, fit_features, folds
@@ -314,7 +315,7 @@ def render_history(history: History) -> str:
                 f"  without {at.removed.model}: routed {at.removed.masked:.1f} with the same fit, "
                 f"{at.removed.refitted:.1f} fitted again"
             )
-    return "\n".join([*lines, "", *(f"- {note}" for note in history.notes)])
+    return "\n".join(map(line, [*lines, "", *(f"- {note}" for note in history.notes)]))
 
 
 def _usd(cost: float | None) -> str:

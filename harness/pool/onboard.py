@@ -30,6 +30,7 @@ from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
 from harness.store.run_folder import RunFolder
 from harness.store.store import State
+from harness.text import line
 from router.arrays import Z95, FloatArray, IntArray
 from router.clustering import CentroidClusters, number_of_clusters
 from router.lab.anchors import ReferenceRuns
@@ -385,4 +386,4 @@ def render_profile(profile: Onboarded) -> str:
             f"{c.cluster:>7}{c.size:>6}{c.labels:>8}{c.rate:>10.0%}  {interval:<16}{c.incumbent[:31]:<32}"
             f"{c.incumbent_rate:>6.0%}  {c.better:>6.0%}{mark}"
         )
-    return "\n".join(lines)
+    return "\n".join(map(line, lines))

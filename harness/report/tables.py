@@ -7,11 +7,13 @@ import io
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from harness.evaluation.formats import NONE, count, p_value, signed
 from harness.evaluation.schema import Results, Row, VsBestSingle
 from harness.evaluation.verdict import best_single
 from harness.files import write_atomic
+from harness.text import csv_text, line, markdown
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
@@ -30,6 +32,7 @@ CSV_COLUMNS = (
 
 def render_terminal(results: Results, width: int = WIDTH) -> str:
     """The table as plain aligned text of at most `width` columns; the verdict is its last paragraph."""
+    results = _harmless(results)
     lines = _lines(results)
     tails = [max(len(cells[column]) for cells in (HEADER, *lines)) for column in range(1, len(HEADER))]
     name_width = max(24, min(max(len(cells[0]) for cells in lines), width - sum(tails) - 2 * len(tails)))
@@ -38,10 +41,10 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
     title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
     paragraphs = [_wrapped(title, width), "\n".join(text)]
     if shares := _shares(results):
-        paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {line}", width) for line in shares)]))
+        paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {share}", width) for share in shares)]))
     paragraphs.append(_wrapped(_complementarity(results), width))
     if results.failures:
-        endings = [_wrapped(f"  {line}", width) for line in _failures(results)]
+        endings = [_wrapped(f"  {ending}", width) for ending in _failures(results)]
         paragraphs.append("\n".join(["How cells ended that have no plain verdict", *endings]))
     if results.notes:
         paragraphs.append("\n".join(["Notes", *(_wrapped(f"  - {note}", width) for note in results.notes)]))
@@ -52,26 +55,28 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
 def render_markdown(results: Results) -> str:
     """The same as a Markdown document with nothing shortened."""
     table = ["| " + " | ".join(("model or policy", *HEADER[1:])) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
-    table += ["| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |" for cells in _lines(results)]
+    for label, *cells in _lines(results):
+        table.append("| " + " | ".join([markdown(label.strip()), *cells]) + " |")
     parts = [
-        f"# {results.dataset}",
+        f"# {markdown(results.dataset)}",
         f"{results.instances} instances, {len(results.pool)} models{_how(results)}.",
-        f"> {results.verdict}",
+        f"> {markdown(results.verdict)}",
         "\n".join(table),
     ]
     if shares := _shares(results):
-        parts.append("\n".join(["## Routing share", "", *(f"- {line}" for line in shares)]))
+        parts.append("\n".join(["## Routing share", "", *(f"- {markdown(share)}" for share in shares)]))
     pairs = ["| a | b | both | only a | only b | neither |", "|---|---|---:|---:|---:|---:|"]
     pairs += [
-        f"| {p.a} | {p.b} | {p.both} | {p.a_only} | {p.b_only} | {p.neither} |" for p in results.complementarity.pairs
+        f"| {markdown(p.a)} | {markdown(p.b)} | {p.both} | {p.a_only} | {p.b_only} | {p.neither} |"
+        for p in results.complementarity.pairs
     ]
-    parts.append("\n".join(["## Complementarity", "", _complementarity(results, with_pairs=False)]))
+    parts.append("\n".join(["## Complementarity", "", markdown(_complementarity(results, with_pairs=False))]))
     if results.complementarity.pairs:
         parts.append("\n".join(pairs))
     if results.failures:
         parts += ["## Failures", _failure_table(results)]
     if results.notes:
-        parts.append("\n".join(["## Notes", "", *(f"- {note}" for note in results.notes)]))
+        parts.append("\n".join(["## Notes", "", *(f"- {markdown(note)}" for note in results.notes)]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,10 +87,10 @@ def render_csv(results: Results) -> str:
     writer.writerow(CSV_COLUMNS)
     for row in results.rows:
         vs, null = row.vs_best_single, row.null
-        share = "; ".join(f"{model}={part:.4f}" for model, part in (row.routing_share or {}).items())
+        share = csv_text("; ".join(f"{line(model)}={part:.4f}" for model, part in (row.routing_share or {}).items()))
         against = (vs.delta, *vs.ci95, vs.p_value) if vs else (None,) * 4
         random = (null.mean, null.sd) if null else (None, None)
-        head = (row.name, row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
+        head = (csv_text(line(row.name)), row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
         holm = vs.p_holm if vs else None
         bound = (row.cost_at_least, row.unpriced_share)
@@ -98,6 +103,19 @@ def write_results(results: Results, out_dir: Path) -> None:
     write_atomic(out_dir / "results.csv", render_csv(results))
     write_atomic(out_dir / "results.md", render_markdown(results))
     write_atomic(out_dir / "results.json", results.to_json())
+
+
+def _harmless(results: Results) -> Results:
+    """Every text of the document on one line, without what steers a terminal."""
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, str):
+            return line(value)
+        if isinstance(value, dict):
+            return {cleaned(key): cleaned(part) for key, part in value.items()}
+        return [cleaned(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return Results.model_validate(cleaned(results.model_dump()))
 
 
 def _lines(results: Results) -> list[tuple[str, ...]]:
@@ -191,13 +209,14 @@ def _failure_table(results: Results) -> str:
     lines = [
         "Cells that ended so; behind +, how often it happened before a later try of the cell.",
         "",
-        "| kind | whose | scored | " + " | ".join(results.pool) + " | tried again |",
+        "| kind | whose | scored | " + " | ".join(map(markdown, results.pool)) + " | tried again |",
         "|---|---|---|" + "---:|" * len(results.pool) + "---|",
     ]
     for failure in results.failures:
         cells = [endings(failure.cells.get(model, 0), failure.earlier.get(model, 0)) for model in results.pool]
         scored = "as not resolved" if failure.scored else "never"
-        lines.append(f"| {failure.kind} | {failure.whose} | {scored} | {' | '.join(cells)} | {failure.retried} |")
+        kind, retried = markdown(failure.kind), markdown(failure.retried)
+        lines.append(f"| {kind} | {failure.whose} | {scored} | {' | '.join(cells)} | {retried} |")
     return "\n".join(lines)
 
 

@@ -1,21 +1,12 @@
-"""Numbers and names as the report shows them, and text from outside made harmless."""
+"""Numbers and names as the report shows them."""
 
 from __future__ import annotations
 
+from harness.evaluation.formats import NONE
+from harness.evaluation.formats import count as count
+from harness.evaluation.formats import p_value as p_value
+from harness.evaluation.formats import signed as signed
 from harness.text import plain as plain
-
-NONE = "–"
-"""Shown for a number that does not exist."""
-
-
-def count(value: float) -> str:
-    """A count, or a mean of counts: 372, 371.6."""
-    return f"{value:.0f}" if abs(value - round(value)) < 0.005 else f"{value:.1f}"
-
-
-def signed(value: float) -> str:
-    text = count(abs(value))
-    return text if text in ("0", "0.0") else f"{'+' if value > 0 else '−'}{text}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -39,12 +30,6 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def p_value(value: float | None) -> str:
-    if value is None:
-        return NONE
-    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def shortened(name: str, length: int = 34) -> str:

@@ -7,6 +7,8 @@ import threading
 
 from tqdm import tqdm
 
+from harness.text import line
+
 
 class Progress:
     """A live line on a terminal, an occasional line in a log file. Safe to call from many threads."""
@@ -60,12 +62,12 @@ class Progress:
         """A cell without a verdict: said at once, on a line of its own."""
         with self._lock:
             self._failed += 1
-            self._bar.write(message, file=sys.stderr)
+            self._bar.write(line(message), file=sys.stderr)
             self._show()
 
     def say(self, message: str) -> None:
         with self._lock:
-            self._bar.write(message, file=sys.stderr)
+            self._bar.write(line(message), file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()

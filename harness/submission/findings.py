@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import EXIT_FINDINGS, PolysweError
-from harness.report.text import plain
+from harness.text import line
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""
@@ -109,4 +109,4 @@ def some(names: Sequence[str]) -> str:
 
 def one_line(text: str) -> str:
     """Text from other people's files for the terminal: on one line, with nothing in it that steers or breaks one."""
-    return plain(text).replace("\n", " ⏎ ")
+    return line(text)

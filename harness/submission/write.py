@@ -181,7 +181,9 @@ def _readme(
     parts += [about.description] if about.description else []
     agent = f"mini-swe-agent {collected.versions.get('mini-swe-agent', '')}".strip()
     cost = [attempt.cost_usd for attempt in collected.attempts if attempt.cost_usd is not None]
-    mean = f"${sum(cost) / len(cost):.3f} an instance" if cost else "unknown"
+    mean = f"${sum(cost) / total:.3f} an instance" if cost else "unknown"
+    if 0 < len(cost) < total:
+        mean = f"at least {mean} (unknown of {total - len(cost)} of {total})"
     models = ", ".join(f"{model.name} (`{model.model}`)" for model in collected.models)
     parts.append(
         "\n".join(
