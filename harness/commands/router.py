@@ -166,7 +166,7 @@ def texts_to_route(
 
 def render_route(route: Route, label: str = "") -> str:
     """A decision with its alternatives, best first, and the reason."""
-    lines = [f"{label + ': ' if label else ''}{one_line(route.model)}    {one_line(route.reason, 400)}"]
+    lines = [f"{one_line(label) + ': ' if label else ''}{one_line(route.model)}    {one_line(route.reason, 400)}"]
     for rank, estimate in enumerate(route.scores, 1):
         cost = "cost unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:.3f}"
         lines.append(f"  {rank}. {one_line(estimate.model)}: P(resolved) {estimate.score:.2f}, {cost}")
