@@ -231,17 +231,17 @@ class Reachable(FrozenModel):
 
 
 class FlaggedAttempt(FrozenModel):
-    """A sign in an attempt's trajectory that it had help: a reason to look, not a verdict."""
+    """A sign that an attempt had help, or that its patch fakes passes: a reason to look, not a verdict."""
 
     instance_id: str
     model: str
     kind: str
-    """A kind of `agents.leaks.KINDS`."""
+    """A kind of `agents.leaks.KINDS` or of `harness.grading.suspect.KINDS`."""
     times: int
     step: int
-    """The model's reply that `command` belongs to, from 1."""
+    """The model's reply that `command` belongs to, from 1; 0 where the sign is in the patch or in its test output."""
     command: str
-    """The beginning of one of the commands."""
+    """The beginning of one of the commands, or what shows the sign in the patch."""
     failed: bool
     """Every such command ended with an error: the attempt looked, and found nothing."""
 
@@ -275,7 +275,7 @@ class Results(FrozenModel):
     what_it_takes: list[Reachable] = []
     """Simulated: resolved by a verifier's AUC. Empty where costs are unknown."""
     flagged: list[FlaggedAttempt] = []
-    """Of live runs, attempts whose trajectory shows signs of help from outside."""
+    """Of live runs, attempts that show signs of help from outside or of faked passes."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
     verdict: str

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from agents.attempt import AgentTask, Attempt
 from agents.budget import BudgetSpentError, Call
 from agents.errors import AgentError, AgentFaultError, ProviderError
-from agents.leaks import scan_file
+from agents.leaks import KINDS as LEAK_KINDS
+from agents.leaks import Flag, scan_file
 from agents.pool import ModelConfig
 from agents.redaction import redact, secrets
 from agents.review import review
@@ -22,6 +23,8 @@ from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, RUN_LABEL, check_disk, check_starved
 from harness.errors import EnvironmentUnavailableError, NodeLostError, PolysweError
 from harness.files import make_folder, sync_files, write_atomic
+from harness.grading.suspect import KINDS as SUSPECT_KINDS
+from harness.grading.suspect import Suspicion, suspicions
 from harness.grading.verdict import Grade, Verdict
 from harness.run.engines.base import Backend
 from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind
@@ -242,7 +245,8 @@ class CellRunner:
         """
         try:
             attempt = attempt_on_record(self.folder, self.store, cell)
-            self.store.flagged(cell, scan_file(attempt.trajectory, hints_of(self.instances[cell.instance_id])))
+            leaks = scan_file(attempt.trajectory, hints_of(self.instances[cell.instance_id]))
+            self.store.flagged(cell, leaks, LEAK_KINDS)
             self.store.add_signals(cell, extract(attempt))
         except Exception as error:  # noqa: BLE001 - its patch is graded all the same
             detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
@@ -281,6 +285,7 @@ class CellRunner:
     def _record_grade(self, cell: Cell, grade: Grade) -> None:
         if grade.verdict.final:
             sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
+            self._examine_passes(cell, grade)
             self.store.graded(cell, grade)
             self.progress.cell_done(resolved=grade.resolved)
             return
@@ -291,6 +296,16 @@ class CellRunner:
             f"{_name(cell)}: no verdict, the grading failed ({grade.failure}: {grade.detail}); "
             "the patch is kept and graded at the next start"
         )
+
+    def _examine_passes(self, cell: Cell, grade: Grade) -> None:
+        """Record signs that a resolved cell's passes are faked; the verdict stands."""
+        output = self.folder.cell_dir(cell) / "test_output.txt"
+        signs: list[Suspicion] = []
+        if grade.resolved:
+            log = output.read_text(encoding="utf-8", errors="replace") if output.is_file() else ""
+            signs = suspicions(self.instances[cell.instance_id].row, read_patch(self.folder, cell), log)
+        flags = [Flag(kind=sign.kind, step=0, command=sign.where) for sign in signs]
+        self.store.flagged(cell, flags, SUSPECT_KINDS)
 
     # ---- what both stages need ----
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from agents.leaks import KINDS as LEAK_KINDS
 from agents.leaks import Flag
 from harness.config import Config, explain
 from harness.data.embeddings import configured_embedder, embed_texts
@@ -27,6 +26,7 @@ from harness.files import slug, write_atomic
 from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
+from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
@@ -287,7 +287,7 @@ def flagged_attempts(flags: Mapping[Cell, Sequence[Flag]], cells: Sequence[Cell]
     """Those of `cells` that were flagged, a row a kind, with the first command that showed it and succeeded, if any."""
     rows = []
     for cell in sorted(set(cells) & set(flags)):
-        for kind in LEAK_KINDS:
+        for kind in FLAG_KINDS:
             signs = [flag for flag in flags[cell] if flag.kind == kind]
             if signs:
                 first = next((flag for flag in signs if not flag.failed), signs[0])
@@ -311,7 +311,7 @@ def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
         return []
     cells = len({(row.instance_id, row.model) for row in flagged})
     kinds = Counter(row.kind for row in flagged)
-    counts = ", ".join(f"{count} {LEAK_KINDS[kind]}" for kind, count in kinds.most_common())
+    counts = "; ".join(f"{FLAG_KINDS[kind]} ({count})" for kind, count in kinds.most_common())
     failed = sum(row.failed for row in flagged)
     failed_note = f"; {failed} of these commands failed" if failed else ""
     return [f"{cells} attempts are flagged, see results.json: {counts}{failed_note}; they are counted like any other"]

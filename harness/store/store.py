@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS failures (   -- everything that went wrong and was no
 CREATE TABLE IF NOT EXISTS images (     -- pulled by this run, so that only these are removed again
     name TEXT NOT NULL PRIMARY KEY
 ) STRICT;
-CREATE TABLE IF NOT EXISTS flags (      -- signs in a finished attempt's trajectory that it had help
+CREATE TABLE IF NOT EXISTS flags (      -- signs that a finished attempt had help or fakes passes
     instance_id TEXT NOT NULL,
     model TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -305,12 +305,16 @@ class Store:
                 (json.dumps(_finite(signals)), cost_usd, cell.instance_id, cell.model),
             )
 
-    def flagged(self, cell: Cell, flags: Iterable[Flag]) -> None:
-        """Record the signs of help in a cell's attempt, in place of those of an earlier attempt."""
+    def flagged(self, cell: Cell, flags: Iterable[Flag], kinds: Iterable[str] | None = None) -> None:
+        """Record flags of a cell's attempt, in place of earlier ones of these kinds, or of all."""
         key = cell.instance_id, cell.model
         rows = [(*key, flag.kind, flag.step, _storable(flag.command), flag.failed) for flag in flags]
         with self._transaction():
-            self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", key)
+            if kinds is None:
+                self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", key)
+            else:
+                one_kind = "DELETE FROM flags WHERE instance_id = ? AND model = ? AND kind = ?"
+                self._db.executemany(one_kind, [(*key, kind) for kind in kinds])
             self._db.executemany(
                 "INSERT INTO flags (instance_id, model, kind, step, command, failed) VALUES (?, ?, ?, ?, ?, ?)", rows
             )

@@ -241,3 +241,28 @@ def test_a_grading_outlives_an_engine_that_goes_down(
     assert grader.asked == asked
     assert len(it.store.failures()) == failures
     assert next(row for row in it.store.rows() if row.cell == cell).state is state
+
+
+class Resolving:
+    """A grader for which every patch resolves its instance."""
+
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+        (cell_dir / "test_output.txt").write_text("PASSED test_a\n")
+        return Grade(Verdict.RESOLVED)
+
+
+@pytest.mark.parametrize(("file", "kinds"), [("conftest.py", ["test-configuration"]), ("src/core.py", [])])
+def test_a_pass_that_may_be_faked_is_flagged_and_counts(bench: MakeBench, file: str, kinds: list[str]) -> None:
+    it = bench(submitted)
+    cell = it.cells[0]
+    it.work.backend.grader = Resolving()  # type: ignore[misc]
+    folder = it.work.folder.cell_dir(cell)
+    folder.mkdir(parents=True)
+    it.store.agent_started(cell)
+    it.store.agent_done(cell, submitted(cell, folder))
+    patch = f"diff --git a/{file} b/{file}\nnew file mode 100644\n--- /dev/null\n+++ b/{file}\n@@ -0,0 +1 @@\n+x = 1\n"
+    (folder / PATCH_FILE).write_text(patch)
+    it.work.grade(cell)
+    row = next(row for row in it.store.rows() if row.cell == cell)
+    assert row.verdict == Verdict.RESOLVED
+    assert [flag.kind for flag in it.store.flags().get(cell, [])] == kinds
