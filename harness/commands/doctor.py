@@ -1,4 +1,4 @@
-"""What is on this machine: `polyswe doctor`."""
+"""What a configuration needs on this machine: `polyswe doctor`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from harness.errors import EXIT_ENVIRONMENT
 
 
 def doctor(
-    config: Annotated[str, typer.Argument(help="Check what this configuration needs.")] = "sample",
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
+    ] = "sample",
 ) -> None:
-    """What is on this machine, and what each missing thing costs you. Exit code 3 when the configuration cannot run."""
+    """Check this machine and list what is missing and what to do about it.
+
+    Nothing is changed and no model is called. Exit code 3 when a run with the configuration would fail.
+    """
     quiet_libraries()
-    from harness.doctor import examine, render
+    from harness.doctor import examine, render, terminal_columns
 
     findings = examine(config)
-    output(render(findings))
+    output(render(findings, terminal_columns()))
     if any(finding.blocking for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)

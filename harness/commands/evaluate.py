@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
-from harness.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 
 
 def evaluate(
@@ -98,7 +98,10 @@ def evaluate(
         from harness.data.instances import load_dataset
         from harness.run.forecast import forecast, render
 
-        output(render(forecast(settings, load_dataset(settings.dataset), folder, history or ()), folder.path))
+        expected = forecast(settings, load_dataset(settings.dataset), folder, history or ())
+        output(render(expected, folder.path))
+        if expected.disk_shortage:
+            raise typer.Exit(EXIT_ENVIRONMENT)
         return
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh, say=say)

@@ -9,14 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.pool import ModelConfig
-from harness.config import Config
+from harness.config import Config, RunConfig
+from harness.config.tree import Engine
 from harness.data.instances import Dataset
 from harness.data.model_names import match_names
-from harness.docker.engine import connect
+from harness.docker.engine import connect, disk_free_gb
 from harness.docker.images import GB_PER_IMAGE, layer_sizes
 from harness.errors import EngineUnavailableError, InputError
 from harness.grading.verdict import Verdict
@@ -28,6 +30,9 @@ from harness.sample import RECORDED
 from harness.store.keys import Change, change
 from harness.store.run_folder import RunFolder
 from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 ASSUMED_AGENT_SECONDS = 300.0
 """Of an attempt of which nothing is recorded."""
@@ -43,6 +48,10 @@ SAMPLED = 3
 """Manifests looked at; registries count them as pulls."""
 CELL_GB = 0.002
 """A cell's patch, trajectory and logs."""
+SUGGESTED_IMAGES_GB = 50
+"""Enough images for several workers; a smaller disk gets a smaller suggestion."""
+LEAST_IMAGES_GB = 10
+"""With less room for images a run would wait for pulls most of the time."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,8 @@ class Forecast:
     """None when no engine answers."""
     disk_gb: float
     disk_basis: str
+    disk_shortage: str
+    """What is missing on the engine's disk and what to do about it; empty when there is enough, or nobody knows."""
     max_cost: float | None
     notes: Sequence[str] = ()
 
@@ -141,6 +152,7 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
     remaining = {cell for cell in cells if cell not in known or known[cell].state is not State.GRADED} | regraded
     images = sorted({i.image for i in dataset.instances if i.instance_id in {cell.instance_id for cell in remaining}})
     disk, missing, basis = disk_needed(images, local=dataset.scripted)
+    shortage = _shortage(config, disk)
     if config.run.images_gb is not None and disk > config.run.images_gb:
         disk, basis = config.run.images_gb, f"{basis}; at most run.images_gb are kept"
     notes = (
@@ -162,6 +174,7 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
         images_missing=missing,
         disk_gb=disk + len(remaining) * CELL_GB,
         disk_basis=basis,
+        disk_shortage=shortage,
         max_cost=config.run.max_cost,
         notes=notes,
     )
@@ -360,6 +373,42 @@ def disk_needed(images: Collection[str], *, local: bool = False) -> tuple[float,
     return len(wanted) * GB_PER_IMAGE, count, f"{GB_PER_IMAGE:g} GB for each of {len(wanted)} images assumed"
 
 
+def engine_disk(client: DockerClient) -> tuple[str, float | None]:
+    """Where the engine keeps its images, and the GB free there; None when that is not on this machine."""
+    place = str(client.info().get("DockerRootDir") or "/")
+    return place, disk_free_gb(place) if Path(place).exists() else None
+
+
+def disk_shortage(run: RunConfig, *, needed_gb: float, free_gb: float) -> str:
+    """What is missing on the engine's disk for a run's images, and what to do about it; empty when there is enough.
+
+    Args:
+        run: Its `images_gb` bounds what is kept at a time, its `least_disk_gb` what must stay free.
+        needed_gb: All images that are missing.
+        free_gb: Free space of the engine's disk.
+    """
+    if free_gb < run.least_disk_gb:
+        return f"{free_gb:.1f} GB free, {run.least_disk_gb:g} needed to start; free space on the engine's disk"
+    kept = needed_gb if run.images_gb is None else min(needed_gb, run.images_gb)
+    room = free_gb - run.least_disk_gb
+    if kept <= room:
+        return ""
+    smaller = min(SUGGESTED_IMAGES_GB, int(room))
+    mend = f"set run.images_gb: {smaller}" if smaller >= LEAST_IMAGES_GB else "free space on the engine's disk"
+    return f"{kept:.0f} GB needed, {free_gb:.0f} free; {mend}"
+
+
+def _shortage(config: Config, needed_gb: float) -> str:
+    """The same for the engine of this machine; empty when none answers, or when a cluster keeps the images."""
+    if config.run.engine is not Engine.LOCAL:
+        return ""
+    try:
+        _, free = engine_disk(connect(timeout=10))
+    except EngineUnavailableError:
+        return ""
+    return "" if free is None else disk_shortage(config.run, needed_gb=needed_gb, free_gb=free)
+
+
 def _local_images() -> set[str]:
     client = connect(timeout=10)
     tags = {tag for image in client.images.list() for tag in image.tags}
@@ -400,6 +449,7 @@ def render(forecast: Forecast, folder: Path) -> str:
         f"expected time   {_hours(forecast.hours)} (agents {_hours(forecast.agent_hours)}, grading "
         f"{_hours(forecast.grading_hours)}, at the same time)",
         f"disk            {forecast.disk_gb:.1f} GB more ({_images(forecast)}; {forecast.disk_basis})",
+        *([f"MISSING         disk: {forecast.disk_shortage}"] if forecast.disk_shortage else []),
         *(f"note            {note}" for note in forecast.notes),
         "",
         "nothing was started or written",
