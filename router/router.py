@@ -214,6 +214,8 @@ class Router:
         check_embedder(path, header, embedder)
         try:
             memory = restore_memory(header.instances, header.clusters, header.own_clusters, arrays)
+            if memory is not None:  # a trial: arrays of another width would show at the first decision only
+                policy.predict(memory.embeddings[:1])
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}; fit it again") from error
         return cls(policy, header.models, embedder, header.provenance, header.figures, memory)

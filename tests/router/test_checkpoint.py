@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from router.checkpoint import CheckpointError, RoutedModel, read_checkpoint
+from router.memory import remember
 from router.outcomes import OutcomeMatrix
 from router.policies import live_policies, make_policy
 from router.router import Router
@@ -183,6 +184,18 @@ def test_a_hostile_file_is_refused_before_it_takes_time_or_memory(
     saved.write_bytes(len(document).to_bytes(8, "little") + document + b"\0\0")
     with pytest.raises(CheckpointError, match="not a router checkpoint"):
         read_checkpoint(saved)
+
+
+def test_arrays_of_another_width_are_refused_at_loading(tmp_path: Path, world, word_embedder) -> None:
+    policy = make_policy("cluster", n_clusters=2).fit(world.X, world.outcomes)
+    texts = [f"issue {k}" for k in range(len(world.X))]
+    memory = remember(policy, world.X, texts, world.outcomes)
+    Router(policy, world.outcomes.models, word_embedder, memory=memory).save(tmp_path / "r")
+    header, arrays = read_checkpoint(tmp_path / "r")
+    arrays["centroids_"] = np.ascontiguousarray(arrays["centroids_"][:, :3])
+    save_file(arrays, tmp_path / "r", metadata={"polyswe.router": header.model_dump_json(), "schema": "1"})
+    with pytest.raises(CheckpointError, match="do not fit centroids of 3 dimensions"):
+        Router.load(tmp_path / "r", word_embedder)
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
