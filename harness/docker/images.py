@@ -27,6 +27,14 @@ _REFUSED = re.compile(
     r"denied|unauthorized|not found|does not exist|manifest unknown|name unknown|invalid reference",
     re.IGNORECASE,
 )
+_OTHER_ARCHITECTURE = re.compile(r"no matching manifest|does not match the specified platform", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"\blookup\b|no such host|name resolution|network is unreachable|no route to host|connection refused|i/o timeout"
+    r"|Client\.Timeout|request canceled while waiting",
+    re.IGNORECASE,
+)
+OFFLINE_ATTEMPTS = 2
+"""Tries of a pull while no registry has answered yet: this machine is probably offline."""
 GB_PER_IMAGE = 1.0
 """GB of a SWE-bench instance's image beyond the layers it shares, where nothing better is known."""
 MANIFEST_SECONDS = 60
@@ -91,6 +99,8 @@ class Images:
         """Images that a cell has requested."""
         self._ahead: set[str] = set()
         """Images pulled, or being pulled, before any cell has requested them."""
+        self._reached = False
+        """Whether a registry has answered."""
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
@@ -220,12 +230,13 @@ class Images:
 
         tries = Retrying(
             retry=retry_if_exception(lambda e: isinstance(e, ImageUnavailableError) and e.kind in PASSING),
-            stop=lambda state: state.attempt_number >= self._patience.attempts or self._give_up(),
+            stop=lambda state: state.attempt_number >= self._attempts() or self._give_up(),
             wait=wait_exponential(multiplier=self._patience.first_wait, max=self._patience.longest_wait),
             before_sleep=announce,
             reraise=True,
         )
         tries(self._pull_once, image)
+        self._note_architecture(image)
         size = self._size(image)
         if size is None:
             raise _unavailable(image, "the engine reported a complete pull, but does not have the image")
@@ -242,9 +253,29 @@ class Images:
         try:
             for event in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
                 if "error" in event:
-                    raise _unavailable(image, str(event["error"]))
+                    raise self._failed_pull(image, str(event["error"]))
         except docker.errors.APIError as error:
-            raise _unavailable(image, str(error.explanation or error)) from error
+            raise self._failed_pull(image, str(error.explanation or error)) from error
+        self._reached = True
+
+    def _failed_pull(self, image: str, words: str) -> ImageUnavailableError:
+        self._reached = self._reached or not _UNREACHABLE.search(words)
+        return _unavailable(image, words)
+
+    def _attempts(self) -> int:
+        return self._patience.attempts if self._reached else min(OFFLINE_ATTEMPTS, self._patience.attempts)
+
+    def _note_architecture(self, image: str) -> None:
+        """Say that an image was made for other processors, on which it runs only if the engine emulates them."""
+        import docker
+
+        try:
+            made_for = str(self._client.images.get(image).attrs.get("Architecture", ""))
+        except docker.errors.ImageNotFound:
+            return
+        runs_on = str(self._client.version().get("Arch", ""))
+        if made_for and runs_on and made_for != runs_on:
+            self._say(f"image {image} is made for {made_for}; this engine ({runs_on}) runs it only by emulation")
 
     def _size(self, image: str) -> int | None:
         """Bytes of an image; None when the engine does not have it."""
@@ -294,9 +325,14 @@ class Images:
 def _unavailable(image: str, words: str) -> ImageUnavailableError:
     reason = " ".join(words.split())[:160]
     kind = pull_failure_kind(words)
+    if _OTHER_ARCHITECTURE.search(words):
+        mend = "it exists for another architecture only: use such a machine, or pull it with --platform and emulate"
+        error = ImageUnavailableError(f"image {image}: none for this machine's architecture ({reason}); {mend}")
+        error.kind = kind
+        return error
     mend = {
         "rate-limit": "wait, or log in with 'docker login' for a higher limit",
-        "registry": "the registry or the way to it fails; the next start tries again",
+        "registry": "the registry, or the network on the way to it, fails; the next start tries again",
         "disk": "free space where the engine keeps its images, or set run.images_gb",
         "missing": "check the dataset's image names, the network, or build it under this name",
     }[kind]
@@ -306,11 +342,12 @@ def _unavailable(image: str, words: str) -> ImageUnavailableError:
 
 
 def pull_failure_kind(words: str) -> str:
+    """Kind of a failed pull, by the engine's words: disk, rate-limit, missing or registry."""
     if "no space left" in words.lower():
         return "disk"
     if _RATE_LIMITED.search(words):
         return "rate-limit"
-    return "missing" if _REFUSED.search(words) else "registry"
+    return "missing" if _REFUSED.search(words) or _OTHER_ARCHITECTURE.search(words) else "registry"
 
 
 def layer_sizes(image: str) -> dict[str, int]:

@@ -52,7 +52,7 @@ class Grader:
         """
         Args:
             run_label: marks the containers of this run.
-            scratch: folder in which the official harness may write; emptied cell by cell.
+            scratch: folder in which the official harness writes; removed at the end.
             workers: instances whose tests run at the same time.
             timeout: seconds an instance's tests may take.
             attempts: tries of a grading that failed for infrastructure reasons.
@@ -131,9 +131,10 @@ class Grader:
         }
 
     def close(self) -> None:
-        """End the grading processes."""
+        """End the grading processes and remove what they wrote; what is kept is in the cells' folders."""
         if self._harness is not None:
             self._harness.close()
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def __enter__(self) -> Grader:
         self.warm_up()

@@ -81,7 +81,19 @@ class TinyRegistry:
         self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         return certificate
 
-    def add(self, name: str, size: int = 1000) -> str:
+    def add_list(self, name: str, architecture: str) -> str:
+        """Offer a list of manifests with one image in it."""
+        full = self.add(name, architecture=architecture)
+        manifest = self._manifests[name]
+        self._manifests[_digest(manifest)] = manifest
+        kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+        platform = {"os": "linux", "architecture": architecture}
+        entries = [{**_described(manifest, MANIFEST), "platform": platform}]
+        text = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries})
+        self._manifests[name] = text.encode()
+        return full
+
+    def add(self, name: str, size: int = 1000, architecture: str = "amd64") -> str:
         """Offer an image with a file of `size` random bytes; returns what `docker pull` calls it."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -91,7 +103,7 @@ class TinyRegistry:
         layer = gzip.compress(archive.getvalue(), 1)
         config = json.dumps(
             {
-                "architecture": "amd64",
+                "architecture": architecture,
                 "os": "linux",
                 "config": {},
                 "rootfs": {"type": "layers", "diff_ids": [_digest(archive.getvalue())]},
@@ -138,7 +150,8 @@ class TinyRegistry:
             if refusal:
                 status, body = refusal[0], _error(refusal[1])
             elif name in self._manifests:
-                status, kind, body = 200, MANIFEST, self._manifests[name]
+                body = self._manifests[name]
+                status, kind = 200, json.loads(body)["mediaType"]
         elif len(parts) == 5 and parts[3] == "blobs":
             body = _error("BLOB_UNKNOWN")
             if parts[4] in self._blobs:

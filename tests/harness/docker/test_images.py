@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.docker.images import Images, Patience, pull_failure_kind
+from harness.docker.images import OFFLINE_ATTEMPTS, Images, Patience, pull_failure_kind
 from harness.errors import ImageUnavailableError
 from harness.run.forecast import disk_needed
 
@@ -88,6 +88,30 @@ def test_a_broken_transfer_is_not_taken_for_an_image(engine: DockerClient, regis
         Images(engine, patience=QUICK).ensure(image)
     assert caught.value.kind == "registry"
     assert registry.requests_for("broken") == 3, "what breaks off may go well the next time"
+
+
+def test_an_image_for_another_architecture_only_says_so(engine: DockerClient, registry: Any) -> None:
+    """In a list of manifests there is none to pull; a single one is pulled and runs by emulation at best."""
+    image = registry.add_list("list", architecture="s390x")
+    with pytest.raises(ImageUnavailableError, match="another architecture only") as caught:
+        Images(engine, patience=QUICK).ensure(image)
+    assert caught.value.kind == "missing"
+    assert registry.requests_for("list") == 1
+    messages: list[str] = []
+    single = registry.add("single", architecture="s390x")
+    Images(engine, patience=QUICK, say=messages.append).ensure(single)
+    assert len(messages) == 1
+    assert "made for s390x" in messages[0]
+
+
+def test_offline_a_missing_image_is_not_waited_for(engine: DockerClient) -> None:
+    """Nobody listens there. An outage in the midst of a run, after a registry has answered, gets all tries."""
+    messages: list[str] = []
+    images = Images(engine, patience=Patience(attempts=6, first_wait=0.01), say=messages.append)
+    with pytest.raises(ImageUnavailableError) as caught:
+        images.ensure("localhost:9/polyswe-test/none")
+    assert caught.value.kind == "registry"
+    assert len(messages) == OFFLINE_ATTEMPTS - 1
 
 
 def test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first(engine: DockerClient, registry: Any) -> None:
