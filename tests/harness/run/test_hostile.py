@@ -85,7 +85,7 @@ ATTACKS = {
         flag="processes",
     ),
     "no repository": attack("rm -rf /testbed", "true", ends=EMPTY, exit_status="LimitsExceeded"),
-    "no system": attack("rm -rf --no-preserve-root / 2> /dev/null", "true", ends=EMPTY, exit_status="LimitsExceeded"),
+    "no system": attack("rm -rf /usr /bin /sbin /lib /lib64 /etc", "true", ends=EMPTY, exit_status="ContainerEnded"),
     "path traversal": attack(TRAVERSAL, ends=BROKEN),
     "binary patch": attack(
         "head -c 50000 /dev/urandom > blob && git add blob && git diff --cached --binary > patch.txt"
