@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 def compare(
     base: Annotated[str, typer.Argument(help="A run folder, a file of outcomes, or FILE::NAME for one model of it.")],
-    new: Annotated[str, typer.Argument(help="The same, of what is to be judged.")],
+    new: Annotated[str, typer.Argument(help="The run to judge, given in the same way.")],
     fail_if: Annotated[
         list[str] | None, typer.Option(help="A rule that closes the gate (repeatable; default: any regression).")
     ] = None,
     match: Annotated[
-        list[str] | None, typer.Option(help="BASE=NEW: put these two models beside each other (repeatable).")
+        list[str] | None, typer.Option(help="BASE=NEW: compare these two models with each other (repeatable).")
     ] = None,
-    pool: Annotated[list[str] | None, typer.Option(help="Only this model, on both sides (repeatable).")] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="Only this model in both runs (repeatable).")] = None,
     tasks: Annotated[str | None, typer.Option(help="Problem statements, for clusters and routing.")] = None,
     repeats_from: Annotated[
-        list[str] | None, typer.Option(help="Outcomes of your own repeated runs, for the noise (repeatable).")
+        list[str] | None, typer.Option(help="Outcomes of your repeated runs, to estimate the noise (repeatable).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
 ) -> None:
-    """What changed from one run to another, and whether it is more than noise. Markdown on standard output.
+    """Compare two runs: what changed, and is it more than noise? Prints Markdown.
 
     Examples:
 

@@ -20,31 +20,34 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Put an earlier run of this name aside and start anew.")
+        bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
     ] = False,
     instance: Annotated[list[str] | None, typer.Option(help="Only this instance (repeatable).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
     trust_embedder: Annotated[
-        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+        bool,
+        typer.Option(
+            "--trust-embedder", help="Load the embedder that the checkpoint names, even if it is not the default."
+        ),
     ] = False,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="USD; no cell starts that is expected to pass it (soft limit).")
     ] = None,
-    agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
+    agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents that work at the same time.")] = None,
     grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
     engine: Annotated[
         str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
     ] = None,
-    address: Annotated[str | None, typer.Option(help="Head node of the Ray cluster (default: one of its own).")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Head node of the Ray cluster (default: start one on this machine).")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. agent.step_limit=100 (repeatable)."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would run, cost, last and need; nothing is started.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate cost, time and disk; start nothing.")] = False,
     history: Annotated[
         list[str] | None, typer.Option(help="Recorded outcomes that --dry-run estimates from (repeatable).")
     ] = None,
@@ -119,7 +122,7 @@ def evaluate(
 
 
 def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results/sample.")]) -> None:
-    """Compute a run's table again from its store, also while it is still running."""
+    """Print a run's table, computed from its store; also while the run is going on."""
     quiet_libraries()
     from harness.report.tables import render_terminal
     from harness.run.results import results_again

@@ -10,15 +10,15 @@ import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
 
-lab = typer.Typer(no_args_is_help=True, help="Studies of the method itself, on recorded and simulated outcomes.")
+lab = typer.Typer(no_args_is_help=True, help="Studies of the method on recorded and simulated outcomes.")
 
 
 @lab.command()
 def calibrate(
     policy: Annotated[
-        str, typer.Option(help="The one routing policy to judge, by name or name:parameter=value.")
+        str, typer.Option(help="The routing policy to study, as name or name:parameter=value.")
     ] = "cluster",
-    clusters: Annotated[int | None, typer.Option(min=1, help="Its number of clusters, where it has them.")] = None,
+    clusters: Annotated[int | None, typer.Option(min=1, help="The policy's number of clusters.")] = None,
     pools: Annotated[int, typer.Option(min=1, help="Simulated pools per planted effect.")] = 200,
     gain: Annotated[
         list[float] | None, typer.Option(help="Planted routable effect in points (repeatable; default: 3).")
@@ -30,12 +30,12 @@ def calibrate(
     ] = None,
     permutations: Annotated[int, typer.Option(min=19, help="Redrawn outcomes per pool.")] = 200,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("results/replay/calibration.json"),
 ) -> None:
-    """False-positive rate and power of the claim of a win, on simulated pools.
+    """Check the false-positive rate and the power of the test that a policy beats the best single model.
 
     Example:
 
@@ -73,20 +73,20 @@ def calibrate(
 def pools(
     data: Annotated[str, typer.Option(help="Recorded outcomes with costs, e.g. the site's leaderboards.json.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
-    pools: Annotated[int, typer.Option(min=1, help="How many random pools of 3 to 6 runs.")] = 100,
+    pools: Annotated[int, typer.Option(min=1, help="Number of random pools of 3 to 6 runs.")] = 100,
     agent: Annotated[
-        str | None, typer.Option(help="Only runs whose agent's name has this in it, e.g. 'mini-swe-agent 2'.")
+        str | None, typer.Option(help="Only runs whose agent's name contains this, e.g. 'mini-swe-agent 2'.")
     ] = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="best-fixed, price-aware best-fixed or auto (repeatable; default: all).")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of pools and folds.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for pools.json and pools.md.")] = Path("results/replay/pools"),
 ) -> None:
-    """Policies on random pools of recorded runs, beside each pool's best single model. A stopped study continues.
+    """Compare policies with the best single model on random pools of recorded runs. A stopped study continues.
 
     Example:
 
@@ -115,20 +115,22 @@ def pools(
 
 @lab.command()
 def labels(
-    data: Annotated[str, typer.Option(help="Recorded outcomes with costs; its runs are the newcomers in turn.")],
+    data: Annotated[str, typer.Option(help="Recorded outcomes with costs; each run takes its turn as the new model.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     agent: Annotated[
-        str | None, typer.Option(help="Newcomers: only runs whose agent's name has this in it; the others are known.")
+        str | None, typer.Option(help="New models: only runs whose agent's name contains this; the others are known.")
     ] = None,
     reference: Annotated[
         list[str] | None, typer.Option(help="More outcomes of other models on the same instances (repeatable).")
     ] = None,
-    number: Annotated[list[int] | None, typer.Option(min=1, help="Labels (repeatable; default: 20 40 80 160).")] = None,
+    number: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of labelled instances (repeatable; default: 20 40 80 160).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random instances and folds.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for labels.json and labels.md.")] = Path("results/replay/labels"),
 ) -> None:
-    """A new model with few labels: the error of its estimated rate and the router's regret.
+    """Estimate a new model from few labels: the error of its rate and the regret of the router.
 
     Example:
 
@@ -168,9 +170,11 @@ def tables(
     calibration_pools: Annotated[
         int | None, typer.Option(min=1, help="Simulated pools per planted effect (default: cluster 200, auto 30).")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="How often folds are drawn anew.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Make parts again that are there, changed or not.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make every part again, also those that have not changed.")
+    ] = False,
     null_sizes: Annotated[
         str | None,
         typer.Option(
@@ -178,7 +182,7 @@ def tables(
         ),
     ] = None,
 ) -> None:
-    """Every table of results/replay, and README.md that says what came out.
+    """Write every table of results/replay and a README.md that summarizes them.
 
     Example:
 
@@ -215,11 +219,11 @@ def transfer(
     ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A policy (repeatable).")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for transfer.json, transfer.md.")] = Path("results/replay/transfer"),
 ) -> None:
-    """Whether another benchmark's instances and outcomes help to route this one: each policy with and without them.
+    """Compare each policy with and without another benchmark's instances and outcomes.
 
     Example:
 
@@ -249,11 +253,11 @@ def transfer(
 def signals(
     data: Annotated[Path, typer.Option(help="Folder with instances.csv, conv_per_instance.csv and the like.")],
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of folds and intervals.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for signals.json and signals.md.")] = Path("results/replay/signals"),
 ) -> None:
-    """How well kinds of signals predict whether a finished attempt is right, on one agent's recorded attempts.
+    """Measure how well signals of one agent's finished attempts predict whether they are resolved.
 
     Example:
 

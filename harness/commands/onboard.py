@@ -21,8 +21,10 @@ def onboard(
         list[str] | None, typer.Option("--from", help="Take its outcomes from a record instead (repeatable).")
     ] = None,
     pool: Annotated[list[str] | None, typer.Option(help="A model of the pool, by a part of its name.")] = None,
-    cost_weight: Annotated[float, typer.Option(min=0, help="λ: resolved instances a USD is worth.")] = 0.0,
-    plan_only: Annotated[bool, typer.Option("--plan", help="Only list the instances, most informative first.")] = False,
+    cost_weight: Annotated[float, typer.Option(min=0, help="λ: how many resolved instances one USD is worth.")] = 0.0,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="List the instances to run, most informative first, and stop.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for profile.json and outcomes.csv.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
 ) -> None:

@@ -15,7 +15,8 @@ def pool(
     outcomes: Annotated[list[str], typer.Argument(help="Dated records: leaderboards.json, or CSV with a date column.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     at: Annotated[
-        list[str] | None, typer.Option(help="A month like 2025-11 (repeatable; default: each in which a model came).")
+        list[str] | None,
+        typer.Option(help="A month like 2025-11 (repeatable; default: each month that added a model)."),
     ] = None,
     member: Annotated[
         list[str] | None, typer.Option(help="Only this model, by a part of its name (repeatable).")
@@ -24,7 +25,7 @@ def pool(
     seed: Annotated[int, typer.Option(help="Seed of folds and clusters.")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
-    """How a pool's results changed over time: best model, routing held out, oracle, and what each new model changed.
+    """Show how the pool's results changed over time and what each new model added.
 
     Example:
 

@@ -21,7 +21,7 @@ def replay(
         list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster and auto).")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the folds are drawn anew.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of folds, clusters and resampling.")] = 0,
     embedder: Annotated[
         str, typer.Option(help="Any sentence-transformers model, by name or path.")
@@ -43,7 +43,7 @@ def replay(
         bool, typer.Option(help="Keep each cluster's representative words and instances in the results.")
     ] = True,
 ) -> None:
-    """What routing is worth on recorded outcomes: seconds, no Docker, no key.
+    """Evaluate routing policies on recorded outcomes: minutes, no Docker, no key.
 
     Example:
 

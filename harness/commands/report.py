@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/sample.")],
     as_written: Annotated[
-        bool, typer.Option("--as-written", help="Show the folder's results.json; compute nothing again.")
+        bool, typer.Option("--as-written", help="Use the folder's results.json as it is; compute nothing.")
     ] = False,
 ) -> None:
     """Write a folder's results.html again: one self-contained page, and a page for each cell of a run.

@@ -36,13 +36,13 @@ def fit(
         float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the policy's own.")
     ] = None,
     auxiliary: Annotated[
-        list[str] | None, typer.Option(help="Outcomes that may inform difficulty but never enter the pool.")
+        list[str] | None, typer.Option(help="Outcomes of extra runs used only to estimate difficulty; never routed to.")
     ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="General texts to learn clusters from: jsonl, a folder of them, or the hub.")
     ] = None,
     drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Drop corpus texts that know the instances, instead of refusing.")
+        bool, typer.Option("--drop-leaks", help="Drop corpus texts that reveal the instances instead of stopping.")
     ] = False,
     config: Annotated[Path | None, typer.Option(help="A run's configuration, for the pool's prices.")] = None,
     repeats: Annotated[int, typer.Option(min=0, help="Repeats of the held-out figures; 0 leaves them out.")] = 1,
@@ -85,16 +85,19 @@ def route(
     instance: Annotated[list[str] | None, typer.Option(help="An instance id of --tasks (repeatable).")] = None,
     tasks: Annotated[str | None, typer.Option(help="Instances: a file or a Hugging Face name.")] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="A model that must not be chosen, by a part of its name (repeatable).")
+        list[str] | None, typer.Option(help="Never choose this model, given by a part of its name (repeatable).")
     ] = None,
     cost_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of cost, resolved instances per USD; default: the checkpoint's.")
     ] = None,
     trust_embedder: Annotated[
-        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+        bool,
+        typer.Option(
+            "--trust-embedder", help="Load the embedder that the checkpoint names, even if it is not the default."
+        ),
     ] = False,
 ) -> None:
-    """Which model should take this problem, what else could, and why.
+    """Choose a model for a problem and explain the choice.
 
     Example:
 
@@ -125,9 +128,11 @@ def route(
 
 def explain(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
-    json: Annotated[bool, typer.Option("--json", help="Everything, with the heatmap's data, as JSON.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON, including the rates of each cluster.")
+    ] = False,
 ) -> None:
-    """What a checkpoint is: policy, pool, held-out figures, clusters with their words and instances.
+    """Show what a checkpoint contains: policy, pool, held-out figures, clusters.
 
     Example:
 

@@ -13,20 +13,23 @@ from harness.commands.common import quiet_libraries, say
 def serve(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
     config: Annotated[
-        str, typer.Option(help="FaultOwner pool answers: a YAML file, or one that comes with polyswe.")
+        str, typer.Option(help="The configuration whose pool answers: a YAML file, or one that comes with polyswe.")
     ] = "sample",
     trust_embedder: Annotated[
-        bool, typer.Option("--trust-embedder", help="Load the embedder the checkpoint names, whatever it is.")
+        bool,
+        typer.Option(
+            "--trust-embedder", help="Load the embedder that the checkpoint names, even if it is not the default."
+        ),
     ] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 need a key.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; any but 127.0.0.1 needs a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     key_env: Annotated[
         str, typer.Option(help="Environment variable with the key that clients must present.")
     ] = "POLYSWE_API_KEY",
     max_in_flight: Annotated[int, typer.Option(min=1, help="Requests at a time; further ones get 429.")] = 256,
-    call_timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a silent model has failed.")] = 600,
+    call_timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a model's answer.")] = 600,
     client_timeout: Annotated[float, typer.Option(min=1, help="Seconds a client may take to send its request.")] = 60,
-    retries: Annotated[int, typer.Option(min=0, help="Repetitions of a call after a server error.")] = 1,
+    retries: Annotated[int, typer.Option(min=0, help="Retries of a call after a server error.")] = 1,
 ) -> None:
     """An OpenAI-compatible endpoint whose model `polyswe` is the router: each conversation goes to the model that its
     first user message is routed to, stays with it, and moves to the next best when that one fails.

@@ -14,7 +14,7 @@ from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
 
 def submit(
     run: Annotated[
-        Path, typer.Argument(help="A finished run's folder; with --check a package or a folder of entries.")
+        Path, typer.Argument(help="A finished run's folder; with --check, a package or a folder of entries.")
     ],
     system: Annotated[str | None, typer.Option(help="The system's name on the leaderboard.")] = None,
     model: Annotated[str | None, typer.Option(help="Submit this model's attempts (a part of its name).")] = None,
@@ -22,15 +22,17 @@ def submit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Router fitted on other instances, for --routed on a full matrix.")
     ] = None,
-    about: Annotated[Path | None, typer.Option(help="YAML with site, report, authors, org, …")] = None,
+    about: Annotated[Path | None, typer.Option(help="YAML file with site, report, authors, org, …")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the package (default: RUN/submission/<id>).")] = None,
     split: Annotated[str | None, typer.Option(help="Name under evaluation/ (default: of the dataset).")] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Allow a trial over some instances, labelled.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the package that is there already.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Allow a package over some of the instances, marked as not submittable.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
     accept: Annotated[
-        list[str] | None, typer.Option(help="A file whose look-alike of a secret you have looked at (repeatable).")
+        list[str] | None, typer.Option(help="Accept this file although a text in it looks like a secret (repeatable).")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing: verify an existing package.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check an existing package; write nothing.")] = False,
     dataset: Annotated[str | None, typer.Option(help="Instances to check against (default: of the split).")] = None,
 ) -> None:
     """Write what SWE-bench/experiments and sb-cli take, checked; or --check an existing package, also somebody else's.

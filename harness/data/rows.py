@@ -28,8 +28,9 @@ FILE_SUFFIXES = (".json", ".jsonl", ".parquet")
 def dataset_title(name: str | Path) -> str:
     """What titles and sentences call a dataset: its name, without folders and the kind of file."""
     text = str(name)
-    if text.lower() in ALIASES:
-        return ALIASES[text.lower()]
+    hub_name = ALIASES.get(text.lower(), text)
+    if hub_name in ALIASES.values():
+        return hub_name.partition("/")[2].replace("_", " ")
     path = Path(text)
     is_path = path.suffix in FILE_SUFFIXES or path.is_absolute() or text.startswith(("~", ".")) or path.exists()
     if not is_path or not path.name:

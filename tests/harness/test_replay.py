@@ -226,8 +226,8 @@ def test_auxiliary_runs_repeats_and_sizes_reach_the_document(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("verified", "SWE-bench/SWE-bench_Verified"),
-        ("SWE-bench/SWE-bench_Lite", "SWE-bench/SWE-bench_Lite"),
+        ("verified", "SWE-bench Verified"),
+        ("SWE-bench/SWE-bench_Lite", "SWE-bench Lite"),
         ("../data/tasks/swebench_verified.jsonl", "swebench_verified"),
         (Path("/data/my tasks.parquet"), "my tasks"),
         ("/data/verified-copy", "verified-copy"),

@@ -280,7 +280,9 @@ def test_the_repository_is_the_rows_else_the_ids(row: dict[str, str], repository
     ("name", "title"),
     [
         ("sample", "sample"),
-        ("SWE-bench/SWE-bench_Verified", "SWE-bench/SWE-bench_Verified"),
+        ("SWE-bench/SWE-bench_Verified", "SWE-bench Verified"),
+        ("lite", "SWE-bench Lite"),
+        ("somebody/their-tasks", "somebody/their-tasks"),
         ("/data/tasks/swebench_verified.jsonl", "swebench_verified"),
         ("tasks/mine.parquet", "mine"),
         ("~/repos/my-tasks", "my-tasks"),
