@@ -131,9 +131,10 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
             what the entries' `record` says.
 
     Raises:
-        InputError: prices are unknown, or the history cannot be read.
+        InputError: prices are unknown, or the history or the run's store cannot be read.
     """
     check_settings(config)
+    folder.check_store()
     rows = _rows(folder)
     cells = plan(config, dataset, list(rows.values()), folder)  # a cascade asks for more after what has finished
     changes = {
@@ -410,8 +411,14 @@ def _shortage(config: Config, needed_gb: float) -> str:
 
 
 def _local_images() -> set[str]:
-    client = connect(timeout=10)
-    tags = {tag for image in client.images.list() for tag in image.tags}
+    import docker
+    import requests
+
+    client = connect(timeout=30)
+    try:
+        tags = {tag for image in client.images.list() for tag in image.tags}
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise EngineUnavailableError(f"the Docker Engine does not list its images ({type(error).__name__})") from error
     return tags | {tag.removesuffix(":latest") for tag in tags}
 
 

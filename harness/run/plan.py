@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.checks import GRADING_FIELDS
@@ -21,8 +23,18 @@ from harness.store.keys import make_key
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow
 
-OUTCOME_NEUTRAL = {"retry", "pull", "start_timeout", "neighbour_tests", "reviewer"}
-"""Settings of the agent that change no outcome: an earlier outcome stands when they change."""
+OUTCOME_NEUTRAL = frozenset(
+    {
+        "api_key_env", "record",  # where the key comes from, and what others call the model
+        "retry", "pull", "start_timeout",  # patience with providers and engines
+        "neighbour_tests", "reviewer",  # looks at what is finished
+        "grading_workers", "grading_attempts",
+    }
+)  # fmt: skip
+"""Settings that change no outcome: an earlier outcome stands when they change."""
+ADDED_SETTINGS = frozenset({"grading_network", "grading_capabilities"})
+"""Settings that earlier versions did not have: part of a key only where they are not the default, so that runs of those
+versions can be continued. Name every new setting of a model, the agent or gradings here."""
 
 
 def plan(
@@ -48,7 +60,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Settings:
-    """Every setting that may change an outcome of a model; where the API key comes from is none of them."""
+    """Every setting that may change an outcome of a model."""
 
     attempt: Mapping[str, Any]
     grading: Mapping[str, Any]
@@ -57,20 +69,8 @@ class _Settings:
 
     @classmethod
     def of(cls, config: Config, model: ModelConfig) -> _Settings:
-        attempt = {
-            "model": model.model_dump(mode="json", exclude={"api_key_env", "record"}),
-            # patience with providers and engines changes no outcome, and neither does a look at what is finished
-            "agent": config.agent.model_dump(mode="json", exclude=OUTCOME_NEUTRAL),
-        }
-        grading = {
-            "grading_timeout": config.run.grading_timeout,
-            "grading_limits": config.run.grading_limits.model_dump(mode="json"),
-        }
-        # left out where unset, so that the outcomes of earlier versions, which did not have them, still stand
-        if config.run.grading_network is not None:
-            grading["grading_network"] = config.run.grading_network
-        if config.run.grading_capabilities:
-            grading["grading_capabilities"] = config.run.grading_capabilities
+        attempt = {"model": _keyed(model), "agent": _keyed(config.agent)}
+        grading = {name: value for name, value in _keyed(config.run).items() if name.startswith("grading_")}
         together = json.dumps(attempt | grading, sort_keys=True)
         return cls(attempt, grading, hashlib.sha256(together.encode()).hexdigest()[:16])
 
@@ -81,6 +81,13 @@ class _Settings:
             grading=[self.grading, row],
             earlier=f"{instance.fingerprint}.{self.earlier}",
         )
+
+
+def _keyed(settings: BaseModel) -> dict[str, Any]:
+    """The settings that a key depends on, as JSON takes them."""
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    values = settings.model_dump(mode="json", exclude=set(OUTCOME_NEUTRAL))
+    return {name: value for name, value in values.items() if name in changed or name not in ADDED_SETTINGS}
 
 
 def _parsed(value: object) -> object:

@@ -186,13 +186,16 @@ class Store:
             read_only: refuse every change; the file must exist.
 
         Raises:
-            InputError: the file is not a store of this schema.
+            InputError: the file is not a store of this schema, or is missing where it is only read.
         """
         self.path = path
+        if read_only and not (path.is_file() and path.stat().st_size):
+            state = "empty" if path.is_file() else "gone"
+            raise InputError(f"{path} is {state}; bring back a copy of it, or start anew with --fresh")
         self._lock = threading.Lock()
         self._db = _connect(path, read_only=read_only, writable=os.access(path.parent, os.W_OK))
         try:
-            self._check_schema(read_only)
+            self._check_schema()
             if not read_only:
                 self._make_tables()
         except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
@@ -455,9 +458,7 @@ class Store:
             "run aside"
         )
 
-    def _check_schema(self, read_only: bool) -> None:
-        if read_only and self.path.stat().st_size == 0:
-            raise InputError(f"{self.path}: empty; bring back a copy of it, or start anew with --fresh")
+    def _check_schema(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA):
             raise InputError(

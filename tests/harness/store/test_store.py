@@ -279,10 +279,13 @@ def test_a_damaged_page_is_named_on_one_line(tmp_path: Path) -> None:
         store.rows()
 
 
-def test_an_empty_file_is_no_store_to_read(tmp_path: Path) -> None:
+def test_a_missing_or_empty_file_is_no_store_to_read(tmp_path: Path) -> None:
     path = tmp_path / "outcomes.sqlite"
+    with pytest.raises(InputError, match=r"outcomes\.sqlite is gone"):
+        Store(path, read_only=True)
+    assert not path.exists()
     path.touch()
-    with pytest.raises(InputError, match="empty"):
+    with pytest.raises(InputError, match=r"outcomes\.sqlite is empty"):
         Store(path, read_only=True)
     assert path.stat().st_size == 0
 
