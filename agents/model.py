@@ -21,7 +21,7 @@ from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
 from agents.http import Exchange, recorded
 from agents.pool import ModelConfig, address, api_key, prices, resolved
-from agents.provider_errors import classify, missing_package, provider_error, retry_after
+from agents.provider_errors import answer_of, kind_of, missing_package, provider_error, retry_after
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig, call_with_retries
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
@@ -236,8 +236,13 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             return failure
         if exchange.too_long:
             return self._failure("malformed", "the reply does not end")
-        kind = classify(error, exchange, provider=self.provider)
-        return self._failure(kind, missing_package(error) or str(error), retry_after(error, exchange))
+        answer = answer_of(error, exchange, provider=self.provider)
+        kind, detail = kind_of(answer), missing_package(error) or str(error)
+        if kind == "malformed" and exchange.status:
+            detail = f"the reply is no chat completion: {answer.text}"
+        elif answer.text[:50] not in detail:  # LiteLLM leaves some out
+            detail = f"{detail} {answer.text}"
+        return self._failure(kind, detail, retry_after(error, exchange))
 
     def _failure(self, kind: str, detail: str, wait: float | None = None) -> ProviderError:
         return provider_error(kind, redact(detail, secrets(self.pool)), model=self.pool.name, retry_after=wait)

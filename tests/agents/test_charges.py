@@ -33,7 +33,7 @@ def make(url: str, model: str = "openai/m", **options: Any) -> PoolModel:
         output_cost_per_token=OUTPUT,
         cache_read_cost_per_token=CACHED,
     )
-    retry = RetryConfig(max_attempts=8, initial_wait_seconds=0.01, max_wait_seconds=0.02, call_timeout_seconds=10)
+    retry = RetryConfig(max_attempts=8, initial_wait_seconds=0.01, max_wait_seconds=0.02, call_timeout_seconds=60)
     return PoolModel(entry, retry, Deadline(), **options)
 
 

@@ -26,7 +26,7 @@ from agents.retry import RetryConfig
 
 CANARY = "sk-canary-0123456789"
 ASK = [{"role": "user", "content": "hello"}]
-FAST = RetryConfig(max_attempts=4, initial_wait_seconds=0.01, call_timeout_seconds=5)
+FAST = RetryConfig(max_attempts=4, initial_wait_seconds=0.01, call_timeout_seconds=30)
 
 Fault = Callable[[Any], None]
 

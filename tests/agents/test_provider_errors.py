@@ -18,7 +18,7 @@ from agents.pool import ModelConfig
 from agents.provider_errors import KINDS, TABLE, answer_of
 from agents.retry import RetryConfig
 
-ONCE = RetryConfig(max_attempts=1, initial_wait_seconds=0.01, call_timeout_seconds=10)
+ONCE = RetryConfig(max_attempts=1, initial_wait_seconds=0.01, call_timeout_seconds=60)
 
 
 def error(message: str = "no", **fields: Any) -> dict[str, Any]:
@@ -189,6 +189,26 @@ def test_every_row_decides_something() -> None:
         answer = answer_of(ValueError(), Exchange(status=status, body=raw), provider=model.partition("/")[0])
         deciding.add(next(i for i, row in enumerate(TABLE) if row.fits(answer)))
     assert [row for i, row in enumerate(TABLE) if row.statuses and i not in deciding] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, error("upstream overloaded", code=502), "upstream overloaded"),
+        (200, b"<html>Sign in to the network</html>", "is no chat completion: <html>Sign in to the network</html>"),
+        (200, {"detail": "Not Found"}, "is no chat completion: Not Found"),
+        (429, GEMINI_QUOTA, "check your plan"),
+        (400, [error("Function call is missing a thought_signature")], "thought_signature"),
+    ],
+)
+def test_the_message_says_what_the_provider_says_and_no_traceback(
+    faulty: Any, status: int, body: Any, words: str
+) -> None:
+    faulty.faults = [lambda handler: handler.answer(status, body)]
+    with pytest.raises(ProviderError) as caught:
+        make(faulty.url).query([{"role": "user", "content": "hello"}])
+    assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)
 
 
 def test_the_table_knows_all_kinds() -> None:

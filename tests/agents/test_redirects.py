@@ -74,7 +74,7 @@ def test_a_redirect_is_not_followed(faulty: Any, elsewhere: Elsewhere, provider:
     entry = ModelConfig(
         name="m", model=provider, api_base=faulty.url, api_key_env="POLYSWE_TEST_KEY", free=True, model_kwargs=kwargs
     )
-    model = PoolModel(entry, RetryConfig(initial_wait_seconds=0.01, call_timeout_seconds=10), Deadline())
+    model = PoolModel(entry, RetryConfig(initial_wait_seconds=0.01, call_timeout_seconds=60), Deadline())
     with pytest.raises(ProviderError) as caught:
         model.query([{"role": "user", "content": "hello"}])
     assert elsewhere.requests == []
