@@ -29,7 +29,9 @@ GRADING_FIELDS = ("log_parser", "eval_type", "FAIL_TO_PASS", "PASS_TO_PASS")
 SENT_FIELDS = ("instance_id", "repo", "version", "eval_script", "test_patch", "problem_statement", *GRADING_FIELDS)
 """Fields of a row that the grading process is given."""
 SECONDS = 120.0
-"""Time to read one log; honest ones take less than a second."""
+"""Processor time to grade one log; most take less than a second, one of 200 MB about 35."""
+WAIT = 10
+"""Times as long is waited for it, on a busy machine."""
 START_SECONDS = 300.0
 """Time to load the official harness, on a busy machine with a slow disk."""
 MEMORY_BYTES = 6 * 2**30
@@ -68,7 +70,7 @@ class LogGrader:
     """Grades logs in a process of its own that starts with the first log, and again after one that ended it.
 
     Args:
-        seconds: Time for one log.
+        seconds: Processor time for one log.
         memory: Address space of the process in bytes.
     """
 
@@ -105,10 +107,10 @@ class LogGrader:
     def _ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
         if self._process is None or self._process.poll() is not None:
             self._start()
-        answer = self._exchange(json.dumps(job).encode() + b"\n", self.seconds)
+        answer = self._exchange(json.dumps(job).encode() + b"\n", self.seconds * WAIT)
         if answer is None:
             self.close()
-            limits = f"{self.seconds:.0f} s and {self.memory / 2**30:.0f} GB of memory"
+            limits = f"{self.seconds:.0f} s of processor time and {self.memory / 2**30:.0f} GB of memory"
             return {"error": f"not graded within {limits}", "costly": True}
         if answer.get("costly"):  # what is left of its memory is in pieces
             self.close()
@@ -118,7 +120,16 @@ class LogGrader:
         self.close()
         self._process = subprocess.Popen(
             # -X utf8: the official harness reads logs in the locale's encoding
-            [sys.executable, "-P", "-X", "utf8", "-m", "harness.submission.log_process", str(self.memory)],
+            [
+                sys.executable,
+                "-P",
+                "-X",
+                "utf8",
+                "-m",
+                "harness.submission.log_process",
+                str(self.memory),
+                str(self.seconds),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,10 @@ def main() -> None:
     os.dup2(2, 1)  # a parser may print
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin.buffer:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+        signal.setitimer(signal.ITIMER_PROF, float(sys.argv[2]))  # ends the process when it is over
+        answer = _answer(json.loads(line))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _answer(job: Mapping[str, Any]) -> dict[str, Any]:

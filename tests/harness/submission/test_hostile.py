@@ -303,7 +303,7 @@ def test_a_log_that_its_parser_takes_hours_for_is_given_up(package: Path, public
     log(public).write_text(f">>>>> Start Test Output\n{endless}\n>>>>> End Test Output\n")
     (packaged,) = find_packages(package)
     result = check_package(packaged, Sympy(), grader=impatient)
-    message = f"test_output.txt cannot be graded (not graded within 3 s and 6 GB of memory): {IDS[0]}"
+    message = f"test_output.txt cannot be graded (not graded within 3 s of processor time and 6 GB of memory): {IDS[0]}"
     assert any(message in fault for fault in result.findings.faults), result.findings.faults
     assert result.regraded == 13  # the others are graded by a new process
 
