@@ -40,11 +40,11 @@ class Elements(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def cells_of(page: str) -> dict[str, list[list[float]]]:
-    found = re.search(r'<script type="application/json" id="cells-data">(.*?)</script>', page, re.DOTALL)
-    assert found
-    data: dict[str, list[list[float]]] = json.loads(found.group(1))
+    block = re.search(r'<script type="application/json" id="cells-data">(.*?)</script>', page, re.DOTALL)
+    assert block
+    data: dict[str, list[list[float]]] = json.loads(block.group(1))
     return data
 
 
@@ -64,7 +64,7 @@ def test_whatever_came_from_outside_is_text(run: RunFolder) -> None:
     assert len(pages) == 1 + len(INSTANCES) * len(MODELS)
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        elements = Elements(text).found
+        elements = Elements(text).tags
         assert not [tag for tag, _ in elements if tag in ("img", "iframe", "object", "embed", "base", "textarea")]
         assert all(not name.startswith("on") and name != "style" for _, attributes in elements for name in attributes)
         scripts = [attributes.get("type") for tag, attributes in elements if tag == "script"]
@@ -82,7 +82,7 @@ def test_links_lead_to_the_cells_pages_and_to_their_files(run: RunFolder) -> Non
     write_report(run.path)
     for cell in (Cell("owner__repo-0", MODELS[0]), Cell("owner__repo-11", MODELS[1])):
         folder = run.cell_dir(cell)
-        hrefs = [a["href"] or "" for tag, a in Elements((folder / "cell.html").read_text()).found if tag == "a"]
+        hrefs = [a["href"] or "" for tag, a in Elements((folder / "cell.html").read_text()).tags if tag == "a"]
         files = {href.split("#")[0] for href in hrefs} - {""}
         assert {"../../../results.html", "patch.diff", "test_output.txt", "trajectory.json"} <= files
         assert all((folder / href).exists() for href in files)
@@ -162,10 +162,16 @@ def test_no_name_reorders_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [("not json", "damaged"), ('{"messages": 3}', "no messages"), ("[]", "no messages"), (None, "no trajectory")],
+    ("content", "explanation"),
+    [
+        ("not json", "damaged"),
+        ('{"messages": 3}', "no messages"),
+        ("[]", "no messages"),
+        ("[" * 200_000, "damaged"),
+        (None, "no trajectory"),
+    ],
 )
-def test_a_damaged_trajectory_is_said_to_be_one(run: RunFolder, content: str | None, said: str) -> None:
+def test_a_damaged_trajectory_is_named_as_one(run: RunFolder, content: str | None, explanation: str) -> None:
     folder = run.cell_dir(Cell("owner__repo-0", MODELS[0]))
     (folder / "trajectory.json").unlink()
     if content is not None:
@@ -173,7 +179,7 @@ def test_a_damaged_trajectory_is_said_to_be_one(run: RunFolder, content: str | N
     (folder / "report.json").write_text('["neither a report"]')
     (folder / "patch.diff").write_bytes(b"\xff\xfe not text \x00")
     write_report(run.path)
-    assert said in (folder / "cell.html").read_text(encoding="utf-8")
+    assert explanation in (folder / "cell.html").read_text(encoding="utf-8")
 
 
 def test_a_replays_folder_needs_no_run_and_no_outcomes(tmp_path: Path) -> None:
@@ -229,7 +235,7 @@ def test_long_texts_keep_their_start_and_their_end() -> None:
     assert len(short) < 1100
 
 
-def test_clusters_are_told_by_their_words() -> None:
+def test_clusters_are_described_by_words_of_their_own() -> None:
     texts = {f"a{k}": f"the parser fails on dates number {k}" for k in range(5)}
     texts |= {f"b{k}": f"the widget fails to render number {k}" for k in range(5)}
     clusters = [
@@ -262,7 +268,7 @@ def test_results_without_texts_hold_no_words_and_no_ids() -> None:
     assert "owner__repo-0" not in stripped.to_json()
 
 
-def test_what_only_some_runs_record_is_shown_where_it_is(tmp_path: Path) -> None:
+def test_sections_of_what_only_some_runs_record_are_shown(tmp_path: Path) -> None:
     more = {
         "failures": [
             {"kind": f"image {ATTACK}", "whose": "machine", "scored": False, "retried": "at the next start",
@@ -287,4 +293,4 @@ def test_what_only_some_runs_record_is_shown_where_it_is(tmp_path: Path) -> None
     page = write_report(tmp_path, results).read_text(encoding="utf-8")
     for part in ("0.710 [0.680, 0.740]", "at most 0.5 × the best single’s cost", "later-history", "at the next start"):
         assert part in page
-    assert not [tag for tag, _ in Elements(page).found if tag == "img"]
+    assert not [tag for tag, _ in Elements(page).tags if tag == "img"]

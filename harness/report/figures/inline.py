@@ -14,7 +14,7 @@ LEFT_OUT = frozenset({"metadata", "style"})
 """Elements. matplotlib's style element would be refused by the page's policy; `DEFAULTS` stand for it."""
 DEFAULTS = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 INHERITED = frozenset({"font-family", "stroke-linejoin"})
-"""Properties that the page or the whole drawing decides."""
+"""Properties that the page or the whole drawing sets."""
 GEOMETRY = frozenset({"d", "x", "y", "width", "height", "transform"})
 TIP = "tip"
 """Class of a group with a tooltip."""
@@ -66,14 +66,16 @@ def _translate(element: Element, drawing: Drawing, referred: set[str]) -> None:
 
 
 def _declarations(style: str, prefix: str) -> dict[str, str]:
-    """A style as attributes: the page's policy allows no inline style."""
+    """A style as attributes, because the page's policy allows no inline style."""
     pairs = (part.split(":", 1) for part in style.split(";") if ":" in part)
-    found = {key.strip(): value.strip() for key, value in pairs}
-    return {key: _prefixed(VARIABLES.get(value, value), prefix) for key, value in found.items() if key not in INHERITED}
+    declared = {key.strip(): value.strip() for key, value in pairs}
+    return {
+        key: _prefixed(VARIABLES.get(value, value), prefix) for key, value in declared.items() if key not in INHERITED
+    }
 
 
 def _prune(element: Element) -> None:
-    """Take out what nobody sees: groups that say nothing of what is in them, and empty ones."""
+    """Remove what is not visible: groups without attributes of their own, and empty ones."""
     kept: list[Element] = []
     for child in element:
         _prune(child)

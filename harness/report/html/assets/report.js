@@ -153,7 +153,7 @@ function compare(a, b) {
       if (row[PAGE_THERE]) {
         const instance = data.folders.instances[row[INSTANCE]] ?? data.instances[row[INSTANCE]];
         const place = `${data.folders.root}${encodeURIComponent(instance)}/${encodeURIComponent(data.folders.models[row[MODEL]])}/cell.html`;
-        for (const [part, name] of [["patch", "patch"], ["tests", "tests"], ["trajectory", "steps"]]) {
+        for (const [part, name] of [["issue", "issue"], ["patch", "patch"], ["tests", "tests"], ["trajectory", "steps"]]) {
           const link = document.createElement("a");
           link.href = `${place}#${part}`;
           link.textContent = name;
