@@ -157,6 +157,7 @@ for file in files:
 time.sleep(100)'"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("short", "attack", "held"),
     [
@@ -247,6 +248,7 @@ CRASH = "cc"
 EXIT_WITH_0 = "90 b8e7000000 31ff 0f05"  # nop, exit_group(0)
 
 
+@pytest.mark.slow
 def test_a_container_that_a_command_ends_is_started_again(container: Container) -> None:
     output = run(container, OVERWRITE_FIRST_PROCESS.replace("CODE", CRASH))
     assert (output["returncode"], output["extra"]["exception_type"]) == (-1, "ProcessesEnded")

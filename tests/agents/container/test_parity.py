@@ -15,7 +15,7 @@ from minisweagent.environments.docker import DockerEnvironment
 from agents.container.environment import Container, ContainerConfig
 from agents.runner import _swebench_yaml
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 OTHER_USER = """\
 FROM {image}
