@@ -325,13 +325,13 @@ def test_every_kind_says_whose_it_is_and_where_it_is_tried_again() -> None:
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.retried
-        assert kind.scored == (kind.whose is FaultOwner.MODEL)
+        assert kind.scored == (kind.owner is FaultOwner.MODEL)
     assert attempt_kind(OSError(28, "No space left on device")) == "disk"
     assert attempt_kind(ZeroDivisionError()) == "internal"
 
 
 def test_the_documentation_lists_every_kind() -> None:
-    text = (Path(__file__).parents[2] / "harness" / "docs" / "failures.md").read_text()
+    text = (Path(__file__).parents[3] / "harness" / "docs" / "failures.md").read_text()
     for kind in KINDS.values():
         scored = "as not resolved" if kind.scored else "never"
-        assert f"| {kind.name} | {kind.whose} | {scored} | {kind.retried} |" in text, kind.name
+        assert f"| {kind.name} | {kind.owner} | {scored} | {kind.retried} |" in text, kind.name
