@@ -10,6 +10,7 @@ import typer
 
 from harness.commands.common import output, quiet_libraries, say
 from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
+from harness.text import one_line
 
 
 def submit(
@@ -78,7 +79,6 @@ def submit(
 
 def _check(path: Path, dataset: str | None, accepted: list[str]) -> int:
     from harness.submission.check import check_packages
-    from harness.submission.findings import one_line
     from harness.submission.packages import Datasets, find_packages
 
     packages = find_packages(path)

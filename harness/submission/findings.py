@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import EXIT_FINDINGS, PolysweError
-from harness.text import line
+from harness.text import one_line
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""
@@ -59,8 +59,7 @@ class Findings:
         if sum(finding.level is level for finding in self.kept) >= MAX_FINDINGS:
             self.left_out[level] += 1
             return
-        short = what if len(what) <= MAX_LENGTH else f"{what[:MAX_LENGTH]}…"
-        self.kept.append(Finding(level, one_line(short)))
+        self.kept.append(Finding(level, one_line(what, MAX_LENGTH)))
 
     def fault_of(self, instances: Iterable[str], what: str) -> None:
         """One fault that several instances share; none when there is no instance."""
@@ -105,8 +104,3 @@ def some(names: Sequence[str]) -> str:
     more = len(names) - SHOWN
     listed = ", ".join(name if len(name) <= 100 else f"{name[:100]}…" for name in names[:SHOWN])
     return listed + (f" and {more} more" if more > 0 else "")
-
-
-def one_line(text: str) -> str:
-    """Text from other people's files for the terminal: on one line, with nothing in it that steers or breaks one."""
-    return line(text)

@@ -26,6 +26,7 @@ from harness.submission.about import TODO, About
 from harness.submission.collect import TRAJECTORY, Attempted, Collected
 from harness.submission.evidence import TEST_OUTPUT
 from harness.submission.tree import MAX_FILE_BYTES
+from harness.text import markdown
 
 PUBLIC = "submission-repo"
 ENTRIES = "evaluation"
@@ -184,7 +185,7 @@ def _readme(
     mean = f"${sum(cost) / total:.3f} an instance" if cost else "unknown"
     if 0 < len(cost) < total:
         mean = f"at least {mean} (unknown of {total - len(cost)} of {total})"
-    models = ", ".join(f"{model.name} (`{model.model}`)" for model in collected.models)
+    models = ", ".join(f"{markdown(model.name)} ({markdown(model.model)})" for model in collected.models)
     parts.append(
         "\n".join(
             [
@@ -202,7 +203,7 @@ def _readme(
         )
     )
     if collected.routing:
-        parts.append(f"## Routing\n\n{collected.routing}")
+        parts.append(f"## Routing\n\n{markdown(collected.routing)}")
     resolved_ids = set(lists["resolved"])
     for title, key in (("Repository", repository), ("Time", year)):
         counts = breakdown(rows, resolved_ids, key)
