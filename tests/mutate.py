@@ -85,14 +85,39 @@ MUTATIONS = [
         ("tests/agents/test_budget.py",),
     ),
     Mutation(
-        "rate limits are not tried again", "agents/retry.py",
+        "rate limits are not tried again", "agents/provider_errors.py",
         '"rate-limit": (True,', '"rate-limit": (False,',
         ("tests/agents/test_faults.py::test_passing_faults_are_tried_again",),
     ),
     Mutation(
-        "a refused key is tried again", "agents/retry.py",
+        "a refused key is tried again", "agents/provider_errors.py",
         '"auth": (False,', '"auth": (True,',
         ("tests/agents/test_faults.py::test_final_faults_cost_exactly_one_request",),
+    ),
+    Mutation(
+        "a redirect takes the key along", "agents/http.py",
+        '        headers.pop("location", None)\n', "        pass\n",
+        ("tests/agents/test_redirects.py",),
+    ),
+    Mutation(
+        "a paid reply that cannot be used is asked for again and again", "agents/model.py",
+        "if error.billed and unusable > 1:", "if error.billed and unusable > 9:",
+        ("tests/agents/test_charges.py",),
+    ),
+    Mutation(
+        "reasoning outside of the completion's count is not paid", "agents/usage.py",
+        "        completion = total - prompt  #", "        pass  #",
+        ("tests/agents/test_charges.py",),
+    ),
+    Mutation(
+        "words decide before the status", "agents/provider_errors.py",
+        '    Row("server", (range(500, 600), *_status(409, 425))),', '    Row("server", _status(409, 425)),',
+        ("tests/agents/test_provider_errors.py",),
+    ),
+    Mutation(
+        "a key in base64 is written", "agents/redaction.py",
+        "    for before in range(3):", "    for before in range(1):",
+        ("tests/agents/test_redaction.py",),
     ),
     Mutation(
         "what a timed-out command has started lives on", "agents/container/environment.py",
