@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+import requests
 from docker.errors import APIError, DockerException, ImageNotFound
-from requests import RequestException
 from swebench.harness.utils import EvaluationError
 from urllib3.exceptions import HTTPError
 
@@ -37,7 +37,7 @@ def judge(report: Mapping[str, Any] | None, seen: Observation) -> Grade:
     if report is not None:
         if report["resolved"]:
             return Grade(Verdict.RESOLVED, test_seconds=seen.test_seconds)
-        if "tests_status" not in report and ended_by_others:
+        if "tests_status" not in report and (ended_by_others or seen.container_end is ContainerEnd.NOT_SEEN):
             return _container_lost()
         reason = report.get("infra_failure_reason")
         detail = f"no test results in the output; it mentions: {reason}" if reason else ""
@@ -53,17 +53,16 @@ def judge(report: Mapping[str, Any] | None, seen: Observation) -> Grade:
     if ended_by_others:
         return _container_lost()
     tests_ran = seen.test_seconds is not None
-    if tests_ran and seen.container_end is ContainerEnd.EXITED:
+    if tests_ran and seen.container_end is ContainerEnd.EXITED and not _connection_lost(seen.error):
         detail = f"the tests ended their own container (exit code {seen.exit_code})"
         return Grade(Verdict.HARNESS_ERROR, detail, test_seconds=seen.test_seconds)
     if fault := machine_fault(seen.error):
         return Grade(Verdict.INFRASTRUCTURE, _one_line(seen.error), fault)
-    # text that cannot be encoded or read, or that the log's parser fails on: the same at every try
-    if tests_ran or isinstance(seen.error, UnicodeError):
+    if (seen.container_end is ContainerEnd.RUNNING and tests_ran) or isinstance(seen.error, UnicodeError):
+        # text that cannot be encoded or read, or that the log's parser fails on: the same at every try
         return Grade(Verdict.HARNESS_ERROR, _one_line(seen.error), test_seconds=seen.test_seconds)
-    return Grade(
-        Verdict.INFRASTRUCTURE, _one_line(seen.error) or "the official harness gave no report", "grading: unknown"
-    )
+    detail = _one_line(seen.error) or "the official harness gave no report"
+    return Grade(Verdict.INFRASTRUCTURE, detail, "engine" if tests_ran else "grading: unknown")
 
 
 def _overdue(seen: Observation) -> bool:
@@ -84,13 +83,19 @@ def machine_fault(error: BaseException | None) -> str:
                 return "image: missing"
             case APIError():
                 return _engine_refusal(link)
-            case RequestException() | DockerException() | HTTPError() | ConnectionError():
+            case requests.RequestException() | DockerException() | HTTPError() | ConnectionError():
                 return "engine"
             case OSError():
                 return "disk" if link.errno in (errno.ENOSPC, errno.EDQUOT) else "grading: unknown"
             case MemoryError():
                 return "grading: memory"
     return ""
+
+
+def _connection_lost(error: BaseException | None) -> bool:
+    """Whether the engine stopped answering: after a restart it does not know why its containers have ended."""
+    lost = (requests.ConnectionError, requests.Timeout, HTTPError, ConnectionError)
+    return any(isinstance(link, lost) for link in _chain(error))
 
 
 def _engine_refusal(error: APIError) -> str:

@@ -94,6 +94,7 @@ class Observer(logging.Handler):
         self._run = run
         self._bounds = bounds
         self._timer: threading.Timer | None = None
+        self._cleaning_up = False
         self._logger = logging.getLogger(f"{instance_id}.{LOG_INSTANCE}")  # as swebench.logger.setup_logger names it
 
     def __enter__(self) -> Observation:
@@ -108,6 +109,8 @@ class Observer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by the harness's thread in the midst of its work, which goes on when this returns."""
         message = record.getMessage()
+        if self._cleaning_up:  # its own troubles say nothing of the grading
+            return
         self.seen.error = sys.exc_info()[1] or self.seen.error
         if message.startswith(BEFORE_PATCH):
             self._limit(self._bounds.apply_seconds, "the patch was not applied")
@@ -127,6 +130,7 @@ class Observer(logging.Handler):
             self._run.reading_begins()
         elif message.startswith(CLEANING_UP) and self._client.created is not None:
             self._limit(None)
+            self._cleaning_up = True
             self._run.reading_ends()
             self.seen.bound_exceeded = self._client.ended_for
             self.seen.container_end, self.seen.exit_code = _end_of(self._client.created)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.data.instances import Dataset, Instance
-from harness.docker.engine import RUN_LABEL
+from harness.docker.engine import RUN_LABEL, connect
 from harness.files import slug
 from harness.grading.grader import Grader
+from harness.grading.settings import GradingContainer
 from harness.grading.verdict import Grade, Verdict
 
 if TYPE_CHECKING:
@@ -277,3 +278,48 @@ def test_distinct_names_stay_distinct_as_folder_names() -> None:
     names = ["gpt-5", "gpt/5", "gpt 5", "gpt:5", "ü", "/", "../x"]
     assert len({slug(name) for name in names}) == len(names)
     assert all("/" not in slug(name) and not slug(name).startswith(".") for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+def test_without_a_network_the_samples_verdicts_are_the_same(
+    tmp_path: Path, sample: Dataset, engine: DockerClient
+) -> None:
+    container = GradingContainer(network="none")
+    with (
+        Grader(LABEL, tmp_path / "scratch", workers=2, timeout=120, attempts=1, container=container) as grader,
+        ThreadPoolExecutor(grader.gradings_in_flight) as pool,
+    ):
+        gold = pool.map(
+            lambda i: grader.grade(i, "gold", str(i.row["patch"]), tmp_path / i.instance_id), sample.instances
+        )
+        wrong = pool.map(lambda i: grader.grade(i, "wrong", WRONG, tmp_path / i.instance_id / "w"), sample.instances)
+        assert {grade.verdict for grade in gold} == {Verdict.RESOLVED}
+        assert {grade.verdict for grade in wrong} == {Verdict.UNRESOLVED}
+    assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_an_engine_that_goes_down_under_the_tests_is_the_machines_failure(
+    tmp_path: Path, sample: Dataset, own_engine: Any, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """Its containers have ended then, and nobody outside has asked for that."""
+    slow = overdue(sample.instances[0], f"polyswe__engine-{comes_back}")
+    own_engine.load(slow.image)
+    monkeypatch.setenv("DOCKER_HOST", own_engine.url)
+    with (
+        Grader(LABEL, tmp_path / "scratch", workers=1, timeout=600, attempts=1) as grader,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        grade = pool.submit(grader.grade, slow, "m", str(slow.row["patch"]), tmp_path / "cell")
+        started(connect())
+        own_engine.stop()
+        if comes_back:
+            own_engine.start()
+        result = grade.result(timeout=300)
+    if not comes_back:
+        own_engine.start()
+    assert result.verdict is Verdict.INFRASTRUCTURE, result
+    assert result.failure in ("engine", "grading: container")

@@ -64,6 +64,8 @@ def test_words_that_a_parser_chokes_on_are_no_evidence(words: str) -> None:
         (replace(TESTED, container_end=ContainerEnd.KILLED, error=refused(409, "not running")), "grading: container"),
         (replace(TESTED, container_end=ContainerEnd.REMOVED, error=IndexError()), "grading: container"),
         (replace(UNTESTED, error=KeyError("no such parser")), "grading: unknown"),
+        (replace(TESTED, container_end=ContainerEnd.NOT_SEEN, error=IndexError()), "engine"),
+        (replace(TESTED, container_end=ContainerEnd.EXITED, error=requests.ConnectionError("refused")), "engine"),
         (Observation(), "grading: unknown"),
     ],
 )
@@ -93,7 +95,7 @@ def test_a_report_decides_unless_the_container_was_taken_away_under_the_tests() 
     grade = judge(mentioned, TESTED)
     assert grade.verdict is Verdict.UNRESOLVED
     assert "out_of_memory" in grade.detail
-    for end in (ContainerEnd.KILLED, ContainerEnd.REMOVED):
+    for end in (ContainerEnd.KILLED, ContainerEnd.REMOVED, ContainerEnd.NOT_SEEN):
         taken = replace(TESTED, container_end=end)
         assert judge(mentioned, taken).verdict is Verdict.INFRASTRUCTURE
         assert judge({"resolved": False, "tests_status": {}}, taken).verdict is Verdict.UNRESOLVED
