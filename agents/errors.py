@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from agents.attempt import Attempt
+from agents.attempt import Attempt
 
 
 class AgentError(Exception):

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt, Usage
@@ -260,8 +261,6 @@ def _shell(container: Container, command: str) -> tuple[int, str]:
 @cache
 def _swebench_yaml() -> dict[str, Any]:
     """mini-swe-agent's own configuration for SWE-bench."""
-    import yaml
-
     load_minisweagent()
     from minisweagent.config import builtin_config_dir
 
