@@ -134,7 +134,7 @@ def attempt_kind(error: BaseException) -> str:
             return "internal"
 
 
-_NO_SPACE = re.compile(r"No space left on device|[Dd]isk quota exceeded|database or disk is full")
+_NO_SPACE = re.compile(r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE)
 
 
 def disk_is_full(error: BaseException) -> bool:
