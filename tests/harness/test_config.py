@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import CONFIGS, find_config, load_config, parse_settings, with_overrides
+from harness.config import CONFIGS, Config, find_config, load_config, parse_settings, with_overrides
+from harness.config.reference import json_schema, markdown
 from harness.config.starter import starter
 from harness.errors import ConfigError
 
@@ -180,3 +181,26 @@ def test_the_starter_says_what_it_does_not_know(tmp_path: Path) -> None:
     assert "does not know this id; the nearest: anthropic/claude-sonnet-4-5" in text
     names = [entry.name for entry in load_config(written(tmp_path, text)).pool]
     assert names == ["claude-sonet-4-5", "bedrock-x", "azure-x"]
+
+
+def test_the_reference_in_the_docs_is_that_of_the_code() -> None:
+    page = (CONFIGS.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    written_down = page.split("<!-- written by: polyswe config reference -->")[1].strip()
+    assert written_down == markdown().strip(), "write it again: polyswe config reference"
+
+
+def test_the_recipes_in_the_docs_are_valid(tmp_path: Path) -> None:
+    page = (CONFIGS.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(recipes) >= 6
+    for recipe in recipes:
+        missing = "" if "dataset:" in recipe else "dataset: {name: sample}\n"
+        missing += "" if "pool:" in recipe else "pool: [{name: a, model: openai/a, free: true}]\n"
+        assert load_config(written(tmp_path, missing + recipe)).pool
+
+
+def test_the_schema_knows_every_section_and_its_keys() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False
+    assert "max_cost" in schema["$defs"]["RunConfig"]["properties"]
