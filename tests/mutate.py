@@ -43,19 +43,20 @@ MUTATIONS = [
     ),
     Mutation(
         "the store says 'agent done' before the patch is written", "harness/run/cells.py",
-        "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
-        "            self.store.agent_done(cell, attempt)\n"
-        "            write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
+        "        write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
+        "        self.store.agent_done(cell, attempt)\n"
+        "        write_atomic(cell_dir / PATCH_FILE, attempt.patch)\n",
         ("tests/harness/store/test_durable.py",),
     ),
     Mutation(
         "verdicts are not flushed before the store says 'graded'", "harness/run/cells.py",
-        "                sync_files(self.folder.cell_dir(cell))", "                pass",
+        "            sync_files(self.folder.cell_dir(cell))", "            pass",
         ("tests/harness/store/test_durable.py",),
     ),
     Mutation(
         "a killed attempt's cost is forgotten", "harness/store/store.py",
-        "        lost = max(0.0, paid - known) if calls else on_record", "        lost = on_record",
+        '        lost = max(0.0, calls["paid"] - earlier["lost"]) if calls["number"] else cost_on_record',
+        "        lost = cost_on_record",
         ("tests/harness/store/test_store.py",),
     ),
     Mutation(

@@ -19,10 +19,10 @@ _IMPORT_NAMES = {
 
 def hints_of(instance: Instance) -> Hints:
     """What a model must not know and the scan of its trajectory looks for."""
-    added = re.findall(r"^--- /dev/null\n\+\+\+ b/(.+?)\s*$", str(instance.row.get("test_patch") or ""), re.MULTILINE)
+    added = re.findall(r"^--- /dev/null\n\+\+\+ b/(.+)$", str(instance.row.get("test_patch") or ""), re.MULTILINE)
     return Hints(
         repo=instance.repo,
         packages=_IMPORT_NAMES.get(instance.repo.rsplit("/", 1)[-1].lower(), ()),
-        hidden_files=tuple(added),
+        hidden_files=tuple(name.rstrip() for name in added),
         known_text=instance.problem_statement,
     )

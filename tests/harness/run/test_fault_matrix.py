@@ -25,7 +25,7 @@ import yaml
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
 from harness.data.instances import Dataset, Instance
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.run.failures import KINDS, FaultOwner, attempt_kind
 from harness.run.interrupt import Stop
@@ -85,7 +85,7 @@ def any_graded(folder: RunFolder) -> bool:
         return False
     try:
         return any(row.state is State.GRADED for row in rows_of(folder))
-    except sqlite3.OperationalError:  # the tables are not there yet
+    except (sqlite3.OperationalError, InputError):  # the tables are not there yet
         return False
 
 
