@@ -40,6 +40,7 @@ from router.router import Router
 if TYPE_CHECKING:
     from docker import DockerClient
 
+pytestmark = pytest.mark.slow  # most tests start an endpoint of their own, which loads its embedder
 KEY = "sk-endpoint-canary-1234567890"
 DEAD = "http://127.0.0.1:9/v1"  # the discard port: nobody listens
 

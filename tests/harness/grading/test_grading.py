@@ -120,6 +120,7 @@ def test_verdicts_equal_the_official_command_line_on_the_whole_sample(
     assert {instance_id: OFFICIAL[verdict] for instance_id, verdict in ours.items()} == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_an_overdue_test_run_is_a_timeout_for_both(tmp_path: Path, sample: Dataset, engine: DockerClient) -> None:
     slow = overdue(sample.instances[0], "polyswe__overdue-1")

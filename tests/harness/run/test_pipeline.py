@@ -185,6 +185,7 @@ def test_other_settings_do_not_mix_with_what_is_there(undisturbed: RunFolder) ->
     assert rows_of(undisturbed) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["first verdict", "half"])
 def test_a_killed_run_goes_on_where_it_was(
     undisturbed: RunFolder, engine: DockerClient, tmp_path: Path, moment: str
@@ -218,6 +219,7 @@ def test_a_killed_run_goes_on_where_it_was(
     assert containers(engine, folder) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_continues(
     undisturbed: RunFolder, engine: DockerClient, tmp_path: Path
 ) -> None:
@@ -289,6 +291,7 @@ def test_the_hard_cost_limit_makes_no_further_call(sample: Dataset, tmp_path: Pa
             assert store.spent() == pytest.approx(sum(billed()))
 
 
+@pytest.mark.slow
 def test_the_soft_cost_limit_throws_nothing_away(sample: Dataset, tmp_path: Path) -> None:
     """Cells in flight finish and get their verdicts; the same command with more money goes on."""
     config = with_overrides(load_config(find_config("sample")), {"dataset.instances": FEW, "run.max_cost": 0.3})

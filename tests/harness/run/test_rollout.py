@@ -121,7 +121,8 @@ def test_a_forecast_counts_the_escalations_that_finished_attempts_ask_for(checkp
                 api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2, failed_calls=0, seconds=7.0,
                 trajectory=tmp_path / "none", unsubmitted_patch="", scripted=True,
             )  # fmt: skip
-            store.agent_done(cell, attempt, extract(attempt))
+            store.agent_done(cell, attempt)
+            store.add_signals(cell, extract(attempt))
     seen = forecast(config, dataset, folder)
     assert {model.model: (model.to_grade, model.to_attempt) for model in seen.models} == {
         MODELS[0]: (2, 0), MODELS[1]: (0, 0), MODELS[2]: (0, 1),

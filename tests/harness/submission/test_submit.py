@@ -214,6 +214,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_fitted_on_decides_nothing(ma
     assert "does not say" in unfit(Old(), IDS, Path("old.safetensors"))[0]  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_swebench_eval_takes_the_predictions_of_a_real_run_and_agrees(
     sample: Dataset, tmp_path: Path, check: Check
