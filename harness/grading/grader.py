@@ -67,7 +67,7 @@ class Grader:
         self.container = container or GradingContainer()
         self.bounds = bounds or Bounds()
         self.give_up = give_up
-        self.gradings_in_flight = workers + min(workers, PREPARED_AHEAD)
+        self.gradings_in_flight = workers + PREPARED_AHEAD
         self._tests = threading.BoundedSemaphore(workers)
         self._starting = threading.Lock()
         self._harness: HarnessProcess | None = None
