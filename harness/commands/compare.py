@@ -32,6 +32,12 @@ def compare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
+    trust_embedder: Annotated[
+        bool,
+        typer.Option(
+            "--trust-embedder", help="Load the embedder that a run's checkpoint names, even if it is not the default."
+        ),
+    ] = False,
 ) -> None:
     """Compare two runs: what changed, and is it more than noise? Prints Markdown.
 
@@ -47,6 +53,7 @@ def compare(
     """
     quiet_libraries()
     from harness.compare.compare import compare_sides
+    from harness.compare.flags import flag_sentence
     from harness.compare.load import load_side
     from harness.compare.noise import BUILT_IN, noise_from
     from harness.compare.render import render_markdown
@@ -59,7 +66,11 @@ def compare(
     for rule in rules:
         check_rule(rule)
     pairs = [_pair(text) for text in match or []]
-    sides = load_side(base, pool or ()), load_side(new, pool or ())
+    chosen = pool or ()
+    sides = (
+        load_side(base, chosen, trust_embedder=trust_embedder),
+        load_side(new, chosen, trust_embedder=trust_embedder),
+    )
     statements = _statements(tasks) if tasks else _own_statements(sides)
     noise = noise_from(repeats_from) if repeats_from else BUILT_IN
     comparison = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
@@ -82,6 +93,8 @@ def compare(
         say(f"comparison: {out}/comparison.md, comparison.json")
     if unjudged is not None:
         raise unjudged
+    if sentence := flag_sentence(comparison.flagged, comparison.newly_resolved):
+        say(sentence)
     for one in wrong:
         say(f"rule broken: {one.rule}: {one.why}")
     if wrong:

@@ -17,6 +17,7 @@ from harness.compare.clusters import (
     live_routing_changes,
     routing_changes,
 )
+from harness.compare.flags import Change, FlaggedCell, flagged_cells
 from harness.compare.load import RunOutcomes
 from harness.compare.noise import Noise
 from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
@@ -59,6 +60,10 @@ class Comparison:
     no_routing: str
     """Why nothing is said of the routing's changes; empty where something is."""
     notes: tuple[str, ...]
+    newly_resolved: int
+    """Cells that only the new side resolves, of models and of two live routed systems."""
+    flagged: tuple[FlaggedCell, ...]
+    """Cells with flags on either side, newly resolved ones first."""
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
@@ -146,6 +151,7 @@ def compare_sides(
             f"{', '.join(new.matrix.models[:6])}); pair them with --match BASE=NEW"
         )
     changes = _clusters(sides, paired, verdicts)
+    verdict_changes = _changes(sides, paired)
     paired_base, paired_new = ({m for m, _ in paired}, {m for _, m in paired})
     compared = {pair.model for pair in verdicts}
     return Comparison(
@@ -165,8 +171,39 @@ def compare_sides(
         noise=noise,
         no_routed=no_routed,
         no_routing=changes.no_routing,
-        notes=(*base.notes, *(note for note in new.notes if note not in base.notes), *notes),
+        notes=(*base.notes, *(note for note in new.notes if note not in base.notes), *notes, *_unexamined(base, new)),
+        newly_resolved=sum(change == "newly resolved" for change in verdict_changes.values()),
+        flagged=flagged_cells(base, new, verdict_changes),
     )
+
+
+def _changes(sides: _Sides, paired: Sequence[tuple[str, str]]) -> dict[tuple[str, str, str], Change]:
+    """How the verdict of each compared cell changed, by instance, the base's model and the new side's."""
+    changes: dict[tuple[str, str, str], Change] = {}
+    for left, right in paired:
+        moved = _outcomes(sides.new_matrix, right).resolved - _outcomes(sides.base_matrix, left).resolved
+        changes |= {(i, left, right): _change(by) for i, by in zip(sides.instances, moved.tolist(), strict=True)}
+    accepted = sides.base.accepted or {}, sides.new.accepted or {}
+    if sides.both_routed:
+        moved = _live(sides.new, sides.instances).resolved - _live(sides.base, sides.instances).resolved
+        for i, by in zip(sides.instances, moved.tolist(), strict=True):
+            if i in accepted[0] and i in accepted[1]:
+                changes[i, accepted[0][i], accepted[1][i]] = _change(by)
+    return changes
+
+
+def _change(difference: float) -> Change:
+    """What a difference of two verdicts is; NaN where one is unknown. As `Compared.gained` for means over repeats."""
+    return "newly resolved" if difference >= 0.5 else "no longer resolved" if difference <= -0.5 else "unchanged"
+
+
+def _unexamined(base: RunOutcomes, new: RunOutcomes) -> list[str]:
+    """A note where flags are known of one side only: that the other shows none means nothing."""
+    return [
+        f"{side.label}: no run of polyswe, so its attempts were not examined for signs of help or of faked passes"
+        for side, other in ((base, new), (new, base))
+        if side.flags is None and other.flags is not None
+    ]
 
 
 def _texts(statements: Mapping[str, str] | None, instances: Sequence[str]) -> list[str] | None:

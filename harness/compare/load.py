@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.leaks import Flag
 from agents.pool import ModelConfig
-from harness.config import DatasetConfig
+from harness.config import DatasetConfig, RouterConfig
 from harness.data.instances import load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
@@ -20,7 +21,7 @@ from harness.importers import RecordedRun, load_outcomes
 from harness.run.rollout import roll_out
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, State, Store
+from harness.store.store import Cell, CellRow, State, Store
 from router.outcomes import OutcomeMatrix
 
 PICK = "::"
@@ -46,14 +47,17 @@ class RunOutcomes:
     dataset: str | None = None
     """Where the problem statements are."""
     notes: tuple[str, ...] = ()
+    flags: Mapping[tuple[str, str], Sequence[str]] | None = None
+    """Kinds of flags by instance and model; None where attempts were not examined, as in a file of outcomes."""
 
 
-def load_side(source: str, pool: Sequence[str] = ()) -> RunOutcomes:
+def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = False) -> RunOutcomes:
     """Read one side.
 
     Args:
         source: A run folder; anything `harness.importers.load_outcomes` reads; either followed by `::NAME`.
         pool: Parts of names; empty means every sound model.
+        trust_embedder: Load the embedder that the checkpoint of a routed run names, whatever it is.
 
     Raises:
         InputError: nothing there, unknown names, or no verdict in it.
@@ -62,7 +66,7 @@ def load_side(source: str, pool: Sequence[str] = ()) -> RunOutcomes:
     wanted = [picked] if picked else list(pool)
     folder = Path(place).expanduser()
     whole = (folder / "run.yaml").is_file() and not RunFolder(folder).is_part
-    side = _run(folder, wanted) if whole else _recorded(place, wanted)
+    side = _run(folder, wanted, trust_embedder) if whole else _recorded(place, wanted)
     if wanted:
         names = match_names(wanted, side.matrix.models)
         side = RunOutcomes(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
@@ -73,10 +77,10 @@ def load_side(source: str, pool: Sequence[str] = ()) -> RunOutcomes:
     return side
 
 
-_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "notes")
+_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "notes", "flags")
 
 
-def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
+def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes:
     folder = RunFolder(path)
     frozen = folder.read_manifest()
     config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
@@ -84,12 +88,15 @@ def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
         raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
     with Store(folder.store_path) as store:
         rows = store.rows()
+        flags = store.flags()
     if not rows:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
     instances = sorted({row.instance_id for row in rows})
     models = [entry["name"] for entry in config["pool"] if any(row.model == entry["name"] for row in rows)]
     is_routed = config.get("run", {}).get("mode") == "routed"
-    accepted, routed = _live(config, folder, rows) if is_routed else (None, None)
+    # a run's folder may come from anybody: for its checkpoint only the default embedder is loaded unasked
+    router = RouterConfig(trust_embedder=trust_embedder)
+    accepted, routed = _live(config, folder, rows, router) if is_routed else (None, None)
     looked_at = match_names(wanted, models) if wanted else models
     unfinished = [row for row in rows if row.state is not State.GRADED and row.model in looked_at]
     return RunOutcomes(
@@ -101,11 +108,20 @@ def _run(path: Path, wanted: Sequence[str]) -> RunOutcomes:
         failures=tuple(f"{row.instance_id} / {row.model}: {row.failure or row.state}" for row in unfinished),
         swebench=frozen.get("versions", {}).get("swebench"),
         dataset=config["dataset"]["name"],
+        flags=_kinds(flags),
     )
 
 
+def _kinds(flags: Mapping[Cell, Sequence[Flag]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The kinds of flags of each instance and model, over all its attempts."""
+    kinds: dict[tuple[str, str], dict[str, None]] = {}
+    for cell, seen in flags.items():
+        kinds.setdefault((cell.instance_id, cell.model), {}).update(dict.fromkeys(flag.kind for flag in seen))
+    return {cell: tuple(found) for cell, found in kinds.items()}
+
+
 def _live(
-    config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow]
+    config: Mapping[str, Any], folder: RunFolder, rows: Sequence[CellRow], settings: RouterConfig
 ) -> tuple[dict[str, str], dict[str, tuple[float, float, float]]]:
     """Whose attempt was accepted (of several, the router says which), and the routed system's outcomes."""
     by_instance: dict[str, list[CellRow]] = {}
@@ -115,8 +131,7 @@ def _live(
     if len(accepted) < len(by_instance):
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
-        # a run's folder may come from anybody: only the default embedder is loaded for its checkpoint
-        router = router_for_pool(Path(config["router"]["checkpoint"]), pool)
+        router = router_for_pool(Path(config["router"]["checkpoint"]), pool, settings)
         rollouts = roll_out(router, dataset, rows, folder, [entry.name for entry in pool])
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
     outcomes = {}

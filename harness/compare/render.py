@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.compare.compare import Comparison
+from harness.compare.flags import flag_section, flag_sentence
 from harness.compare.pairs import Change, Compared
 from harness.compare.rules import Broken
 from harness.evaluation.formats import NONE
@@ -37,6 +38,7 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     parts = [
         f"# {markdown(comparison.base)} → {markdown(comparison.new)}",
         f"> {headline(comparison)}",
+        _warning(comparison),
         _gate(broken, rules),
         _table(comparison),
     ]
@@ -74,6 +76,7 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     flips = [row for row in comparison.rows if row.flips]
     if flips:
         parts.append("## Flips\n\n" + "\n\n".join(_flips(row) for row in flips))
+    parts.append(flag_section(comparison.flagged))
     for title, failures in (("base", comparison.base_failures), ("new", comparison.new_failures)):
         if failures:
             shown = "\n".join(f"- {markdown(failure)}" for failure in failures[:SHOWN])
@@ -81,6 +84,11 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     if comparison.notes:
         parts.append("## Notes\n\n" + "\n".join(f"- {markdown(note)}" for note in comparison.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _warning(comparison: Comparison) -> str:
+    sentence = flag_sentence(comparison.flagged, comparison.newly_resolved)
+    return f"**{markdown(sentence)}.**" if sentence else ""
 
 
 def _gate(broken: Sequence[Broken], rules: Sequence[str]) -> str:

@@ -105,6 +105,8 @@ def evaluate(
                 say(f"{again} finished attempts are graded again: their grading is another now")
             out = _results_folder(folder, store.rows(), cells)
             cells = _run_planned(run, cells, out)
+            if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
+                out.write_manifest(config, dataset)
             rows = [row for row in store.rows() if row.cell in cells]
         return RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path)
 
@@ -121,7 +123,7 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
     Cells that only failed are no run to protect: a model or an instance may have been mended by leaving it out.
     """
     others = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
-    has_manifest = (folder.path / "run.yaml").is_file()
+    has_manifest = folder.manifest_path.is_file()
     return RunFolder(folder.path / SELECTION) if others and has_manifest else folder
 
 

@@ -61,6 +61,10 @@ class RunFolder:
         return f"{slug(self.path.name).lower()}-{place}"
 
     @property
+    def manifest_path(self) -> Path:
+        return self.path / "run.yaml"
+
+    @property
     def cells_path(self) -> Path:
         return self.path / "instances"
 
@@ -175,12 +179,21 @@ class RunFolder:
             },
             "versions": {name: version(name) for name in VERSIONED},
         }
-        write_atomic(self.path / "run.yaml", yaml.safe_dump(frozen, sort_keys=False, allow_unicode=True))
+        write_atomic(self.manifest_path, yaml.safe_dump(frozen, sort_keys=False, allow_unicode=True))
 
     def write_dataset(self, dataset: Dataset) -> None:
         """Write `dataset.jsonl`: every column of every instance."""
         rows_as_json = "".join(json.dumps(dict(instance.row), default=str) + "\n" for instance in dataset.instances)
         write_atomic(self.path / "dataset.jsonl", rows_as_json)
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether `read_manifest` can read the file."""
+        try:
+            self.read_manifest()
+        except InputError:
+            return False
+        return True
 
     def read_manifest(self) -> dict[str, Any]:
         """What `write_manifest` wrote.
@@ -190,8 +203,10 @@ class RunFolder:
         """
         if self.is_part:
             raise InputError(f"{self.path} holds a part of the run {self.path.parent}: name that")
-        path = self.path / "run.yaml"
-        mend = "bring back a copy of it; the command that made the run writes it anew while cells are missing"
+        path = self.manifest_path
+        mend = (
+            "bring back a copy of it, or repeat the command that made the run: it writes the file anew and pays nothing"
+        )
         try:
             content = parse_yaml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:

