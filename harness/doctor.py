@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agents.errors import PoolError
 from agents.pool import check_pool
-from harness.config import Config, find_config, load_config
+from harness.config import Config
 from harness.config.tree import Engine
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.engine import connect, endpoint, server_version
@@ -55,13 +55,8 @@ class Finding:
         return self.level is Level.MISSING
 
 
-def examine(config_name: str) -> list[Finding]:
-    """Check everything that a configuration needs; nothing is changed and no model is called.
-
-    Raises:
-        ConfigError: The configuration itself cannot be read.
-    """
-    config = load_config(find_config(config_name))
+def examine(config: Config) -> list[Finding]:
+    """Check everything that a configuration needs; nothing is changed and no model is called."""
     findings = [Finding(Level.OK, "Python", f"{sys.version.split()[0]} ({sys.prefix})")]
     client: DockerClient | None = None
     try:

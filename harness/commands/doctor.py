@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries
+from harness.commands.options import ModelOption, SelectOption, part_of
 from harness.errors import EXIT_ENVIRONMENT
 
 
@@ -14,15 +15,18 @@ def doctor(
     config: Annotated[
         str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
     ] = "sample",
+    select: SelectOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Check this machine and list what is missing and what to do about it.
 
     Nothing is changed and no model is called. Exit code 3 when a run with the configuration would fail.
     """
     quiet_libraries()
+    from harness.config import find_config, load_config
     from harness.doctor import examine, render, terminal_columns
 
-    findings = examine(config)
+    findings = examine(part_of(load_config(find_config(config)), select or (), model or ()))
     output(render(findings, terminal_columns()))
     if any(finding.blocking for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from harness.commands.options import ModelOption, SelectOption, part_of
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
+from harness.selection import ids_term
 
 
 def evaluate(
@@ -22,8 +24,10 @@ def evaluate(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
     ] = False,
-    instance: Annotated[list[str] | None, typer.Option(help="Only this instance (repeatable).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N instances.")] = None,
+    select: SelectOption = None,
+    model: ModelOption = None,
+    instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
     trust_embedder: Annotated[
@@ -58,9 +62,11 @@ def evaluate(
 
         polyswe evaluate                      # the embedded sample, scripted stand-in models, no key
 
-        polyswe evaluate verified --limit 5   # SWE-bench Verified with your keys, a first look
+        polyswe evaluate verified --select slice=0:5   # SWE-bench Verified with your keys, a first look
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
+
+        polyswe evaluate my.yaml --select "repo=django/*|sympy/*" --select sample=50@7 --model "sonnet*"
 
         polyswe evaluate my.yaml --set agent.step_limit=100 --set pool.sonnet.model_kwargs.temperature=0.2
 
@@ -79,10 +85,13 @@ def evaluate(
     from harness.run.pipeline import evaluate as run
     from harness.run.pipeline import run_folder
 
+    if fresh and (select or model or instance or limit):
+        raise InputError(
+            "--fresh puts the whole run aside, not only the part that is selected; to run that part by itself, give it "
+            "a run folder of its own: --run-id NAME in place of --fresh"
+        )
     path = find_config(config)
     short_forms = {
-        "dataset.instances": instance or None,
-        "dataset.limit": limit,
         "router.checkpoint": checkpoint,
         "router.trust_embedder": trust_embedder or None,
         "run.mode": mode,
@@ -96,6 +105,9 @@ def evaluate(
     }
     changes = {key: value for key, value in short_forms.items() if value is not None}
     settings = with_overrides(load_config(path), changes | parse_settings(set_ or ()))
+    # two options of earlier versions, as terms
+    terms = [*(select or ()), *([ids_term(instance)] if instance else ()), *([f"slice=0:{limit}"] if limit else ())]
+    settings = part_of(settings, terms, model or ())
     folder = run_folder(settings, path)
     if dry_run:
         from harness.data.instances import load_dataset

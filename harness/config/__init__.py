@@ -4,7 +4,7 @@ The pool's and the agent's parts are the `agents` package's own models, so that 
 """
 
 from harness.config.explain import explain
-from harness.config.load import CONFIGS, find_config, load_config, parse_settings, with_overrides
+from harness.config.load import CONFIGS, find_config, load_config, parse_settings, with_models, with_overrides
 from harness.config.tree import Config, DatasetConfig, OutConfig, RayConfig, RouterConfig, RunConfig, StrictModel
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "find_config",
     "load_config",
     "parse_settings",
+    "with_models",
     "with_overrides",
 ]

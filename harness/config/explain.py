@@ -34,8 +34,8 @@ MEANT = {
     "max_steps": "agent.step_limit",
     "timeout": "agent.wall_time_limit_seconds, agent.retry.call_timeout_seconds or run.grading_timeout",
     "subset": "dataset.name",
-    "limit": "dataset.limit",
-    "instances": "dataset.instances",
+    "limit": "dataset.select: [slice=0:20]",
+    "instances": "dataset.select: [id=A|B]",
 }
 """Keys of other tools, and what they are called here."""
 KINDS = {

@@ -78,6 +78,20 @@ def with_overrides(config: Config, changes: Mapping[str, object]) -> Config:
         raise ConfigError(explain(error)) from error
 
 
+def with_models(config: Config, names: Sequence[str]) -> Config:
+    """The configuration with only these models of its pool, in the pool's order.
+
+    Raises:
+        ConfigError: the reviewer is left out.
+    """
+    if config.agent.reviewer is not None and config.agent.reviewer not in names:
+        raise ConfigError(
+            f"--model leaves out {config.agent.reviewer}, which is agent.reviewer: name it, too, or --set "
+            "agent.reviewer=null"
+        )
+    return config.model_copy(update={"pool": [entry for entry in config.pool if entry.name in names]})
+
+
 def parse_settings(texts: Sequence[str]) -> dict[str, object]:
     """`KEY=VALUE` texts, as `--set` takes them, by key; values are YAML.
 

@@ -14,6 +14,7 @@ from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.docker.engine import LEAST_DISK_GB
 from harness.files import expand_home
+from harness.selection import Selection, SelectionError, ids_term
 
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which a leading `~` is the user's home folder."""
@@ -34,12 +35,40 @@ class DatasetConfig(StrictModel):
     """Split of the dataset."""
     scripts: str | None = None
     """For rows made before swebench 5: current rows (a name or path as in `name`) to take each eval_script from."""
-    instances: list[str] | None = Field(default=None, min_length=1)
-    """Only these instance ids (all when absent)."""
+    select: list[str] = []
+    """Only some instances, by the terms of `--select`, such as `[repo=django/*, sample=50@7]` (all when empty)."""
     exclude: list[str] = []
     """Never these instance ids."""
-    limit: int | None = Field(default=None, gt=0)
-    """Only the first so many instances, in the dataset's order."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_keys(cls, data: Any) -> Any:
+        """`instances` and `limit`, as earlier versions called parts of `select`; a single term need not be a list."""
+        if isinstance(data, dict) and isinstance(data.get("select"), str):
+            data = {**data, "select": [data["select"]]}
+        if not isinstance(data, dict) or not {"instances", "limit"} & data.keys():
+            return data
+        data = dict(data)
+        instances, limit = data.pop("instances", None), data.pop("limit", None)
+        terms = list(data.get("select") or [])
+        if instances is not None:
+            if not isinstance(instances, list) or not instances:
+                raise ValueError("instances: expected a list of ids that is not empty; now select: [id=A|B]")
+            terms.append(ids_term(map(str, instances)))
+        if limit is not None:
+            if not isinstance(limit, int) or limit < 1:
+                raise ValueError("limit: expected a whole number above 0; now select: [slice=0:20]")
+            terms.append(f"slice=0:{limit}")
+        return {**data, "select": terms}
+
+    @field_validator("select")
+    @classmethod
+    def _readable(cls, value: list[str]) -> list[str]:
+        try:
+            Selection.parse(value)
+        except SelectionError as error:
+            raise ValueError(str(error)) from error
+        return value
 
 
 class RouterConfig(StrictModel):

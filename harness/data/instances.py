@@ -16,6 +16,7 @@ from harness.data.checks import GRADING_FIELDS, faults_of, readable, repeated_id
 from harness.data.classic import advice, completed, is_classic, with_scripts
 from harness.data.rows import dataset_title, load_rows
 from harness.errors import InputError
+from harness.selection import Candidate, Selection
 
 if TYPE_CHECKING:
     from harness.config import DatasetConfig
@@ -103,16 +104,28 @@ def _checked(rows: Iterable[Mapping[str, Any]], name: str) -> list[Instance]:
 def _selected(rows: list[dict[str, Any]], config: DatasetConfig) -> list[dict[str, Any]]:
     """The rows a configuration asks for; what is left out need not be sound."""
     known = {str(row.get("instance_id")) for row in rows}
-    for wanted in (config.instances or [], config.exclude):
-        if unknown := [name for name in wanted if name not in known]:
-            nearest = difflib.get_close_matches(unknown[0], known, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise InputError(f"dataset {config.name}: no instance {', '.join(unknown[:5])}{hint}")
-    names = (known if config.instances is None else set(config.instances)) - set(config.exclude)
-    if rows and not names:
+    if unknown := [name for name in config.exclude if name not in known]:
+        nearest = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise InputError(f"dataset {config.name}: no instance {', '.join(unknown[:5])}{hint}")
+    if rows and known <= set(config.exclude):
         raise InputError(f"dataset {config.name}: dataset.exclude leaves no instance")
-    rows = [row for row in rows if str(row.get("instance_id")) in names]
-    return rows[: config.limit]
+    rows = [row for row in rows if str(row.get("instance_id")) not in config.exclude]
+    if not config.select:
+        return rows
+    chosen = set(Selection.parse(config.select).choose(candidates(rows), f"dataset {config.name}"))
+    return [row for row in rows if str(row.get("instance_id")) in chosen]
+
+
+def candidates(rows: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+    """A dataset's rows as a selection sees them."""
+    rows = list(rows)
+    repositories = repositories_of(rows)
+    return [
+        Candidate(name, repositories[name], str(row.get("difficulty") or ""))
+        for row in rows
+        for name in [str(row.get("instance_id"))]
+    ]
 
 
 def _as_text(value: Any) -> str:
@@ -133,7 +146,7 @@ def repositories_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """owner/name by instance id: the row's `repo`, else what the id says ("" where it says nothing)."""
     repositories = {}
     for row in rows:
-        instance, repo = str(row["instance_id"]), row.get("repo")
+        instance, repo = str(row.get("instance_id")), row.get("repo")
         by_id = repository_of(instance).replace("__", "/", 1)
         repositories[instance] = repo.strip() if isinstance(repo, str) and repo.strip() else by_id
     return repositories

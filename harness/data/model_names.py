@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from harness.errors import InputError
 
@@ -28,6 +29,22 @@ def match_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
             raise InputError(f"'{query_for[name]}' and '{query}' both stand for '{name}': name each model once")
         query_for[name] = query
     return list(query_for)
+
+
+def select_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
+    """The names in `available` that `--model` options stand for, in the order of `wanted`.
+
+    As `match_names`; besides, a query with `*` stands for every name of that form.
+
+    Raises:
+        InputError: a query stands for no name, or, without `*`, for several.
+    """
+    names: dict[str, None] = {}
+    for query in wanted:
+        pattern = query.strip().casefold()
+        found = [name for name in available if fnmatchcase(name.casefold(), pattern)] if "*" in query else []
+        names |= dict.fromkeys(found or [_match(query, available)])
+    return list(names)
 
 
 def _match(query: str, available: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from harness.files import slug, write_atomic
 from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts, write_outcomes_csv
 from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
+from harness.selection import ids_term
 from harness.store.run_folder import RunFolder
 from harness.store.store import State
 from harness.text import line
@@ -314,7 +315,7 @@ def live_labels(
     config = load_config(find_config(config_name))
     (name,) = match_names([plan.model], [entry.name for entry in config.pool])
     config = with_overrides(
-        config, {"dataset.instances": plan.instances, "out.root": out, "run.mode": "matrix"}
+        config, {"dataset.select": [ids_term(plan.instances)], "out.root": out, "run.mode": "matrix"}
     ).model_copy(
         update={
             "pool": [entry for entry in config.pool if entry.name == name],

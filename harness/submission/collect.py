@@ -107,7 +107,7 @@ def collect_run(
             f"{path}: written by polyswe {version} with settings that this version does not know ({explain(error)}); "
             "submit it with the version that ran it"
         ) from error
-    whole = load_dataset(config.dataset.model_copy(update={"instances": None, "limit": None}))
+    whole = load_dataset(config.dataset.model_copy(update={"select": []}))
     run_over = load_dataset(config.dataset)
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; name the folder of a run")

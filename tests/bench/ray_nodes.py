@@ -66,7 +66,17 @@ def graded(folder: RunFolder) -> int:
 def run(way: str, root: Path, instances: int) -> float:
     """Evaluate the sample one way; seconds."""
     nodes, killed = (0, False) if way == "local" else (int(way.split("-")[0]), way.endswith("-killed"))
-    command = [sys.executable, "-m", "harness", "evaluate", "sample", "--out", str(root), "--limit", str(instances)]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "evaluate",
+        "sample",
+        "--out",
+        str(root),
+        "--select",
+        f"slice=0:{instances}",
+    ]
     cluster = None
     try:
         if nodes:

@@ -73,7 +73,14 @@ def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
         (MINIMAL + "run: {mode: routed}", "needs router.checkpoint"),
         (MINIMAL + "agent: {reviewer: nobody}", "agent.reviewer 'nobody' is not in the pool"),
         (MINIMAL + "run: {agent_workers: 0}", "'run.agent_workers': must be greater than or equal to 1"),
-        ("dataset: {name: sample, instances: []}\npool: [{name: a, model: openai/a, free: true}]", "must not be empty"),
+        (
+            "dataset: {name: sample, instances: []}\npool: [{name: a, model: openai/a, free: true}]",
+            "a list of ids that is not empty; now select: [id=A|B]",
+        ),
+        (
+            "dataset: {name: sample, limit: 0}\npool: [{name: a, model: openai/a, free: true}]",
+            "now select: [slice=0:20]",
+        ),
         (MINIMAL + "out: {run_id: ../escape}", "'out.run_id'"),
         ("dataset: [", "line 1"),
         ("just text", "top level"),
@@ -92,10 +99,17 @@ def test_an_unknown_configuration_lists_those_there_are() -> None:
 
 def test_command_line_options_are_validated_like_the_file(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, MINIMAL))
-    assert with_overrides(config, {"dataset.limit": 3, "run.agent_workers": 7}).run.agent_workers == 7
-    assert with_overrides(config, {"dataset.instances": ["x"]}).dataset.instances == ["x"]
+    assert with_overrides(config, {"run.agent_workers": 7}).run.agent_workers == 7
+    assert with_overrides(config, {"dataset.select": "slice=0:3"}).dataset.select == ["slice=0:3"]
+    with pytest.raises(ConfigError, match=r"'dataset.select': 'slice=3': expected START:END"):
+        with_overrides(config, {"dataset.select": ["slice=3"]})
     with pytest.raises(ConfigError, match="checkpoint"):
         with_overrides(config, {"run.mode": "routed"})
+
+
+def test_a_file_of_an_earlier_version_selects_what_it_did(tmp_path: Path) -> None:
+    text = MINIMAL.replace("name: sample", "name: sample, instances: [a-1, a-2], limit: 1")
+    assert load_config(written(tmp_path, text)).dataset.select == ["id=a-1|a-2", "slice=0:1"]
 
 
 def test_set_reaches_every_setting_and_names_what_does_not_exist(tmp_path: Path) -> None:

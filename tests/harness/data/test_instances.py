@@ -173,7 +173,7 @@ def test_unsound_instances_can_be_left_out(tmp_path: Path) -> None:
     rows = [ROW, ROW | {"instance_id": "a__a-2", "FAIL_TO_PASS": "[]"}]
     with pytest.raises(InputError, match=r"a__a-2 has no tests.*dataset\.exclude"):
         dataset_of(tmp_path, rows)
-    for selection in ({"exclude": ["a__a-2"]}, {"instances": ["a__a-1"]}, {"limit": 1}):
+    for selection in ({"exclude": ["a__a-2"]}, {"select": ["id=a__a-1"]}, {"select": ["slice=0:1"]}):
         assert [i.instance_id for i in dataset_of(tmp_path, rows, **selection).instances] == ["a__a-1"]
     with pytest.raises(InputError, match="leaves no instance"):
         dataset_of(tmp_path, [ROW], exclude=["a__a-1"])

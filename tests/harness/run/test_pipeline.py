@@ -53,7 +53,7 @@ def command(out: Path, *options: str, config: str = "sample") -> list[str]:
 
 
 def few(*options: str) -> list[str]:
-    return [*(word for name in FEW for word in ("--instance", name)), *options]
+    return ["--select", f"id={'|'.join(FEW)}", *options]
 
 
 def rows_of(folder: RunFolder) -> dict[tuple[str, str], CellRow]:
@@ -431,7 +431,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_keeps_what_is_recorded(undisturbed: RunFolder, tmp_path: Path) -> None:
     before = rows_of(undisturbed)
     done = subprocess.run(
-        command(undisturbed.path.parent, "--instance", "polyswe__nope-1"),
+        command(undisturbed.path.parent, "--select", "id=polyswe__nope-1"),
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == EXIT_INPUT

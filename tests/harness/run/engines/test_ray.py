@@ -39,7 +39,7 @@ def command(root: Path, *options: str) -> list[str]:
 
 
 def first(sample: Dataset, count: int) -> list[str]:
-    return [part for instance in sample.instances[:count] for part in ("--instance", instance.instance_id)]
+    return ["--select", f"slice=0:{count}"]
 
 
 def rows_of(folder: RunFolder) -> dict[Cell, CellRow]:

@@ -1,0 +1,53 @@
+"""Options that several commands share: which instances, and which models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.config import Config
+
+SelectOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="TERM",
+        help="Only some instances (repeatable): repo=django/*, difficulty='1-4 hours', id=GLOB, file=IDS.txt, "
+        "slice=0:50, sample=50@SEED. All terms must hold; filters come first, then slice, then sample.",
+    ),
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", metavar="NAME", help="Only this model, by a unique part of its name or a glob (repeatable)."
+    ),
+]
+PoolOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "--pool", metavar="NAME", help="A model, by a unique part of its name or a glob (repeatable)."
+    ),
+]
+
+
+def part_of(config: Config, select: Sequence[str], models: Sequence[str]) -> Config:
+    """The configuration narrowed to a command's `--select` and `--model`.
+
+    Raises:
+        InputError: a term or a name that cannot be used.
+    """
+    from harness.config import with_models, with_overrides
+    from harness.data.model_names import select_names
+    from harness.selection import narrowed, with_files_read
+
+    if models and config.run.mode == "routed":
+        raise InputError("--model would change what the router chooses from: a routed run takes all of its pool")
+    if models:
+        config = with_models(config, select_names(models, [entry.name for entry in config.pool]))
+    terms = with_files_read(narrowed(config.dataset.select, select))
+    return with_overrides(config, {"dataset.select": terms}) if terms != config.dataset.select else config
