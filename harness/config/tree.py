@@ -148,7 +148,8 @@ class RunConfig(StrictModel):
     """USD. No call is made once so much is spent; calls in flight are finished, and their cells begin anew at the next
     start."""
     images_gb: float | None = Field(default=None, gt=0)
-    """GB of images to keep of those that the run pulls; older ones go after their last cell. None keeps all."""
+    """GB of images to keep of those that the run pulls, and of those made to hide later history; older ones go after
+    their last cell. None keeps all."""
     pull_workers: int = Field(default=2, ge=1)
     """Images pulled at the same time, ahead of need."""
     pull_attempts: int = Field(default=6, ge=1)

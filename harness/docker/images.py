@@ -57,9 +57,10 @@ class Images:
     """Images by name: looked up, else pulled once, however many cells ask for the same one.
 
     With a limit, images that the run has pulled are removed once no cell needs them any more and they take more than
-    the limit together; the one whose last cell ended first goes first. An image that was there before the run is never
-    removed. A cell never waits because of the limit; only pulls ahead of need do. Sizes are those the engine states,
-    which count shared layers for every image: the disk space really used is at most that.
+    the limit together; the one whose last cell ended first goes first. What agents have made from an image to hide its
+    later history counts too, and goes with it. An image that was there before the run is never removed, only what
+    agents have made from it. A cell never waits because of the limit; only pulls ahead of need do. Sizes are those the
+    engine states, which count shared layers for every image: the disk space really used is at most that.
     """
 
     def __init__(
@@ -90,10 +91,12 @@ class Images:
         self._pulled = set(pulled_before)
         self._sizes: dict[str, int] = {}
         """Of our images that are on the engine."""
+        self._cuts: dict[str, int] = {}
+        """Bytes that images without their later history take beyond those they are made from, by the latter's names."""
         self._needed: Counter[str] = Counter()
         """Cells that still need an image."""
         self._idle: dict[str, None] = {}
-        """Our images that no cell needs any more, in the order they became idle."""
+        """Images that no cell needs any more and that may give space, in the order they became idle."""
         self._refused: dict[str, ImageUnavailableError] = {}
         self._requested: set[str] = set()
         """Images that a cell has requested."""
@@ -120,9 +123,11 @@ class Images:
 
     def release(self, image: str) -> None:
         """A cell no longer needs its image."""
+        cut = self._cut_size(image)
         with self._changed:
             self._needed[image] -= 1
-            if self._needed[image] <= 0 and image in self._sizes:
+            self._cuts[image] = cut
+            if self._needed[image] <= 0 and (image in self._sizes or cut):
                 self._idle[image] = None
             self._changed.notify_all()
         self._shrink()
@@ -161,11 +166,12 @@ class Images:
     def _adopt(self, order: Sequence[str]) -> None:
         """Images of an earlier start: those that no cell needs any more are idle from now on."""
         for image in sorted(self._pulled):
-            size = self._size(image)
+            size, cut = self._size(image), self._cut_size(image)
             with self._guard:
                 if size is None:
                     continue
                 self._sizes[image] = size
+                self._cuts[image] = cut
                 if not self._needed[image]:
                     self._idle[image] = None
         self._shrink()
@@ -192,7 +198,7 @@ class Images:
             return False
         if self._limit is None:
             return True
-        held = sum(self._sizes.values())
+        held = self._held()
         mean = held / len(self._sizes) if self._sizes else GB_PER_IMAGE * 1e9
         on_their_way = len(early - self._sizes.keys()) + 1
         return held + on_their_way * mean <= self._limit
@@ -286,6 +292,26 @@ class Images:
         except docker.errors.ImageNotFound:
             return None
 
+    def _cut_size(self, image: str) -> int:
+        """Bytes of what agents have made from an image, without what it shares with it; 0 where nothing bounds them."""
+        import docker
+        import requests
+
+        if self._limit is None:
+            return 0
+        try:
+            original = self._client.images.get(image)
+            label = f"{DERIVED_FROM_LABEL}={original.id}"
+            derived = self._client.api.images(filters={"label": label})
+        except (docker.errors.APIError, requests.RequestException):  # the image has gone, or the engine is away
+            return self._cuts.get(image, 0)
+        shared = int(original.attrs["Size"])
+        return sum(max(0, int(entry["Size"]) - shared) for entry in derived)
+
+    def _held(self) -> int:
+        """Bytes that count against the limit. Call it guarded."""
+        return sum(self._sizes.values()) + sum(self._cuts.values())
+
     def _shrink(self) -> None:
         """Remove idle images of ours, the longest idle first, until the rest is within the limit."""
         import docker
@@ -295,31 +321,34 @@ class Images:
             return
         while True:
             with self._changed:
-                if sum(self._sizes.values()) <= self._limit or not self._idle:
+                if self._held() <= self._limit or not self._idle:
                     return
                 image = next(iter(self._idle))
                 del self._idle[image]
-                size = self._sizes.pop(image)
+                size, cut = self._sizes.pop(image, None), self._cuts.pop(image, 0)
             try:
-                self._remove(image)
+                self._remove(image, whole=size is not None)
             except docker.errors.ImageNotFound:
                 continue
             except (docker.errors.APIError, requests.RequestException):
                 # a container still uses it, or the engine is away: it stays until the next attempt to make room
                 with self._changed:
-                    self._sizes[image] = size
+                    if size is not None:
+                        self._sizes[image] = size
+                    self._cuts[image] = cut
                     self._idle[image] = None
                 return
             finally:
                 with self._changed:
                     self._changed.notify_all()
 
-    def _remove(self, image: str) -> None:
-        """Remove an image, with what agents have made from it to hide its later history."""
+    def _remove(self, image: str, *, whole: bool = True) -> None:
+        """Remove what agents have made from an image to hide its later history, and the image itself if `whole`."""
         identity = self._client.images.get(image).id
         for derived in self._client.images.list(filters={"label": f"{DERIVED_FROM_LABEL}={identity}"}):
             self._client.images.remove(str(derived.id))
-        self._client.images.remove(image)
+        if whole:
+            self._client.images.remove(image)
 
 
 def _unavailable(image: str, words: str) -> ImageUnavailableError:

@@ -16,9 +16,11 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
+from agents.container.host import DockerHost
 from harness.data.instances import Instance
-from harness.docker.engine import CELL_LABEL, RUN_LABEL
+from harness.docker.engine import CELL_LABEL, RUN_LABEL, endpoint
 from harness.files import slug
+from harness.grading.disk import GradingDisk
 from harness.grading.processes import HarnessProcess
 from harness.grading.settings import Bounds, GradingContainer
 from harness.grading.verdict import Grade, Verdict
@@ -48,6 +50,7 @@ class Grader:
         container: GradingContainer | None = None,
         bounds: Bounds | None = None,
         give_up: Callable[[], bool] = lambda: False,
+        host: DockerHost | None = None,
     ) -> None:
         """
         Args:
@@ -59,6 +62,7 @@ class Grader:
             container: how the containers are created.
             bounds: what a patch may take of a grading beyond `timeout`.
             give_up: called before another try.
+            host: the engine as agents use it, whose disk watch then sees the containers of both.
         """
         self.run_label = run_label
         self.scratch = scratch
@@ -68,6 +72,7 @@ class Grader:
         self.bounds = bounds or Bounds()
         self.give_up = give_up
         self.gradings_in_flight = workers + PREPARED_AHEAD
+        self._host = host or DockerHost(address=endpoint().address)
         self._tests = threading.BoundedSemaphore(workers)
         self._starting = threading.Lock()
         self._harness: HarnessProcess | None = None
@@ -94,10 +99,11 @@ class Grader:
 
     def _grade_once(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
         harness = self.warm_up()
-        with harness.fork() as process:
+        with harness.fork() as process, GradingDisk(self._host, instance.image, self.container.limits) as disk:
             try:
                 answer = process.run(
                     self._job(instance, model, patch),
+                    disk=disk,
                     on_ready=self._tests.acquire,
                     on_tested=self._tests.release,
                     reading_seconds=self.bounds.reading_seconds,

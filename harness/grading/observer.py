@@ -40,6 +40,12 @@ CLEANING_UP = "Attempting to stop container "
 class Run(Protocol):
     """What the run has to know while a grading is at work."""
 
+    def container_started(self, name: str) -> None:
+        """The grading's container runs; no code of the model's has run in it yet."""
+
+    def ended_for(self) -> str:
+        """Why the run has ended the container; empty where it has not."""
+
     def acquire_tests(self) -> None:
         """Wait until this grading's tests may run: a limited number of gradings' tests do at a time."""
 
@@ -79,7 +85,7 @@ class Observation:
     exit_code: int | None = None
     """Of a container that had ended."""
     bound_exceeded: str = ""
-    """Which bound of a grading (`Bounds`) it was ended for."""
+    """Which bound of a grading (`Bounds`, or its share of the disk) it was ended for."""
     waited_seconds: float = 0.0
     """For other gradings' tests."""
 
@@ -113,6 +119,8 @@ class Observer(logging.Handler):
             return
         self.seen.error = sys.exc_info()[1] or self.seen.error
         if message.startswith(BEFORE_PATCH):
+            if self._client.created is not None and self._client.created.name:
+                self._run.container_started(self._client.created.name)
             self._limit(self._bounds.apply_seconds, "the patch was not applied")
         elif message.startswith(REFUSED):
             self.seen.refusal = message.removeprefix(REFUSED)
@@ -132,7 +140,7 @@ class Observer(logging.Handler):
             self._limit(None)
             self._cleaning_up = True
             self._run.reading_ends()
-            self.seen.bound_exceeded = self._client.ended_for
+            self.seen.bound_exceeded = self._client.ended_for or self._run.ended_for()
             self.seen.container_end, self.seen.exit_code = _end_of(self._client.created)
 
     def _limit(self, seconds: float | None, otherwise: str = "") -> None:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from harness.grading.disk import GradingDisk
+
 
 class HarnessProcess:
     """The process that has imported the official harness and forks a child for every grading.
@@ -72,6 +74,7 @@ class GradingProcess:
         self,
         job: Mapping[str, Any],
         *,
+        disk: GradingDisk,
         on_ready: Callable[[], object],
         on_tested: Callable[[], object],
         reading_seconds: float,
@@ -80,6 +83,7 @@ class GradingProcess:
 
         Args:
             job: what `harness.grading.worker.grade` takes.
+            disk: watches its container.
             on_ready: called when the tests could begin; they begin when it returns.
             on_tested: called when they are over, also by the death of the process.
             reading_seconds: how long the official harness may read the test output.
@@ -94,6 +98,10 @@ class GradingProcess:
                 match answer["phase"]:
                     case "started":
                         self._pid = answer["pid"]
+                    case "container":
+                        disk.container_started(answer["name"])
+                    case "ended":
+                        self._send({"ended_for": disk.ended_for})
                     case "ready":
                         on_ready()
                         testing = True

@@ -7,7 +7,7 @@ importing the official harness takes seconds.
 The parent reads sockets from its standard input and forks a child for each. The child reads a job, a JSON line, and
 answers with one. Meanwhile it says how far it is. Before the tests it sends `{"phase": "ready"}` and waits for a line;
 afterwards it sends `{"phase": "tested"}`: so many gradings may set up and clean up, while only as many tests run as the
-run wants.
+run wants. It names its container, which the run watches, and before it cleans up it asks whether the run has ended it.
 """
 
 from __future__ import annotations
@@ -86,6 +86,13 @@ class Channel:
             os._exit(1)  # the run is gone
         message: dict[str, Any] = json.loads(line)
         return message
+
+    def container_started(self, name: str) -> None:
+        self.send(phase="container", name=name)
+
+    def ended_for(self) -> str:
+        self.send(phase="ended")
+        return str(self.receive()["ended_for"])
 
     def acquire_tests(self) -> None:
         self.send(phase="ready")

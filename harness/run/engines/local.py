@@ -51,6 +51,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         from harness.sample.images import build_images
 
         build_images(client, context.dataset.instances)
+    host = DockerHost(address=endpoint().address)
     grader = Grader(
         folder.label,
         folder.scratch,
@@ -59,6 +60,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         attempts=run.grading_attempts,
         container=grading_container(run),
         give_up=lambda: stop.now,
+        host=host,
     )
     images = Images(
         client,
@@ -73,7 +75,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
     with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
         try:
             yield LocalBackend(
-                run_agent=partial(run_agent, host=DockerHost(address=endpoint().address)),
+                run_agent=partial(run_agent, host=host),
                 images=images,
                 grader=grader,
                 budget=budget,

@@ -262,6 +262,7 @@ def _grader(label: str, timeout: int, attempts: int, container: str) -> Grader:
         timeout=timeout,
         attempts=attempts,
         container=GradingContainer.model_validate_json(container),
+        host=_host(),
     )
     grader.warm_up()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 
+from agents.container.history import DERIVED_FROM_LABEL
 from harness.docker.images import OFFLINE_ATTEMPTS, Images, Patience, pull_failure_kind
 from harness.errors import ImageUnavailableError
 from harness.run.forecast import disk_needed
@@ -152,6 +157,43 @@ def test_a_later_start_knows_what_an_earlier_one_pulled(engine: DockerClient, re
         later.ensure(new)
         assert not present(engine, old), "no cell needs it any more, and it stands in the way"
         assert present(engine, new)
+
+
+def cut(engine: DockerClient, image: str, size: int) -> str:
+    """As agents make an image without later history: a commit with their label; returns its id."""
+    identity = engine.images.get(image).id
+    container = engine.api.create_container(image, command="none")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        info = tarfile.TarInfo("pack")
+        info.size = size
+        tar.addfile(info, io.BytesIO(os.urandom(size)))
+    engine.api.put_archive(container["Id"], "/", archive.getvalue())
+    done = engine.api.commit(container["Id"], changes=f'LABEL "{DERIVED_FROM_LABEL}"="{identity}"')
+    engine.api.remove_container(container["Id"])
+    return str(done["Id"])
+
+
+def test_images_without_later_history_count_and_go(engine: DockerClient, registry: Any) -> None:
+    there, pulled, other = (registry.add(name, 3 * MB) for name in ("there", "pulled", "other"))
+    engine.images.pull(there)
+    images = Images(engine, limit_gb=0.0075, patience=QUICK)
+    with images.ahead([there, pulled, pulled, other], workers=0, depth=0):
+        for name in (there, pulled):
+            images.ensure(name)
+        cuts = [cut(engine, name, 3 * MB) for name in (there, pulled)]
+        images.release(pulled)
+        assert all(present(engine, name) for name in (there, pulled))
+        images.release(there)  # 3 of its cut, 6 of the other image and its cut: only the first is idle
+        assert not engine.images.list(filters={"label": f"{DERIVED_FROM_LABEL}={engine.images.get(there).id}"})
+        assert present(engine, there), "what was there before the run is not the run's to remove"
+        assert engine.images.get(cuts[1])
+        images.ensure(other)
+        images.release(pulled)
+        assert not present(engine, pulled)
+        with pytest.raises(docker.errors.ImageNotFound):
+            engine.images.get(cuts[1])
+        assert present(engine, other)
 
 
 def test_images_are_pulled_ahead_of_need_but_not_far(engine: DockerClient, registry: Any) -> None:

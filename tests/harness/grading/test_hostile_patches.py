@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.container.host import DockerHost
+from agents.container.limits import ContainerLimits
 from harness.data.instances import Dataset, Instance
 from harness.docker.engine import RUN_LABEL
 from harness.grading.grader import Grader
@@ -61,6 +63,7 @@ def grade(tmp_path: Path, sample: Dataset, engine: DockerClient) -> Iterator[Gra
         container: GradingContainer | None = None,
         timeout: int = 60,
         attempts: int = 1,
+        host: DockerHost | None = None,
         **columns: Any,
     ) -> Grade:
         with Grader(
@@ -71,6 +74,7 @@ def grade(tmp_path: Path, sample: Dataset, engine: DockerClient) -> Iterator[Gra
             attempts=attempts,
             bounds=bounds,
             container=container,
+            host=host,
         ) as grader:
             return grader.grade(changed(sample.instances[0], **columns), "m", patch, tmp_path / "cell")
 
@@ -261,3 +265,38 @@ def test_results_that_take_too_long_to_read_are_the_models(grade: GradePatch) ->
     result = grade(conftest(many), bounds=Bounds(reading_seconds=0.2), timeout=120)
     assert result.verdict is Verdict.HARNESS_ERROR, result
     assert "did not finish reading" in result.detail
+
+
+FILL = """
+import os, time
+for i in range(20):
+    with open(f"/fill{i}", "wb") as file:
+        file.write(bytes(10_000_000))
+time.sleep(100)
+"""
+HOLD_DELETED = """
+import os, time
+files = [open(f"/held{i}", "wb") for i in range(4)]
+for file in files:
+    os.unlink(file.name)
+    file.write(bytes(40_000_000))
+    file.flush()
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize(
+    ("attack", "disk_gb", "nearly_full", "reason"),
+    [(FILL, 0.05, False, "more than 0.05 GB"), (HOLD_DELETED, 5, True, "held most of it")],
+)
+def test_tests_that_fill_the_disk_are_ended_and_the_models_failure(
+    grade: GradePatch, attack: str, disk_gb: float, nearly_full: bool, reason: str
+) -> None:
+    host = DockerHost()
+    host.disk_watch.every = 0.2
+    if nearly_full:
+        host.disk_watch.reserve, host.disk_watch.worth = (1e18, 0), (100e6, 5000)
+    limits = ContainerLimits(memory="512m", disk_gb=disk_gb)
+    ended = grade(conftest(attack), container=GradingContainer(limits=limits), timeout=90, attempts=2, host=host)
+    assert ended.verdict in FAILED
+    assert reason in ended.detail
