@@ -258,6 +258,8 @@ class Results(FrozenModel):
     repeats: int
     scripted: bool = False
     """The models are scripted stand-ins: the numbers say nothing of real models."""
+    simulated: bool = False
+    """The outcomes come from a simulation: no model was run at all."""
     rows: list[Row]
     complementarity: Complementarity
     null: Null | None = None
@@ -282,6 +284,11 @@ class Results(FrozenModel):
     """One sentence a reader can quote."""
     notes: list[str] = []
     """What a reader of the numbers has to know: instances left out, costs unknown, faults of the record."""
+
+    @property
+    def money_kind(self) -> str:
+        """What stands before its costs where nobody pays them: "simulated" or "pretended"; empty for real ones."""
+        return "simulated" if self.simulated else "pretended" if self.scripted else ""
 
     def to_json(self) -> str:
         """The file's text; numbers that do not exist are null."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.evaluation.schema import Row
-from harness.report.text import count, signed
+from harness.evaluation.schema import Results, Row
+from harness.report.text import count, money, signed
 
 Tone = Literal["single", "held", "unseen", "pale", "bound"]
 """How much a row's marks stand out; CSS classes."""
@@ -51,3 +51,11 @@ def bounds_of(row: Row) -> str:
     if row.bounds is None:
         return ""
     return f"{count(row.bounds[0])} to {count(row.bounds[1])} with the {row.missing} without verdict"
+
+
+def cost_of(row: Row, results: Results) -> str:
+    """USD per instance, marked where nobody pays it; a lower bound where some costs are unknown, empty without any."""
+    kind = f"{results.money_kind} " if results.money_kind else ""
+    if row.cost_per_instance is not None:
+        return kind + money(row.cost_per_instance)
+    return "" if row.cost_at_least is None else f"≥ {kind}{money(row.cost_at_least)}"

@@ -8,6 +8,7 @@ import sys
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from harness.evaluation.schema import ClusterProfile, Group, Results
 from harness.importers.table import write_outcomes_csv
 from harness.report.html import write_report
 from harness.report.html.assets import data_block
-from harness.report.html.page import MANY_CELLS
+from harness.report.html.cell_data import MANY_CELLS
 from harness.report.tables import write_results
 from harness.report.text import clipped, plain
 from harness.store.run_folder import RunFolder
@@ -52,10 +53,10 @@ def run(tmp_path: Path) -> RunFolder:
     return write_hostile_run(tmp_path)
 
 
-def cells_of(page: str) -> dict[str, list[list[float]]]:
+def cells_of(page: str) -> dict[str, Any]:
     block = re.search(r'<script type="application/json" id="cells-data">(.*?)</script>', page, re.DOTALL)
     assert block
-    data: dict[str, list[list[float]]] = json.loads(block.group(1))
+    data: dict[str, Any] = json.loads(block.group(1))
     return data
 
 
@@ -95,7 +96,7 @@ def test_a_selection_reaches_the_cells_of_the_run(run: RunFolder) -> None:
     write_outcomes_csv(matrix, part / "outcomes.csv")
     write_results(hostile_results(), part)
     data = cells_of(write_report(part).read_text(encoding="utf-8"))
-    assert len(data["rows"]) == 2
+    assert data["cells"] == 2
     assert data["folders"]["root"] == "../instances/"  # type: ignore[call-overload]
 
 
@@ -131,10 +132,14 @@ def test_a_cells_page_shows_the_issue_and_every_kind_of_flag(run: RunFolder) -> 
 
 
 def test_an_unfinished_run_says_so(run: RunFolder) -> None:
-    assert "This run is not finished" not in write_report(run.path).read_text(encoding="utf-8")
+    whole = write_report(run.path).read_text(encoding="utf-8")
+    assert "Not complete" not in whole
+    assert re.search(r"<title>data .* · 2 models · \d{4}-\d\d-\d\d · run run · complete – polyswe</title>", whole)
     with Store(run.store_path) as store:
         store.agent_started(Cell("owner__repo-3", MODELS[0]))
-    assert "1 of 24 cells have no verdict yet" in write_report(run.path).read_text(encoding="utf-8")
+    part = write_report(run.path).read_text(encoding="utf-8")
+    assert "Not complete: 23 of 24 cells have a verdict." in part
+    assert re.search(r"<title>.* · run run · 23 of 24 cells – polyswe</title>", part)
 
 
 def test_difficulties_are_in_the_order_of_effort(tmp_path: Path) -> None:
@@ -202,9 +207,9 @@ def test_many_cells_stay_small_and_quick_enough(tmp_path: Path) -> None:
     write_outcomes_csv(matrix, tmp_path / "outcomes.csv")
     write_results(hostile_results(), tmp_path)
     page = write_report(tmp_path)
-    assert page.stat().st_size < 15_000_000
+    assert page.stat().st_size < 5_000_000
     data = cells_of(page.read_text(encoding="utf-8"))
-    assert len(data["rows"]) == 2294 * 40 > MANY_CELLS
+    assert data["cells"] == 2294 * 40 > MANY_CELLS
     assert data["disagreements_first"]
 
 

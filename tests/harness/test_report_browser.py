@@ -12,8 +12,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import Browser, find_browser
-from hostile_run import MODELS, write_hostile_run
+from hostile_run import INSTANCES, MODELS, write_hostile_run
 
+from harness.importers.source import read_source
+from harness.importers.table import read as read_csv
 from harness.report.html import write_report
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell
@@ -140,7 +142,7 @@ def test_the_names_of_rows_stay_in_sight(browser: Browser, run: RunFolder, width
 
 
 def test_a_keyboard_skips_the_navigation(browser: Browser, run: RunFolder) -> None:
-    for page, target in zip(pages(run), ("results", "issue"), strict=True):
+    for page, target in zip(pages(run), ("content", "issue"), strict=True):
         browser.open(page)
         for key, code in (("Tab", 9), ("Enter", 13)):
             for kind in ("keyDown", "keyUp"):
@@ -170,7 +172,7 @@ def test_the_policy_stops_what_slips_through_the_escaping(browser: Browser, run:
     for number, page in enumerate(pages(run)):
         broken = tmp_path / f"{number}.html"
         broken.write_text(
-            page.read_text(encoding="utf-8").replace("<main>", f"<main>{inserted}{remote}"), encoding="utf-8"
+            page.read_text(encoding="utf-8").replace("</header>", f"</header>{inserted}{remote}"), encoding="utf-8"
         )
         browser.open(broken)
         assert browser.run("document.title") != "PWNED"
@@ -191,7 +193,7 @@ def test_cells_are_searched_filtered_and_sorted_by_the_keyboard(browser: Browser
     )
     assert browser.run(f"[...{table}].map((row) => row.cells[0].textContent)") == ["owner__repo-7"]
     assert browser.run("document.querySelector('#summary').textContent").startswith("1 of 24 cells")
-    link = browser.run(f"{table}[0].querySelector('a').href").split("#")[0]
+    link = browser.run(f"{table}[0].querySelector('.files a').href").split("#")[0]
     assert link == (run.cell_dir(Cell("owner__repo-7", MODELS[1])) / "cell.html").resolve().as_uri()
     browser.run("document.querySelector('[data-cluster=\"1\"]').click()")
     assert browser.run("document.querySelector('#summary').textContent").startswith("16 of 24 cells")
@@ -204,6 +206,63 @@ def test_cells_are_searched_filtered_and_sorted_by_the_keyboard(browser: Browser
     resolved = browser.run("[...document.querySelectorAll('#results tbody tr')].map((row) => +row.cells[1].dataset.v)")
     assert resolved == sorted(resolved, reverse=True)
     assert browser.run("document.querySelectorAll('#results thead th')[1].ariaSort") == "descending"
+
+
+def test_a_phone_comes_to_the_cells_soon(browser: Browser, run: RunFolder) -> None:
+    browser.open(run.path / "results.html", width=390, height=844)
+    assert browser.run("document.getElementById('cells').getBoundingClientRect().top") < 10 * 844
+    # what is folded opens where a link leads
+    assert not browser.run("document.querySelector('#groups > details').open")
+    browser.run("document.querySelector('nav a[href=\"#groups\"]').click()")
+    assert browser.run("document.querySelector('#groups > details').open")
+
+
+def test_the_matrix_shows_every_cell_and_leads_to_the_list(browser: Browser, run: RunFolder) -> None:
+    browser.open(run.path / "results.html")
+    told = "document.querySelector('#matrix .told').textContent"
+    squares = "document.querySelector('.matrix path.{}').getAttribute('d').split('M').length - 1"
+    assert [browser.run(squares.format(state)) for state in ("good", "bad")] == [16, 8]
+    browser.run("document.querySelector('.matrix').focus()")
+    seen = []
+    for key, code in [("ArrowRight", 39)] * 12:
+        browser.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code)
+        seen.append(browser.run(told).split(" · ")[0])
+    assert sorted(seen) == sorted(INSTANCES)
+    assert "resolved by 1 of 2" in browser.run(told) or "resolved by 2 of 2" in browser.run(told)
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13)
+    browser.run("new Promise((done) => { setTimeout(done, 50); })")
+    assert browser.run("location.hash") == f"#cell={seen[-1]}"
+    assert browser.run("document.querySelector('#summary').textContent").startswith("2 of 24 cells")
+
+
+def test_a_cells_address_leads_to_it(browser: Browser, run: RunFolder) -> None:
+    page = run.path / "results.html"
+    browser.open(page)
+    table = "document.querySelector('#cells-table').tBodies[0].rows"
+    addresses = browser.run(f"[...{table}].map((row) => row.cells[1].querySelector('a').href)")
+    assert len(set(addresses)) == 24
+    rows = browser.run(f"[...{table}].map((row) => [row.cells[0].textContent, row.cells[1].textContent])")
+    for address, row in list(zip(addresses, rows, strict=True))[1:4]:
+        browser.call("Page.navigate", url="about:blank")
+        browser.open(page, fragment=address.partition("#")[2])
+        assert browser.run(f"[...{table}].map((row) => [row.cells[0].textContent, row.cells[1].textContent])") == [row]
+    browser.run("document.querySelector('#all-cells').click()")
+    assert browser.run(f"{table}.length") == 24
+
+
+def test_the_cells_are_saved_as_csv_that_polyswe_reads(browser: Browser, run: RunFolder, tmp_path: Path) -> None:
+    browser.open(run.path / "results.html")
+    browser.run(
+        "(() => { URL.createObjectURL = (blob) => { window.saved = blob.text(); return '#'; };"
+        "document.querySelector('#cells-csv').click(); })()"
+    )
+    (tmp_path / "cells.csv").write_text(browser.run("window.saved"), encoding="utf-8")
+    saved, written = (read_csv(read_source(str(path))) for path in (tmp_path / "cells.csv", run.path / "outcomes.csv"))
+    for ours, theirs in zip(saved.runs, written.runs, strict=True):
+        assert ours.name == theirs.name
+        assert {name: cell.resolved for name, cell in ours.cells.items()} == {
+            name: cell.resolved for name, cell in theirs.cells.items()
+        }
 
 
 def test_the_reader_may_choose_the_theme_and_print(browser: Browser, run: RunFolder, tmp_path: Path) -> None:

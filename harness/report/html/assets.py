@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from harness.report import text
+from harness.evaluation.verdict import best_single
+from harness.report import row_labels, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -45,6 +46,13 @@ def environment() -> Environment:
     )
     filters = (text.count, text.signed, text.percent, text.money, text.duration, text.p_value, text.plain, heat)
     templates.filters.update({function.__name__: function for function in filters})
+    templates.globals.update(
+        best_single=best_single,
+        bounds=row_labels.bounds_of,
+        chip=row_labels.chip,
+        difference=row_labels.difference,
+        tone=row_labels.tone,
+    )
     return templates
 
 

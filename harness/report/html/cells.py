@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ class Cells:
     """By instance, where known."""
     issues: Mapping[str, str] = field(default_factory=dict)
     """Problem statements by instance, as the run's folder has them."""
+    date: str = ""
+    """Day of a run's last verdict, else of the folder's results.json; empty where there is neither."""
 
 
 def load_cells(folder: Path) -> Cells:
@@ -79,7 +82,7 @@ def load_cells(folder: Path) -> Cells:
     """
     table = folder / "outcomes.csv"
     if not table.is_file():
-        return Cells()
+        return Cells(date=_written(folder))
     recorded = read_csv(read_source(str(table)))
     instances = tuple(dict.fromkeys(instance for run in recorded.runs for instance in run.cells))
     run = _run_of(folder)
@@ -101,7 +104,14 @@ def load_cells(folder: Path) -> Cells:
         run=run,
         repositories={name: repository for name, repository in repositories.items() if repository},
         issues={name: str(row.get("problem_statement") or "") for name, row in by_id.items()},
+        date=max((row.updated_at[:10] for row, _ in stored.values()), default="") or _written(folder),
     )
+
+
+def _written(folder: Path) -> str:
+    """The day on which the folder's results.json was written; empty when there is none."""
+    file = folder / "results.json"
+    return date.fromtimestamp(file.stat().st_mtime).isoformat() if file.is_file() else ""
 
 
 def _dataset_rows(run: RunFolder) -> list[dict[str, Any]]:

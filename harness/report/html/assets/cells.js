@@ -1,46 +1,16 @@
-// tables that sort by any column; every heading is a button, so the keyboard works
-for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    head.setAttribute("aria-sort", "none");
-    button.addEventListener("click", () => {
-      const first = head.classList.contains("num") ? "descending" : "ascending";
-      const order = head.getAttribute("aria-sort") === first ? (first === "ascending" ? "descending" : "ascending") : first;
-      heads.forEach((other) => other.setAttribute("aria-sort", "none"));
-      head.setAttribute("aria-sort", order);
-      const sign = order === "ascending" ? 1 : -1;
-      const rows = [...table.tBodies[0].rows].map((row) => [row.cells[column].dataset.v, row]);
-      rows.sort(([a], [b]) => (a === "" || b === "" ? (a === "") - (b === "") : sign * compare(a, b)));
-      table.tBodies[0].append(...rows.map(([, row]) => row));
-    });
-  });
-}
-function compare(a, b) {
-  return isNaN(a) || isNaN(b) ? String(a).localeCompare(String(b)) : a - b;
-}
-
 // the cells: filtered in memory, a page of them in the document; text only ever becomes text, never markup
 (() => {
-  const source = document.getElementById("cells-data");
-  if (!source) return;
-  const data = JSON.parse(source.textContent);
+  if (!cells) return;
+  const { data, solved, judged, money } = cells;
+  const { INSTANCE, MODEL, VERDICT, RESOLVED, EXIT, PAGE_THERE, COST, CALLS, SECONDS, FLAGS } = cells.at;
   const form = document.getElementById("filters");
   const table = document.getElementById("cells-table");
   const pager = document.getElementById("pager");
   const summary = document.getElementById("summary");
+  const all = document.getElementById("all-cells");
   const PAGE = 60;
-  const [INSTANCE, MODEL, VERDICT, RESOLVED, EXIT, PAGE_THERE, COST, CALLS, SECONDS, FLAGS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  let only = null;
 
-  const solved = new Int32Array(data.instances.length);
-  const judged = new Int32Array(data.instances.length);
-  for (const row of data.rows) {
-    if (row[RESOLVED] >= 0) judged[row[INSTANCE]] += 1;
-    if (row[RESOLVED] === 1) solved[row[INSTANCE]] += 1;
-  }
   const disagree = (row) => solved[row[INSTANCE]] > 0 && solved[row[INSTANCE]] < judged[row[INSTANCE]];
   const searched = data.rows.map((row) =>
     `${data.instances[row[INSTANCE]]} ${data.models[row[MODEL]]} ${data.verdicts[row[VERDICT]]} ${data.exits[row[EXIT]]} ${row[FLAGS] ?? ""}`.toLowerCase());
@@ -49,7 +19,7 @@ function compare(a, b) {
     ["instance", (row) => data.instances[row[INSTANCE]], (row) => data.instances[row[INSTANCE]]],
     ["model", (row) => data.models[row[MODEL]], (row) => data.models[row[MODEL]]],
     ["verdict", (row) => data.verdicts[row[VERDICT]], (row) => data.verdicts[row[VERDICT]]],
-    ["cost", (row) => row[COST], (row) => money(row[COST]), true],
+    [`${cells.moneyKind}cost`, (row) => row[COST], (row) => money(row[COST]), true],
     ["calls", (row) => row[CALLS], (row) => text(row[CALLS]), true],
     ["time", (row) => row[SECONDS], (row) => duration(row[SECONDS]), true],
     ["resolved by", (row) => solved[row[INSTANCE]], (row) => `${solved[row[INSTANCE]]} of ${judged[row[INSTANCE]]}`, true],
@@ -61,7 +31,6 @@ function compare(a, b) {
   let page = 0;
 
   const text = (value) => (value === null ? "–" : String(value));
-  const money = (value) => (value === null ? "–" : value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toPrecision(3)}`);
   function duration(value) {
     if (value === null) return "–";
     if (value < 59.95) return `${value.toFixed(1)} s`;
@@ -111,6 +80,7 @@ function compare(a, b) {
     const is = (name, actual) => value(name) === "" || Number(value(name)) === actual;
     shown = [];
     data.rows.forEach((row, k) => {
+      if (only && (cells.name(row) !== only.cell || (only.model !== null && cells.model(row) !== only.model))) return;
       if (is("model", row[MODEL]) && is("verdict", row[VERDICT]) && is("repository", data.of_repository[row[INSTANCE]])
         && is("cluster", data.of_cluster ? data.of_cluster[row[INSTANCE]] : -1)
         && (!form.elements.disagree.checked || disagree(row)) && words.every((word) => searched[k].includes(word))) shown.push(row);
@@ -128,6 +98,7 @@ function compare(a, b) {
   function draw() {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
     const resolved = shown.filter((row) => row[RESOLVED] === 1).length;
+    all.hidden = !only;
     summary.textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} cells, ${resolved.toLocaleString("en")} resolved`
       + (data.clipped ? `; ${data.clipped.toLocaleString("en")} more are only in outcomes.csv` : "");
     table.tBodies[0].replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map(drawn));
@@ -141,7 +112,12 @@ function compare(a, b) {
     const line = document.createElement("tr");
     for (const [name, , label, numeric] of columns) {
       const cell = line.insertCell();
-      cell.textContent = label(row);
+      if (["instance", "model"].includes(name)) {
+        const link = document.createElement("a");
+        link.href = name === "model" ? cells.link(cells.name(row), cells.model(row)) : cells.link(cells.name(row));
+        link.textContent = label(row);
+        cell.append(link);
+      } else cell.textContent = label(row);
       if (numeric) cell.className = "num";
       if (!["instance", "model", "verdict"].includes(name)) cell.dataset.name = name;
       if (name === "flags") cell.className = "unknown";
@@ -167,12 +143,40 @@ function compare(a, b) {
   for (const button of document.querySelectorAll("[data-cluster]")) {
     if (!form.elements.cluster) break;
     button.addEventListener("click", () => {
+      only = null;
       form.reset();
       form.elements.cluster.value = button.dataset.cluster;
       update();
-      document.getElementById("cells").scrollIntoView();
+      document.getElementById("list").scrollIntoView();
     });
   }
+  // an address like #cell=<instance>&model=<name> leads to these cells
+  function follow(scroll) {
+    const wanted = new URLSearchParams(location.hash.slice(1));
+    if (!wanted.has("cell")) return;
+    only = { cell: wanted.get("cell"), model: wanted.get("model") };
+    form.reset();
+    update();
+    document.querySelector("#cells > details").open = true;
+    if (scroll) document.getElementById("list").scrollIntoView();
+  }
+  addEventListener("hashchange", () => follow(true));
+  all.addEventListener("click", () => {
+    only = null;
+    history.replaceState(null, "", "#cells");
+    update();
+  });
+  const csv = document.getElementById("cells-csv");
+  csv.hidden = false;
+  csv.addEventListener("click", () => {
+    const known = (value) => (value < 0 ? null : value);
+    const repository = (row) => data.repositories[data.of_repository[row[INSTANCE]]] ?? "";
+    saveCsv("cells.csv", [
+      ["instance_id", "model", "resolved", "cost_usd", "api_calls", "seconds", "verdict", "exit_status", "flags", "repository"],
+      ...shown.map((row) => [cells.name(row), cells.model(row), known(row[RESOLVED]), row[COST], row[CALLS], row[SECONDS],
+        data.verdicts[row[VERDICT]], data.exits[row[EXIT]], row[FLAGS] ?? "", repository(row)]),
+    ]);
+  });
   pager.addEventListener("click", (event) => {
     const step = Number(event.target.dataset.step);
     if (step) { page += step; draw(); }
@@ -182,4 +186,5 @@ function compare(a, b) {
   form.hidden = false;
   table.hidden = false;
   update();
+  follow(true);
 })();
