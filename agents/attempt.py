@@ -43,7 +43,8 @@ class Attempt:
     failed_calls: int
     """Requests that failed and were tried again or given up."""
     seconds: float
-    """Wall-clock time, the container's start and waits for the provider included."""
+    """Wall-clock time, the container's start and waits for a failing provider included, without waits for a turn under
+    the model's `rpm` and `tpm`."""
     trajectory: Path
     """mini-swe-agent's trajectory file; absent only when the container could not be started."""
     unsubmitted_patch: str
@@ -70,6 +71,8 @@ class Usage:
     estimated_calls: int = 0
     """Calls whose reply stated no usage, so that tokens were estimated from the texts' lengths."""
     cost_usd: float = 0.0
+    waited_seconds: float = 0.0
+    """Time spent waiting for a turn under the model's `rpm` and `tpm`."""
 
 
 def paid_in(trajectory: Path) -> float:

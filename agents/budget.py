@@ -67,6 +67,11 @@ class Budget:
     def exhausted(self) -> bool:
         return self.limit is not None and self.spent >= self.limit
 
+    @property
+    def halted(self) -> bool:
+        """Whether no further call will be made, whatever is left."""
+        return self._halted()
+
     def reserve(self, estimate: float) -> None:
         """Ask for a call of about `estimate` USD; may wait for calls in flight. Settle it, however it ends.
 

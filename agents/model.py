@@ -22,10 +22,11 @@ from agents.errors import ProviderError
 from agents.http import Exchange, recorded
 from agents.pool import ModelConfig, address, api_key, prices, resolved
 from agents.provider_errors import answer_of, kind_of, missing_package, provider_error, retry_after
+from agents.rate_limit import RateLimit, Turn
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig, call_with_retries
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
-from agents.usage import Tokens, count, usage_of
+from agents.usage import CHARACTERS_PER_TOKEN, Tokens, count, usage_of
 
 litellm = load_litellm()
 load_minisweagent()
@@ -37,6 +38,9 @@ from minisweagent.models.utils.actions_toolcall import BASH_TOOL  # noqa: E402
 
 _LATE_SECONDS = 1.0
 """The client's own timeout comes first: it closes the connection."""
+
+_SLICE_SECONDS = 0.2
+"""How long a wait for a turn may outlast the run's end."""
 
 _TRANSLATED = frozenset({"anthropic", "azure_ai", "bedrock", "gemini", "litellm_proxy", "vertex_ai", "vertex_ai_beta"})
 """Providers whose messages LiteLLM translates, with what it keeps in its `provider_specific_fields`. All others get the
@@ -59,6 +63,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         budget: Budget | None = None,
         on_call: Callable[[Call], None] | None = None,
         usage: Usage | None = None,
+        rate: RateLimit | None = None,
+        on_wait: Callable[[float], None] | None = None,
         **upstream: Any,
     ) -> None:
         """A model for one attempt.
@@ -70,6 +76,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             budget: Asked before every request.
             on_call: Receives every request that has ended, before anything is done with its reply.
             usage: Counted up.
+            rate: Calls and tokens a minute, shared by the agents that use the model.
+            on_wait: Receives the seconds until the next call's turn before they are waited for.
             **upstream: Arguments of LitellmModelConfig other than the model's name and registry; the entry's own
                 `model_kwargs` go before its `model_kwargs`.
         """
@@ -81,6 +89,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         self.usage = usage or Usage()
         self.budget = budget or Budget()
         self.on_call = on_call
+        self.rate = rate
+        self.on_wait = on_wait
         self._last_cost = 0.0
         self.prices = prices(pool)
         self.provider = _provider(pool)
@@ -145,7 +155,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         return call_with_retries(send, self.retry, pause=self.deadline.pause)
 
     def _metered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, bool]:
-        """One request within the budget, charged and recorded."""
+        """One request within the rate limit and the budget, charged and recorded."""
+        turn = self._await_turn(messages)
         # A conversation grows: its next call costs about what its last one did, or more.
         estimate = self._last_cost or self.prices.input * len(_text(messages)) / 4
         waiting = time.monotonic()
@@ -173,6 +184,12 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             cost = used.cost_usd - before.cost_usd
             self._last_cost = cost or self._last_cost
             self.budget.settle(estimate, cost)
+            if self.rate is not None and turn is not None:
+                self.rate.settle(
+                    turn,
+                    prompt_tokens=used.prompt_tokens - before.prompt_tokens,
+                    completion_tokens=used.completion_tokens - before.completion_tokens,
+                )
             if self.on_call is not None:
                 self.on_call(
                     Call(
@@ -186,6 +203,21 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                         failure=failure,
                     )
                 )
+
+    def _await_turn(self, messages: list[dict[str, Any]]) -> Turn | None:
+        """Wait until the rate limit allows another call, or until the run ends; None without a limit."""
+        if self.rate is None:
+            return None
+        turn = self.rate.reserve(len(_text(messages)) / CHARACTERS_PER_TOKEN)
+        if turn.seconds > 0 and self.on_wait is not None:
+            self.on_wait(turn.seconds)
+        started = time.monotonic()
+        while (left := started + turn.seconds - time.monotonic()) > 0 and not self.budget.halted:
+            time.sleep(min(left, _SLICE_SECONDS))
+        waited = time.monotonic() - started
+        self.usage.waited_seconds += waited
+        self.deadline.extend(waited)
+        return turn
 
     def _send(self, messages: list[dict[str, Any]], kwargs: dict[str, Any], exchange: Exchange) -> Any:
         """One request. Raises ProviderError with a redacted message, and counts it."""

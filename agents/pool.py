@@ -119,6 +119,15 @@ class ModelConfig(BaseModel):
     """Overrides the agent's cost limit in USD for this model. 0 means no limit."""
     wall_time_limit_seconds: int | None = Field(default=None, ge=0)
     """Overrides the agent's wall-clock limit for this model. 0 means no limit."""
+    max_parallel: int | None = Field(default=None, ge=1)
+    """Attempts of this model at the same time, such as 1 for a small local server. Meanwhile other models' cells take
+    the free agents. None means no limit but `run.agent_workers`."""
+    rpm: int | None = Field(default=None, ge=1)
+    """Requests a minute that the provider allows, over all agents of the run (on a cluster: of all nodes). Calls are
+    spread evenly. Waiting for a turn counts neither as the agent's time nor as the model's. None means no limit."""
+    tpm: int | None = Field(default=None, ge=1)
+    """Tokens a minute that the provider allows, of prompts and completions; cached ones count. A call reserves an
+    estimate and is settled with what it used. None means no limit."""
 
     @field_validator("name")
     @classmethod

@@ -11,6 +11,7 @@ from agents.attempt import Attempt
 from agents.budget import Budget, Call
 from agents.deadline import Deadline
 from agents.pool import ModelConfig
+from agents.rate_limit import RateLimit
 from agents.retry import RetryConfig
 
 MARKER = "Review of a proposed patch."
@@ -55,6 +56,7 @@ def review(
     *,
     budget: Budget | None = None,
     on_call: Callable[[Call], None] | None = None,
+    rate: RateLimit | None = None,
 ) -> Review:
     """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
 
@@ -65,6 +67,7 @@ def review(
         retry: Patience with its provider.
         budget: The run's, asked before the call.
         on_call: Receives every request as soon as it has ended.
+        rate: The reviewer's calls and tokens a minute.
 
     Raises:
         ProviderError: As an agent's calls do, like a PoolError or BudgetSpentError.
@@ -73,7 +76,7 @@ def review(
 
     if not attempt.patch.strip():
         return Review(score=0.0, cost_usd=0.0)
-    llm = PoolModel(reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call)
+    llm = PoolModel(reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call, rate=rate)
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
     return Review(score=read_score(llm.ask(prompt)), cost_usd=llm.usage.cost_usd)
 

@@ -27,6 +27,7 @@ from agents.deadline import Deadline
 from agents.errors import AgentError, AgentFaultError
 from agents.pool import ModelConfig, check_no_secret, checked_kwargs
 from agents.provider_errors import provider_error
+from agents.rate_limit import RateLimit
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig
 from agents.signals import run_neighbour_tests
@@ -111,6 +112,8 @@ def run_agent(
     on_attempt: Callable[[Attempt], None] | None = None,
     budget: Budget | None = None,
     on_call: Callable[[Call], None] | None = None,
+    rate: RateLimit | None = None,
+    on_wait: Callable[[float], None] | None = None,
     host: DockerHost | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it. Thread-safe.
@@ -126,6 +129,8 @@ def run_agent(
             attempt is an error.
         budget: Shared by the agents of a run and asked before every call.
         on_call: Receives every call as soon as it has ended, before the agent sees its reply.
+        rate: The model's calls and tokens a minute, shared by the agents of a run.
+        on_wait: Receives the seconds until a call's turn before they are waited for.
         host: The Docker Engine, to be shared by the agents of a process. By default the one that the client chooses.
 
     Raises:
@@ -157,7 +162,7 @@ def run_agent(
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             failed_calls=usage.failed_calls,
-            seconds=time.monotonic() - started - loading,
+            seconds=time.monotonic() - started - loading - usage.waited_seconds,
             trajectory=trajectory,
             unsubmitted_patch=unsubmitted,
             scripted=model.scripted,
@@ -179,7 +184,17 @@ def run_agent(
         loading = time.monotonic() - waiting  # once a process, and no time of the attempt's
         deadline.extend(loading)
         part = _model_part(parts["model"], model)
-        llm = PoolModel(model, config.retry, deadline, budget=budget, on_call=on_call, usage=usage, **part)
+        llm = PoolModel(
+            model,
+            config.retry,
+            deadline,
+            budget=budget,
+            on_call=on_call,
+            usage=usage,
+            rate=rate,
+            on_wait=on_wait,
+            **part,
+        )
         with _attached(attempt, model):
             agent = PoolAgent(
                 llm,

@@ -41,6 +41,8 @@ FINAL_IF_NEVER_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
 """Why a run stops."""
+SHOWN_WAIT = 3.0
+"""Seconds from which a wait for a model's turn is shown."""
 MAX_OUTAGES = 5
 """How often the engine may go down under one attempt or one grading."""
 
@@ -157,9 +159,16 @@ class CellRunner:
             on_attempt=keep,
             budget=self.backend.budget,
             on_call=record_call,
+            rate=self.backend.rates.get(cell.model),
+            on_wait=lambda seconds: self._wait(cell, seconds),
         )
         if self.agent.reviewer is not None:
             self._review(cell, finished, charge)
+
+    def _wait(self, cell: Cell, seconds: float) -> None:
+        """Show that the agent waits for its model's next turn, where that takes long enough to be seen."""
+        if seconds >= SHOWN_WAIT:
+            self.store.waits(cell, seconds)
 
     def _record_attempt(self, cell: Cell, attempt: Attempt) -> None:
         """The paid patch is on disk before the store says so."""
@@ -186,6 +195,7 @@ class CellRunner:
                 self.agent.retry,
                 budget=self.backend.budget,
                 on_call=record_call,
+                rate=self.backend.rates.get(self.agent.reviewer),
             )
         except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{_name(cell)}: no review, {error}")

@@ -11,11 +11,13 @@ from agents.attempt import paid_in
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
+from harness.docker.images import GB_PER_IMAGE
 from harness.evaluation.schema import Results
 from harness.files import slug
+from harness.run.cell_queue import StartLimits
 from harness.run.cells import CellRunner
 from harness.run.engines import open_backend
-from harness.run.engines.base import RunContext
+from harness.run.engines.base import Backend, RunContext
 from harness.run.interrupt import Stop
 from harness.run.plan import plan, routing_notes
 from harness.run.preflight import preflight, scripted_models_ready
@@ -198,9 +200,20 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
                 grading_workers=backend.gradings_in_flight,
                 stop=run.stop,
                 meanwhile=_load_for_results,
+                limits=_start_limits(run.config, backend),
             )
     finally:
         progress.close()
+
+
+def _start_limits(config: Config, backend: Backend) -> StartLimits:
+    """What keeps cells waiting: each model's own limits, and the disk, which holds the images of what is under way."""
+    images_gb = config.run.images_gb
+    return StartLimits(
+        max_parallel={model.name: model.max_parallel for model in config.pool if model.max_parallel},
+        rates=backend.rates,
+        reach=None if images_gb is None else max(config.run.agent_workers, int(images_gb / GB_PER_IMAGE)),
+    )
 
 
 def _load_for_results() -> None:

@@ -27,6 +27,7 @@ OUTCOME_NEUTRAL = frozenset(
     {
         "api_key_env", "record",  # where the key comes from, and what others call the model
         "retry", "pull", "start_timeout",  # patience with providers and engines
+        "max_parallel", "rpm", "tpm",  # when a call is made
         "neighbour_tests", "reviewer",  # looks at what is finished
         "grading_workers", "grading_attempts",
     }

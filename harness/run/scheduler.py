@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+from harness.run.cell_queue import CellQueue, StartLimits
 from harness.run.engines.base import CellStages
 from harness.run.interrupt import Stop
 from harness.store.store import Cell
@@ -20,6 +21,7 @@ def run_cells(
     grading_workers: int,
     stop: Stop,
     meanwhile: Callable[[], None] = lambda: None,
+    limits: StartLimits | None = None,
 ) -> None:
     """Run the cells' stages; each patch is graded as soon as a grading worker is free, whatever other agents do.
 
@@ -27,6 +29,7 @@ def run_cells(
         to_attempt: cells that need an agent, in the order they are started.
         to_grade: cells whose patch is there already.
         meanwhile: done once by the first agent worker that has nothing left to start.
+        limits: what keeps cells waiting, so that others overtake them.
     Raises:
         whatever a stage raises that is not a cell's own failure; cells in flight are finished first.
     """
@@ -41,19 +44,26 @@ def run_cells(
         if not stop.requested:
             grade(cell)
 
-    def attempt(cell: Cell) -> Future[None] | None:
+    queue = CellQueue(to_attempt, limits or StartLimits(), lambda: stop.requested)
+    gradings: list[Future[None]] = []
+
+    def attempt_cells() -> None:
         with _stopping_on_error(stop):
-            if not stop.requested and work.attempt(cell):
-                # a patch that was paid for is graded even when a stop was asked for meanwhile
-                return graders.submit(grade, cell)
-        return None
+            while True:
+                with queue.next() as cell:
+                    if cell is None:
+                        return
+                    if work.attempt(cell):
+                        # a patch that was paid for is graded even when a stop was asked for meanwhile
+                        gradings.append(graders.submit(grade, cell))
 
     with graders, agents:
         earlier = [graders.submit(grade_earlier, cell) for cell in to_grade]
-        attempts = [agents.submit(attempt, cell) for cell in to_attempt]
+        workers = [agents.submit(attempt_cells) for _ in range(agent_workers)]
         idle = agents.submit(meanwhile)
-        gradings = [grading for future in attempts if (grading := future.result()) is not None]
-        for future in [*earlier, *gradings, idle]:
+        for future in [*workers, *earlier, idle]:
+            future.result()
+        for future in gradings:
             future.result()
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ KILLED = "killed"
 
 LOST = "lost"
 """Failure of a cell whose finished attempt is no longer on the disk."""
+
+WAITS_UNTIL = "waits for its model's turn until "
+"""Begins the detail of a running cell whose agent waits under its model's `rpm` or `tpm`; the time follows."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS cells (
@@ -265,6 +268,11 @@ class Store:
     def agent_started(self, cell: Cell) -> None:
         self._update(cell, state=State.RUNNING, failure=None, detail="")
 
+    def waits(self, cell: Cell, seconds: float) -> None:
+        """Record that the cell's agent waits for its model's next turn."""
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        self._update(cell, detail=WAITS_UNTIL + until.isoformat(timespec="seconds"))
+
     def called(self, cell: Cell, call: Call) -> None:
         """Record a request that has ended: what a killed attempt had paid is known to the call."""
         self._insert(
@@ -286,6 +294,7 @@ class Store:
         self._update(
             cell,
             state=State.AGENT_DONE,
+            detail="",
             exit_status=attempt.exit_status,
             cost_usd=attempt.cost_usd,
             api_calls=attempt.api_calls,

@@ -10,6 +10,7 @@ from typing import Protocol
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.pool import ModelConfig
+from agents.rate_limit import RateLimit
 from agents.runner import AgentConfig
 from harness.config import Config, RunConfig
 from harness.data.instances import Dataset, Instance
@@ -53,6 +54,8 @@ class RunAgent(Protocol):
         on_attempt: Callable[[Attempt], None],
         budget: Budget,
         on_call: Callable[[Call], None],
+        rate: RateLimit | None,
+        on_wait: Callable[[float], None],
     ) -> Attempt: ...
 
 
@@ -77,6 +80,8 @@ class Backend(Protocol):
     images: ImageCache
     grader: GraderLike
     budget: Budget
+    rates: Mapping[str, RateLimit]
+    """Model → its calls and tokens a minute, for those that have such limits."""
     gradings_in_flight: int
     """Gradings at the same time, those being set up or cleaned up included."""
     places: Sequence[Path]

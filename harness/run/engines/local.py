@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agents.budget import Budget
 from agents.container.host import DockerHost
+from agents.rate_limit import RateLimit, rate_limits
 from agents.runner import run_agent
 from harness.docker.engine import check_disk, connect, endpoint, sweep
 from harness.docker.images import Images, Patience
@@ -30,6 +31,7 @@ class LocalBackend:
     images: Images
     grader: Grader
     budget: Budget
+    rates: Mapping[str, RateLimit]
     gradings_in_flight: int
     places: Sequence[Path]
 
@@ -79,6 +81,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
                 images=images,
                 grader=grader,
                 budget=budget,
+                rates=rate_limits(context.models),
                 gradings_in_flight=grader.gradings_in_flight,
                 places=(folder.path, root),
             )

@@ -22,6 +22,7 @@ from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
 from agents.errors import AgentError
 from agents.pool import ModelConfig
+from agents.rate_limit import RateLimit
 from agents.runner import AgentConfig
 from harness.config import RunConfig
 from harness.data.instances import Instance
@@ -53,8 +54,10 @@ from harness.run.engines.ray_node import (
     NodeRequirements,
     TaskDone,
     TaskFailed,
+    TurnAwaited,
 )
 from harness.run.engines.ray_nodes import Nodes
+from harness.run.engines.ray_rates import ClusterRateLimit, RatesActor
 from harness.run.interrupt import STOP_SIGNALS
 
 
@@ -66,6 +69,7 @@ class RayBackend:
     requirements: NodeRequirements
     run: RunConfig
     budget: Budget
+    rates: Mapping[str, RateLimit]
     places: Sequence[Path]
     attempt_task: Any
     """Ray's remote function of `ray_node.attempt`."""
@@ -105,6 +109,8 @@ class RayBackend:
         on_attempt: Callable[[Attempt], None],
         budget: Budget,
         on_call: Callable[[Call], None],
+        rate: RateLimit | None,
+        on_wait: Callable[[float], None],
     ) -> Attempt:
         """As `agents.runner.run_agent`, on a node.
 
@@ -120,6 +126,7 @@ class RayBackend:
             labels=dict(labels),
             requirements=self.requirements,
             budget=share,
+            rate=rate,
         )
         paid = 0.0
         with self.nodes.reserve(task.image) as (node, strategy):
@@ -130,6 +137,8 @@ class RayBackend:
                         case Call() as call:
                             paid += call.cost_usd
                             on_call(call)
+                        case TurnAwaited(seconds):
+                            on_wait(seconds)
                         case AttemptFinished(attempt, trajectory):
                             on_attempt(_with_trajectory(attempt, trajectory, out_dir))
                         case TaskDone(attempt):
@@ -227,6 +236,7 @@ def open_backend(context: RunContext) -> Iterator[RayBackend]:
                 requirements=replace(requirements, sample=()),
                 run=run,
                 budget=_budget(run, context.store.spent()),
+                rates=_rates(context.models),
                 places=(context.folder.path,),
                 attempt_task=ATTEMPT,
                 grading_task=GRADING,
@@ -284,11 +294,24 @@ def _check_address(address: str | None) -> None:
 def _budget(run: RunConfig, spent: float) -> Budget:
     if run.max_cost_hard is None:
         return Budget(None, spent)
-    beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # every agent may wait in it at the same time
-    options = {"num_cpus": 0, "max_concurrency": run.agent_workers * 2 + 8, "scheduling_strategy": beside_driver}
+    options = _beside_driver() | {"max_concurrency": run.agent_workers * 2 + 8}
     actor = ray.remote(BudgetActor).options(**options).remote(run.max_cost_hard, spent)
     return ClusterBudget(run.max_cost_hard, actor)
+
+
+def _rates(models: Sequence[ModelConfig]) -> dict[str, RateLimit]:
+    limited = [model for model in models if model.rpm or model.tpm]
+    if not limited:
+        return {}
+    actor = ray.remote(RatesActor).options(**_beside_driver()).remote(limited)
+    return {model.name: ClusterRateLimit(actor, model.name) for model in limited}
+
+
+def _beside_driver() -> dict[str, Any]:
+    """Options of an actor that occupies no CPU of the driver's node."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 # never repeated by Ray itself: an attempt that ran has been paid

@@ -21,6 +21,7 @@ from agents.budget import Budget, Call
 from agents.container.host import DockerHost
 from agents.errors import PoolError
 from agents.pool import ModelConfig, check_pool
+from agents.rate_limit import RateLimit
 from agents.runner import AgentConfig, run_agent
 from harness.data.instances import Instance
 from harness.docker.engine import check_disk, check_starved, connect, endpoint, sweep
@@ -65,6 +66,8 @@ class AttemptJob:
     requirements: NodeRequirements
     budget: Budget | None
     """The cluster's; None without a cost limit."""
+    rate: RateLimit | None = None
+    """The cluster's, of the model; None without limits."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ class GradingJob:
     attempts: int
     container: GradingContainer
     requirements: NodeRequirements
+
+
+@dataclass(frozen=True)
+class TurnAwaited:
+    """The agent waits so many seconds for its model's next turn."""
+
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class Graded:
     """Report, test output and logs by name."""
 
 
-Event = Call | AttemptFinished | TaskDone | TaskFailed
+Event = Call | TurnAwaited | AttemptFinished | TaskDone | TaskFailed
 """What an attempt sends to the driver."""
 
 
@@ -177,6 +187,8 @@ def attempt(job: AttemptJob) -> Iterator[Event]:
                 on_attempt=keep,
                 budget=job.budget or Budget(),
                 on_call=events.put,
+                rate=job.rate,
+                on_wait=lambda seconds: events.put(TurnAwaited(seconds)),
                 host=_host(),
             )
         except Exception as error:  # noqa: BLE001 - sent to the driver, which knows what to do with each kind

@@ -15,6 +15,7 @@ from agents.budget import Budget, Call
 from agents.errors import ProviderError
 from agents.leaks import Flag
 from agents.pool import ModelConfig
+from agents.rate_limit import RateLimit
 from agents.runner import AgentConfig
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
@@ -47,6 +48,7 @@ class Desk:
     grader: GraderLike = None  # type: ignore[assignment]  # nothing is graded here
     images: Images = field(default_factory=Images)
     budget: Budget = field(default_factory=Budget)
+    rates: Mapping[str, RateLimit] = field(default_factory=dict)
     gradings_in_flight: int = 1
     places: Sequence[Path] = ()
 
