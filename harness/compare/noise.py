@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.importers import load_outcomes
 from harness.importers.repeats import repeated_models
 from router.arrays import Z95
@@ -66,13 +63,3 @@ def noise_from(sources: Sequence[str]) -> Noise:
             drawn += 2 * rate * (1 - rate) * len(verdicts)
     repeats = ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)
     return Noise(differing / drawn if drawn else 0.0, f"repeats given: {repeats}")
-
-
-def sign_flip_p(difference: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> float:
-    """Two-sided p of Σ differences under random signs; McNemar's test for outcomes that are means over repeats."""
-    nonzero = difference[difference != 0]
-    if not len(nonzero):
-        return 1.0
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(nonzero)))
-    extreme = np.abs(signs @ nonzero) >= abs(nonzero.sum()) - 1e-9
-    return float((1 + extreme.sum()) / (1 + draws))

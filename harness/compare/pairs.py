@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compare.noise import ExpectedFlips, Noise, sign_flip_p
-from harness.evaluation.stats import holm, mcnemar_exact, paired_bootstrap
+from harness.compare.noise import ExpectedFlips, Noise
+from harness.evaluation.stats import holm, mcnemar_exact, paired_bootstrap, sign_flip_p
 from harness.evaluation.verdict import SIGNIFICANT
 
 Array = NDArray[np.float64]

@@ -24,6 +24,15 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
+def money(value: float | None) -> str:
+    """US dollars with three significant digits."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "$0"
+    return f"${value:,.0f}" if value >= 1000 else f"${value:.2f}" if value >= 1 else f"${value:#.3g}"
+
+
 def usd(value: float | None) -> str:
     """US dollars with four digits, or that they are unknown."""
     return "unknown cost" if value is None else f"${value:.4g}"

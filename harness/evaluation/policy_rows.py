@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.errors import InputError
-from harness.evaluation.rows import SignificanceTest, make_row, sweep_of
+from harness.evaluation.rows import TextTest, make_row, sweep_of
 from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from router.decision import is_clairvoyant
@@ -133,6 +133,21 @@ class Laboratory:
             except ValueError as error:  # the router's errors for names, parameters and values
                 raise InputError(f"policy {name}: {error}") from error
 
+    def fitted_on_all(self, name: str) -> Policy:
+        """A policy by short name, fitted on every instance: what would be deployed.
+
+        Raises:
+            InputError: no such policy or parameter, or an impossible value.
+        """
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1):
+            try:
+                policy, _ = self._made(name)
+                return policy.fit(self.inputs.embeddings, self.inputs.outcomes, auxiliary=self.inputs.auxiliary)
+            except ValueError as error:
+                raise InputError(f"policy {name}: {error}") from error
+
     def _made(self, name: str) -> tuple[Policy, tuple[str, ...]]:
         """Unfitted and seeded, with no more clusters than the smallest training fold has instances."""
         given = self.settings.params_of(name)
@@ -163,7 +178,7 @@ class Laboratory:
             auxiliary=self.inputs.auxiliary,
         )
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
-        test = None if policy.is_baseline else SignificanceTest(1.0)
+        test = None if policy.is_baseline else TextTest(1.0)
         if len(outcomes.models) > 1 and not policy.is_baseline:
             permutations = enough_permutations(settings.policies)
             if settings.permutations is not None:
@@ -181,14 +196,14 @@ class Laboratory:
                 auxiliary=self.inputs.auxiliary,
                 stop_after=ENOUGH_REACHED,
             )
-            test = SignificanceTest(null.p_value, round(float(null.null.std()), 6))
+            test = TextTest(null.p_value, round(float(null.null.std()), 6))
         return make_row(
             name,
             _kind(policy),
             "cross-fitted",
             replay,
             best=self._best_single(),
-            test=test,
+            text_test=test,
             models=outcomes.models,
             sweep=sweep_of(replay, outcomes, settings.seed),
             seed=settings.seed,

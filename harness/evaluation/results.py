@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.evaluation.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
-from harness.evaluation.rows import SignificanceTest, bounded, make_row, mcnemar
+from harness.evaluation.recommendation import recommend
+from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import (
     ClusterProfile,
     Complementarity,
@@ -117,6 +118,7 @@ def build_results(
         verifier=quality,
         what_it_takes=reach,
         auxiliary=[] if inputs.auxiliary is None else list(inputs.auxiliary.models),
+        recommendation=recommend(known, settings, rows, instances=len(outcomes), repeatable=repeatable),
         verdict=verdict(rows, scripted=inputs.scripted),
         notes=notes,
     )
@@ -137,9 +139,7 @@ def _singles(
     rows = []
     for model in np.flatnonzero(~np.isnan(outcomes.resolved).all(axis=0)):
         alone = single(outcomes, int(model))
-        test = None if leader is None else SignificanceTest(mcnemar(alone, leader))
-        name = outcomes.models[model]
-        rows.append(make_row(name, "single", evaluation, alone, best=leader, test=test, seed=seed))
+        rows.append(make_row(outcomes.models[model], "single", evaluation, alone, best=leader, seed=seed))
     return rows
 
 
@@ -154,7 +154,9 @@ def _bounds(complete: OutcomeMatrix, evaluation: Literal["recorded", "live"], se
 def _with_holm(rows: Sequence[Row]) -> list[Row]:
     by_name = corrected(routing_rows(rows))
     return [
-        row.model_copy(update={"vs_best_single": row.vs_best_single.model_copy(update={"p_holm": by_name[row.name]})})
+        row.model_copy(
+            update={"vs_best_single": row.vs_best_single.model_copy(update={"p_text_holm": by_name[row.name]})}
+        )
         if row.evaluation == "cross-fitted" and row.vs_best_single is not None and row.name in by_name
         else row
         for row in rows

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
-from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, wilson_interval
+from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, sign_flip_p, wilson_interval
 from harness.evaluation.trade_off import trade_off
+from router.arrays import FloatArray
 from router.curves import aiq, area, qnc
 from router.lab.crossfit import CrossFit
 from router.outcomes import OutcomeMatrix, Replay
 
 
 @dataclass(frozen=True)
-class SignificanceTest:
-    """Whether the difference to the best single model is more than chance."""
+class TextTest:
+    """Whether reading the text helps: a permutation null."""
 
     p_value: float
     null_sd: float | None = None
-    """Of the permutation null behind it, in resolved instances."""
+    """In resolved instances; None where nothing was permuted."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def make_row(
     replay: Replay,
     *,
     best: Replay | None,
-    test: SignificanceTest | None = None,
+    text_test: TextTest | None = None,
     models: tuple[str, ...] | None = None,
     sweep: Sweep | None = None,
     null: RandomClusters | None = None,
@@ -57,7 +58,7 @@ def make_row(
         evaluation: How its decisions were made.
         replay: What it chose, and what that resolved and cost.
         best: The best single model over the same rows of the matrix; None where there is none to compare with.
-        test: Of the difference to it; None where none is made.
+        text_test: Of a policy that routes; None where none is made.
         models: Names for the routing share; None leaves it out.
         sweep: Over the weights of cost, for cross-fitted policies.
         null: What random clusters reach in-sample.
@@ -66,6 +67,7 @@ def make_row(
     known = ~np.isnan(replay.resolved)
     n, resolved = int(known.sum()), float(replay.resolved[known].sum())
     sweep, unpriced = sweep or Sweep(), replay.unpriced_share
+    tested = kind == "single" or (kind == "policy" and evaluation == "cross-fitted")
     return Row(
         name=name,
         kind=kind,
@@ -78,7 +80,7 @@ def make_row(
         cost_at_least=round(replay.cost_at_least, 9) if 0 < unpriced < 1 else None,
         unpriced_share=round(unpriced, 9),
         seconds_per_instance=_or_none(replay.seconds_per_instance),
-        vs_best_single=None if best is None else _against(replay, best, test, seed),
+        vs_best_single=None if best is None else _against(replay, best, tested, text_test, seed),
         routing_share=None if models is None else dict(zip(models, map(float, replay.share), strict=True)),
         area=sweep.area,
         qnc=sweep.qnc,
@@ -86,13 +88,6 @@ def make_row(
         null=null,
         curve=sweep.curve,
         trade_off=sweep.trade_off,
-    )
-
-
-def mcnemar(a: Replay, b: Replay) -> float:
-    """Exact McNemar over the instances known to both; both with verdicts of 0 or 1."""
-    return mcnemar_exact(
-        int(((a.resolved == 1) & (b.resolved == 0)).sum()), int(((a.resolved == 0) & (b.resolved == 1)).sum())
     )
 
 
@@ -126,17 +121,26 @@ def sweep_of(fit: CrossFit, outcomes: OutcomeMatrix, seed: int) -> Sweep:
     )
 
 
-def _against(replay: Replay, best: Replay, test: SignificanceTest | None, seed: int) -> VsBestSingle | None:
+def _against(replay: Replay, best: Replay, tested: bool, text_test: TextTest | None, seed: int) -> VsBestSingle | None:
     both = ~np.isnan(replay.resolved) & ~np.isnan(best.resolved)
     if not both.any():
         return None
-    difference = paired_bootstrap(replay.resolved[both], best.resolved[both], seed=seed)
+    own, leader = replay.resolved[both], best.resolved[both]
+    difference = paired_bootstrap(own, leader, seed=seed)
     return VsBestSingle(
         delta=round(difference.delta, 9),
         ci95=(round(difference.low, 9), round(difference.high, 9)),
-        p_value=None if test is None else test.p_value,
-        null_sd=None if test is None else test.null_sd,
+        p_value=_p_of_difference(own, leader, seed) if tested else None,
+        p_text=None if text_test is None else text_test.p_value,
+        null_sd=None if text_test is None else text_test.null_sd,
     )
+
+
+def _p_of_difference(own: FloatArray, best: FloatArray, seed: int) -> float:
+    """Exact McNemar where every verdict is 0 or 1, else random signs."""
+    if np.isin(own, (0.0, 1.0)).all():
+        return mcnemar_exact(int((own > best).sum()), int((own < best).sum()))
+    return sign_flip_p(own - best, seed)
 
 
 def _or_none(value: float) -> float | None:

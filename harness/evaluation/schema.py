@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
 
@@ -30,11 +30,13 @@ class VsBestSingle(FrozenModel):
     ci95: tuple[float, float]
     """Paired bootstrap over instances, in resolved instances."""
     p_value: float | None
-    """Singles: exact McNemar. Cross-fitted policies: permutation null with full refit, one-sided for a gain. None for
-    in-sample rows (fitted on what they are tested on, nearly every one would be "significant"), for the oracle (better
-    by construction) and for the random row (an expectation)."""
-    p_holm: float | None = None
-    """p_value corrected by Holm's method over the routing policies tried; cross-fitted policies."""
+    """Two-sided test of `delta`: exact McNemar for single models, random signs over instances for cross-fitted
+    policies. None for all other rows: in-sample ones are fitted on what they are tested on, the oracle is better by
+    construction, and random is an expectation."""
+    p_text: float | None = None
+    """Cross-fitted policies that route: does reading the text help? Permutation null with full refit, one-sided."""
+    p_text_holm: float | None = None
+    """p_text corrected by Holm's method over the routing policies tried."""
     null_sd: float | None = None
     """How far the permutation null's differences scatter, in resolved instances; where there is such a null."""
 
@@ -109,6 +111,16 @@ class Row(FrozenModel):
     """Cross-fitted rows of pools with known costs: the cost-weight sweep, from accuracy only to cheapest only."""
     trade_off: TradeOff | None = None
     """Of the same sweep, where there are several models."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_two_tests(cls, row: Any) -> Any:
+        """Documents written before there was `p_text` hold the permutation test of policies as `p_value`, `p_holm`."""
+        versus = row.get("vs_best_single") if isinstance(row, dict) else None
+        if not isinstance(versus, dict) or "p_text" in versus or row.get("evaluation") != "cross-fitted":
+            return row
+        tests = {"p_value": None, "p_text": versus.get("p_value"), "p_text_holm": versus.get("p_holm")}
+        return row | {"vs_best_single": versus | tests}
 
 
 class Pair(FrozenModel):
@@ -246,6 +258,74 @@ class FlaggedAttempt(FrozenModel):
     """Every such command ended with an error: the attempt looked, and found nothing."""
 
 
+class Choice(FrozenModel):
+    """A model or policy that the recommendation speaks of, with the figures of its row."""
+
+    name: str
+    kind: Kind
+    evaluation: Evaluation
+    n: int
+    resolved: float
+    rate: float
+    rate_ci95: tuple[float, float]
+    cost_per_instance: float | None
+    """USD; None unless the cost of every chosen cell is known."""
+    cost_share: float | None
+    """Of the cost of the model that resolved most; None where either is unknown, or that model costs nothing."""
+    delta: float | None
+    """Resolved instances more (+) or fewer (−) than the model that resolved most."""
+    delta_ci95: tuple[float, float] | None
+
+
+class Detectable(FrozenModel):
+    """The least true difference between two models that this many instances show."""
+
+    a: str
+    b: str
+    n: int
+    """Instances known for both."""
+    discordant: int
+    """Instances that exactly one of them resolved."""
+    points: float | None
+    """Percentage points, found with 80 % power by the exact McNemar test at 5 %; None: not even the greatest is."""
+
+
+class Statement(FrozenModel):
+    """A line of the recommendation."""
+
+    label: str
+    """What it is about, in one or two words."""
+    text: str
+    """One or two plain sentences."""
+
+
+class Recommendation(FrozenModel):
+    """What to use, and how sure that is: chosen by the rule of policy `auto`, fitted on all complete instances."""
+
+    use: Choice | None
+    """The model, or the router (its held-out row); None where there is nothing to choose from."""
+    rule: str
+    """The policy whose rule chose, with its parameters if it had any."""
+    tolerance: float
+    """Share of the instances by which the rule lets a cheaper model resolve less than the best."""
+    most_resolved: Choice | None
+    """The best single model."""
+    routing: Choice | None
+    """The policy that resolved most held out, of those that give instances to more than one model; None without any."""
+    routing_pays: bool
+    """It resolves more than the best single model, and the permutation test confirms that reading the text helps."""
+    routing_detectable: float | None
+    """Resolved instances: a smaller gain of `routing` is probably missed."""
+    detectable: Detectable | None
+    """Between the recommended and the best model, or the two best."""
+    provisional: bool
+    """Few instances, or verdicts are missing: the choice may change."""
+    headline: str
+    """What to use, in one sentence."""
+    statements: list[Statement]
+    """Why, and how sure it is; to show below the headline, in this order."""
+
+
 class Results(FrozenModel):
     """The whole document."""
 
@@ -280,8 +360,10 @@ class Results(FrozenModel):
     """Of live runs, attempts that show signs of help from outside or of faked passes."""
     auxiliary: list[str] = []
     """Runs that informed difficulty and were never candidates."""
+    recommendation: Recommendation | None = None
+    """None for a run of routed cells only, and in documents of earlier versions."""
     verdict: str
-    """One sentence a reader can quote."""
+    """What was found of routing, held out: one sentence a reader can quote."""
     notes: list[str] = []
     """What a reader of the numbers has to know: instances left out, costs unknown, faults of the record."""
 

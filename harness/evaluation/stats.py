@@ -142,6 +142,64 @@ def mostly_visible(null_sd: float, *, alpha: float = 0.05, power: float = 0.8) -
     return (NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)) * null_sd
 
 
+def sign_flip_p(difference: NDArray[np.float64], seed: int = 0, draws: int = RESAMPLES) -> float:
+    """Two-sided p of Σ differences under random signs: McNemar's test for outcomes that are means over repeats."""
+    nonzero = difference[difference != 0]
+    if not len(nonzero):
+        return 1.0
+    rng = np.random.default_rng(seed)
+    step = max(1, CHUNK // len(nonzero))
+    reached = 0
+    for start in range(0, draws, step):
+        signs = rng.choice([-1.0, 1.0], size=(min(step, draws - start), len(nonzero)))
+        reached += int((np.abs(signs @ nonzero) >= abs(nonzero.sum()) - 1e-9).sum())
+    return float((1 + reached) / (1 + draws))
+
+
+def detectable_difference(n: int, discordant: int, *, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The least true difference of two rates that the exact McNemar test finds with the given power.
+
+    The share of instances on which the two differ is taken from the data and kept; the difference is how unevenly
+    these instances fall to the two sides. The power is computed exactly over the binomial distributions of the number
+    of discordant instances and of their split, as the test used is the exact one. For the approximation by normal
+    distributions see R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design",
+    Biometrics 43 (1987).
+
+    Args:
+        n: Instances known for both.
+        discordant: Instances that exactly one of the two resolved.
+        alpha: Level of the two-sided test.
+        power: Chance of finding the difference.
+
+    Returns:
+        A share of the n instances; None where not even a completely uneven split would be found.
+    """
+    from scipy.stats import binom  # most of a second, and most commands test nothing
+
+    if not 0 < discordant <= n:
+        return None
+    share = discordant / n
+    counts = np.arange(n + 1)
+    weights = binom.pmf(counts, n, share)
+    counts, weights = counts[weights > 1e-9], weights[weights > 1e-9]
+    # the test rejects where the smaller side has at most so many: -1 where no split of so few is significant
+    limits = binom.ppf(alpha / 2, counts, 0.5).astype(int)
+    limits -= binom.cdf(limits, counts, 0.5) > alpha / 2
+
+    def found(difference: float) -> float:
+        up = (1 + difference / share) / 2
+        chance = binom.cdf(limits, counts, up) + binom.sf(counts - limits - 1, counts, up)
+        return float((weights * chance).sum())
+
+    if found(share) < power:
+        return None
+    low, high = 0.0, share
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if found(middle) >= power else (middle, high)
+    return high
+
+
 def mcnemar_exact(a_only: int, b_only: int) -> float:
     """Two-sided p of McNemar's test for two models on the same instances, exact (binomial), not the χ² approximation.
 

@@ -13,6 +13,8 @@ from router.policies import is_baseline
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a collapse could be seen."""
 SIGNIFICANT = 0.05
+ONE_MODEL = 0.995
+"""A policy that gives one model this share of the instances does not route."""
 
 SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing of real models' skill: "
 
@@ -23,7 +25,8 @@ def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
     A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 % and the
     difference to the hindsight-best single model is positive; it *does harm* when the interval of that difference is
     below zero. With several policies the most successful one is judged by a p corrected over all of them (Holm), since
-    picking it is a choice made on the test results.
+    picking it is a choice made on the test results. The p is that of the permutation null and is named so; where the
+    difference is not positive, there is no gain to test and no p.
     """
     sentence = _sentence(rows)
     if scripted:
@@ -42,7 +45,7 @@ def _sentence(rows: Sequence[Row]) -> str:
     if not tried:
         return f"No policy was evaluated: {best.name} is the best single model, {count(best.resolved)} of {best.n}."
     routing = routing_rows(rows) or tried
-    judged = max(routing, key=lambda row: row.resolved)
+    judged = most_successful(routing)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
     p = corrected(routing).get(judged.name)
     return f"{_difference(judged, best, len(routing), p)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
@@ -73,9 +76,28 @@ def routing_rows(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def most_successful(routing: Sequence[Row]) -> Row:
+    """The row that resolved most, of those that give instances to more than one model, where there are any.
+
+    `auto` mostly decides for a single model; its row then says nothing of routing.
+    """
+    return max([row for row in routing if routes(row)] or routing, key=lambda row: row.resolved)
+
+
+def beats(row: Row, p: float | None) -> bool:
+    """Whether a routing policy may be said to beat the best single model; `p` is corrected for the policies tried."""
+    vs = row.vs_best_single
+    return row.n >= FEW_INSTANCES and vs is not None and vs.delta > 0 and p is not None and p < SIGNIFICANT
+
+
+def routes(row: Row) -> bool:
+    """Whether it gives instances to more than one model."""
+    return row.routing_share is None or max(row.routing_share.values()) < ONE_MODEL
+
+
 def corrected(routing: Sequence[Row]) -> dict[str, float]:
-    """By policy, its p corrected over all policies tried (Holm); rows without a p are left out."""
-    tested = {row.name: row.vs_best_single.p_value for row in routing if row.vs_best_single is not None}
+    """By policy, its p_text corrected over all policies tried (Holm); rows without one are left out."""
+    tested = {row.name: row.vs_best_single.p_text for row in routing if row.vs_best_single is not None}
     known = {name: p for name, p in tested.items() if p is not None}
     return dict(zip(known, holm(list(known.values())), strict=True))
 
@@ -84,7 +106,11 @@ def _difference(judged: Row, best: Row, tried: int, p: float | None) -> str:
     assert judged.vs_best_single is not None  # cross-fitted rows exist only where there is a best single model
     vs = judged.vs_best_single
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
-    tested = "" if p is None else f", p {p_value(p)}" + (f" corrected for {tried} policies tried" if tried > 1 else "")
+    tested = ""
+    if p is not None and vs.delta > 0:
+        tested = f"; test that the text helps: p {p_value(p)}" + (
+            f", corrected for {tried} policies tried" if tried > 1 else ""
+        )
     money = ""
     if judged.cost_per_instance is not None and best.cost_per_instance is not None:
         money = f", at ${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
@@ -100,7 +126,7 @@ def _judgement(judged: Row, p: float | None) -> str:
     vs = judged.vs_best_single
     if judged.n < FEW_INSTANCES:
         return f"{judged.n} instances are too few to tell"
-    if vs.delta > 0 and p is not None and p < SIGNIFICANT:
+    if beats(judged, p):
         return "it beats the best single model"
     if vs.ci95[1] < 0:
         return "it does harm, the best single model alone resolves more"

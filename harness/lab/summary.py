@@ -90,8 +90,8 @@ def _replay_lines(document: Any, name: str, *, null: bool = False) -> list[Line]
     lines = []
     for row in rows:
         traded, delta = row["trade_off"], row["vs_best_single"]
-        p = "" if delta["p_value"] is None else f", p {delta['p_value']:.3f}"
-        p += "" if delta.get("p_holm") is None else f" (Holm {delta['p_holm']:.3f})"
+        p = "" if delta["p_text"] is None else f", p {delta['p_text']:.3f}"
+        p += "" if delta["p_text_holm"] is None else f" (Holm {delta['p_text_holm']:.3f})"
         measured = (
             f"resolved {row['resolved']:.1f} at {row['cost_per_instance'] / best['cost_per_instance']:.2f} ×; "
             f"hull gain {traded['hull_gain']:+.1f}; parity {_ratio(traded['parity'])}; "

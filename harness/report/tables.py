@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.evaluation.formats import NONE, count, p_value, signed
-from harness.evaluation.schema import Results, Row, VsBestSingle
+from harness.evaluation.schema import Recommendation, Results, Row, VsBestSingle
 from harness.evaluation.verdict import best_single
 from harness.files import write_atomic
 from harness.text import csv_text, line, markdown
 
 WIDTH = 120
-HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 % interval]", "p")
+HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 %]", "p (Δ)", "p (text)")
+P_VALUES = (
+    "p (Δ): is the difference to the best single model more than chance? Two-sided. "
+    "p (text): does reading the issue text help? Permutation test"
+)
+"""The two tests of the table, in words."""
 SHARES_SHOWN = 4
 
 CSV_COLUMNS = (
@@ -24,14 +29,14 @@ CSV_COLUMNS = (
     *("cost_per_instance", "seconds_per_instance"),
     *("delta_vs_best", "delta_low", "delta_high", "p_value"),
     *("area", "qnc", "aiq"),
-    *("random_clusters_mean", "random_clusters_sd", "routing_share", "p_holm"),
+    *("random_clusters_mean", "random_clusters_sd", "routing_share", "p_text", "p_text_holm"),
     *("cost_at_least", "unpriced_share"),
 )
 """In the order of results.csv, which scripts read by name."""
 
 
 def render_terminal(results: Results, width: int = WIDTH) -> str:
-    """The table as plain aligned text of at most `width` columns; the verdict is its last paragraph."""
+    """Plain aligned text of at most `width` columns: the recommendation first, then the table, the verdict last."""
     results = _harmless(results)
     lines = _lines(results)
     tails = [max(len(cells[column]) for cells in (HEADER, *lines)) for column in range(1, len(HEADER))]
@@ -39,7 +44,10 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
     text = [_aligned(HEADER, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
     text += [_aligned(cells, name_width, tails) for cells in lines]
     title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
-    paragraphs = [_wrapped(title, width), "\n".join(text)]
+    paragraphs = [_wrapped(title, width)]
+    if results.recommendation is not None:
+        paragraphs.append(_recommendation(results.recommendation, width))
+    paragraphs += ["\n".join(text), _wrapped(_p_values(results), width)]
     if shares := _shares(results):
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {share}", width) for share in shares)]))
     paragraphs.append(_wrapped(_complementarity(results), width))
@@ -60,8 +68,10 @@ def render_markdown(results: Results) -> str:
     parts = [
         f"# {markdown(results.dataset)}",
         f"{results.instances} instances, {len(results.pool)} models{_how(results)}.",
-        f"> {markdown(results.verdict)}",
+        *_recommendation_markdown(results),
         "\n".join(table),
+        _p_values(results),
+        f"> {markdown(results.verdict)}",
     ]
     if shares := _shares(results):
         parts.append("\n".join(["## Routing share", "", *(f"- {markdown(share)}" for share in shares)]))
@@ -92,9 +102,9 @@ def render_csv(results: Results) -> str:
         random = (null.mean, null.sd) if null else (None, None)
         head = (csv_text(line(row.name)), row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
-        holm = vs.p_holm if vs else None
+        text = (vs.p_text, vs.p_text_holm) if vs else (None, None)
         bound = (row.cost_at_least, row.unpriced_share)
-        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, holm, *bound])
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, *text, *bound])
     return buffer.getvalue()
 
 
@@ -134,7 +144,8 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
                 f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
                 _cost(row),
                 "best single" if is_best else delta,
-                NONE if is_best or vs is None or vs.p_value is None else _tested(vs),
+                NONE if is_best or vs is None else p_value(vs.p_value),
+                NONE if vs is None else _p_text(vs),
             )
         )
         if row.cost_at_least is not None:
@@ -145,10 +156,10 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
             whole = row.n + row.missing
             resolved = f"{count(low)} – {count(high)}/{whole}"
             label = f"  if the {row.missing} without verdict failed – resolved"
-            lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 3))
+            lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 4))
         if row.null is not None:
             reached = f"{count(row.null.mean)} ± {row.null.sd:.1f}"
-            lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 4))
+            lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 5))
     return lines
 
 
@@ -255,9 +266,37 @@ def _wrapped(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent=hanging, break_on_hyphens=False)
 
 
-def _tested(vs: VsBestSingle) -> str:
-    """The p value; where correcting for several policies changes it, the corrected one."""
-    assert vs.p_value is not None
-    if vs.p_holm is None or vs.p_holm == vs.p_value:
-        return p_value(vs.p_value)
-    return f"{p_value(vs.p_holm)} (Holm)"
+def _p_text(vs: VsBestSingle) -> str:
+    """Corrected for the policies tried, where it was."""
+    return p_value(vs.p_text if vs.p_text_holm is None else vs.p_text_holm)
+
+
+def _p_values(results: Results) -> str:
+    """What the two columns mean, and for how many policies the second is corrected."""
+    tried = sum(row.vs_best_single is not None and row.vs_best_single.p_text_holm is not None for row in results.rows)
+    return P_VALUES + (f", corrected for {tried} policies (Holm)." if tried > 1 else ".")
+
+
+def _recommendation(recommendation: Recommendation, width: int) -> str:
+    """The headline, and the statements beside their labels."""
+    labels = max((len(statement.label) for statement in recommendation.statements), default=0) + 2
+    lines = [_wrapped(recommendation.headline, width)]
+    for statement in recommendation.statements:
+        head = f"{statement.label:<{labels}}"
+        lines.append(
+            textwrap.fill(
+                statement.text,
+                width,
+                initial_indent=head,
+                subsequent_indent=" " * labels,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)
+
+
+def _recommendation_markdown(results: Results) -> list[str]:
+    if results.recommendation is None:
+        return []
+    lines = [f"- {statement.label}: {markdown(statement.text)}" for statement in results.recommendation.statements]
+    return [f"**{markdown(results.recommendation.headline)}**", *(["\n".join(lines)] if lines else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.evaluation.formats import NONE
 from harness.evaluation.formats import count as count
+from harness.evaluation.formats import money as money
 from harness.evaluation.formats import p_value as p_value
 from harness.evaluation.formats import signed as signed
 from harness.text import plain as plain
@@ -11,15 +12,6 @@ from harness.text import plain as plain
 
 def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value * 100:.{digits}f}\u202f%"
-
-
-def money(value: float | None) -> str:
-    """US dollars with three significant digits."""
-    if value is None:
-        return NONE
-    if value == 0:
-        return "$0"
-    return f"${value:,.0f}" if value >= 1000 else f"${value:.2f}" if value >= 1 else f"${value:#.3g}"
 
 
 def duration(seconds: float | None) -> str:

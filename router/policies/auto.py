@@ -101,7 +101,7 @@ class AutoPolicy(OneShotPolicy):
             raise PolicyNotFittedError("policy 'auto': fit_features(X) comes before fit_outcomes(outcomes)")
         check_rows(outcomes, len(self._X))
         self.models_ = outcomes.models
-        fallback = self._make(0).fit(self._X, outcomes)
+        fallback = self.fallback().fit(self._X, outcomes)
         trials, worth = self._trials(outcomes, auxiliary, fallback)
         trial = max(trials, key=lambda trial: trial.ahead, default=None)
         passed = trial is not None and trial.ahead > 0 and self._gate(trials, worth) <= self.alpha
@@ -117,10 +117,14 @@ class AutoPolicy(OneShotPolicy):
     def _names(self) -> list[str]:
         return [name.strip() for name in self.candidates.split(",") if name.strip()]
 
+    def fallback(self) -> Policy:
+        """What is taken where no candidate passes, unfitted."""
+        return BestFixedPolicy(self.tolerance, time_weight=self.time_weight)
+
     def _make(self, number: int) -> Policy:
         """The fallback (0) or a candidate, unfitted."""
         if number == 0:
-            return BestFixedPolicy(self.tolerance, time_weight=self.time_weight)
+            return self.fallback()
         name = self._names()[number - 1]
         if name == self.name:
             raise PolicyParameterError("policy 'auto' cannot be its own candidate")

@@ -38,7 +38,7 @@ def results(names: tuple[str, str] = NAMES, scripted: bool = False) -> Results:
             row(names[1], "single", "recorded", 371, vs_best_single=VsBestSingle(delta=-1, ci95=(-16, 14), p_value=1)),
             row(
                 "cluster", "policy", "cross-fitted", 371.6, routing_share=share, area=0.71,
-                vs_best_single=VsBestSingle(delta=-0.4, ci95=(-9.1, 8.2), p_value=0.0004),
+                vs_best_single=VsBestSingle(delta=-0.4, ci95=(-9.1, 8.2), p_value=0.93, p_text=0.0004),
             ),
             row("cluster", "policy", "in-sample", 383, null=null, routing_share=share),
             row("random", "random", "recorded", 365.33),
@@ -60,7 +60,7 @@ def test_the_terminal_table_shows_the_numbers_and_ends_with_the_verdict():
     opus = next(line for line in lines if line.startswith("Claude 4.5 Opus medium (20251101) "))
     assert all(part in opus for part in ("372/500", "74.4%", "70.0% – 78.0%", "0.7212", "best single"))
     routed = next(line for line in lines if line.startswith("cluster (cross-fitted)"))
-    assert all(part in routed for part in ("371.6/500", "−0.4 [−9.1, +8.2]", "<0.001"))
+    assert all(part in routed for part in ("371.6/500", "−0.4 [−9.1, +8.2]", "0.93", "<0.001"))
 
 
 def test_the_in_sample_row_is_labelled_and_followed_by_its_null():
@@ -93,14 +93,15 @@ def test_a_shortened_name_keeps_its_label():
 def test_markdown_is_a_table_whatever_the_names():
     table = [line for line in render_markdown(results()).splitlines() if line.startswith("|")]
     assert "Gemini \\| 3" in "\n".join(table)
-    assert {line.replace("\\|", "").count("|") for line in table[:9]} == {8}
+    assert {line.replace("\\|", "").count("|") for line in table[:9]} == {9}
 
 
 def test_csv_holds_every_row_unrounded():
     rows = list(csv.DictReader(io.StringIO(render_csv(results()))))
     assert [row["evaluation"] for row in rows[2:4]] == ["cross-fitted", "in-sample"]
     assert rows[0]["cost_per_instance"] == "0.721245"
-    assert (rows[2]["delta_vs_best"], rows[2]["p_value"], rows[2]["area"]) == ("-0.4", "0.0004", "0.71")
+    assert (rows[2]["delta_vs_best"], rows[2]["p_value"], rows[2]["area"]) == ("-0.4", "0.93", "0.71")
+    assert rows[2]["p_text"] == "0.0004"
     assert (rows[3]["random_clusters_mean"], rows[3]["p_value"]) == ("378.84", "")
 
 

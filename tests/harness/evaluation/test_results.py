@@ -67,7 +67,9 @@ def test_a_pool_of_specialists_is_worth_routing():
     assert routed.resolved == 80
     assert routed.vs_best_single is not None
     assert routed.vs_best_single.delta == 40
-    assert routed.vs_best_single.p_value == pytest.approx(1 / 40)
+    assert routed.vs_best_single.p_text == pytest.approx(1 / 40)
+    assert routed.vs_best_single.p_value is not None
+    assert routed.vs_best_single.p_value < 0.001
     assert routed.routing_share == pytest.approx({"ant": 0.5, "bee": 0.5, "cat": 0.0})
     assert routed.cost_per_instance == pytest.approx(0.75)
     assert results.verdict.startswith("Held out, cluster routing resolves 80 of 80 against 40 for bee (difference +40")
@@ -107,7 +109,7 @@ def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():
     flattering = by(results, "cluster", "in-sample")
     assert flattering.vs_best_single is not None
     assert flattering.vs_best_single.delta > 5
-    assert flattering.vs_best_single.p_value is None
+    assert (flattering.vs_best_single.p_value, flattering.vs_best_single.p_text) == (None, None)
     assert flattering.null is not None
     assert results.null is not None
     assert results.null.in_sample_random_clusters == flattering.null
@@ -288,7 +290,7 @@ def test_any_half_finished_matrix_gives_a_document_or_one_clear_line(resolved: n
 
 
 def row(name: str, resolved: float, delta: float, ci: tuple[float, float], p: float, kind: Any = "policy") -> Row:
-    vs = VsBestSingle(delta=delta, ci95=ci, p_value=p)
+    vs = VsBestSingle(delta=delta, ci95=ci, p_value=p, p_text=p if kind == "policy" else None)
     evaluation: Any = "cross-fitted" if kind == "policy" else "recorded"
     n = 500
     return Row(
@@ -326,8 +328,10 @@ def test_the_verdict_is_quotable():
     sentence = verdict([*LEADER, row("cluster", 371.6, -0.4, (-9.1, 8.2), 0.61)], scripted=False)
     assert sentence == (
         "Held out, cluster routing resolves 371.6 of 500 against 372 for Opus (difference −0.4, 95 % interval −9.1 to "
-        "+8.2, p 0.61): no evidence that it beats the best single model."
+        "+8.2): no evidence that it beats the best single model."
     )
+    sentence = verdict([*LEADER, row("cluster", 374, 2, (-7, 11), 0.2)], scripted=False)
+    assert "(difference +2, 95 % interval −7 to +11; test that the text helps: p 0.20)" in sentence
 
 
 def test_a_baseline_is_not_celebrated_as_a_router():
@@ -358,7 +362,7 @@ def test_without_random_clusters_beside_it_there_is_no_in_sample_row():
     in_sample = [row for row in results.rows if row.evaluation == "in-sample"]
     assert [row.name for row in in_sample] == ["cluster"]
     assert in_sample[0].null is not None
-    assert by(results, "random", "cross-fitted").vs_best_single.p_value is None  # type: ignore[union-attr]
+    assert by(results, "random", "cross-fitted").vs_best_single.p_text is None  # type: ignore[union-attr]
 
 
 def test_the_laboratory_evaluates_every_policy_there_is():

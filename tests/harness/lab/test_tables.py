@@ -74,7 +74,7 @@ def test_a_stamp_says_in_what_it_differs(tmp_path: Path) -> None:
 
 
 def test_intervals_stand_with_what_they_are_of(tmp_path: Path) -> None:
-    vs = {"delta": -1.5, "ci95": [-9, 6], "p_value": 0.2, "p_holm": 0.6}
+    vs = {"delta": -1.5, "ci95": [-9, 6], "p_value": 0.7, "p_text": 0.2, "p_text_holm": 0.6}
     trade = {
         "hull_gain": 4.0, "hull_gain_ci95": [1.0, 7.0], "parity": None, "parity_ci95": [0.7, None],
         "at_99_percent": 0.5, "at_99_percent_ci95": [0.4, 0.6],
