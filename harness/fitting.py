@@ -17,12 +17,14 @@ from agents.pool import ModelConfig
 from harness.config import RouterConfig, load_config
 from harness.data.corpus import corpus_embeddings
 from harness.data.embeddings import configured_embedder, embed_texts
-from harness.data.instances import read_problem_statements
+from harness.data.instances import problem_statements
 from harness.data.model_names import match_names
+from harness.data.rows import load_rows
 from harness.errors import EnvironmentUnavailableError, InputError
 from harness.evaluation.formats import bounded_usd, usd
 from harness.evaluation.rows import make_row
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
+from harness.importers.matrices import selected
 from router.checkpoint import CheckpointError, Header, RoutedModel, UntrustedEmbedderError, read_checkpoint
 from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError
 from router.lab.crossfit import crossfit, folds
@@ -64,6 +66,8 @@ class FitSettings:
     """drop texts of the corpus that know the instances, instead of refusing"""
     config: Path | None = None
     """a run's configuration, for the pool's prices and for where texts are embedded"""
+    select: Sequence[str] = ()
+    """terms that choose the instances to learn from, see `harness.selection`; all without any"""
     repeats: int = 1
     """of the cross-fitting behind the figures in the checkpoint; 0 leaves them out"""
 
@@ -117,8 +121,10 @@ def fit_router(outcomes: Sequence[str], tasks: str, out: Path, settings: FitSett
     settings = settings or FitSettings()
     config = None if settings.config is None else load_config(settings.config)
     loaded = load_outcomes(outcomes)
-    statements = read_problem_statements(tasks)
+    rows = load_rows(tasks)
+    statements = problem_statements(rows, tasks)
     matrix, notes = outcome_matrix(loaded.runs, settings.pool, list(statements))
+    matrix = selected(matrix, settings.select, rows, f"tasks {tasks}")
     notes = [*loaded.notes, *notes, *unknown_verdicts(matrix)]
     if len(matrix.models) < 2:
         raise InputError(f"a router needs two models or more; the outcomes are of '{matrix.models[0]}' alone")

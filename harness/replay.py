@@ -15,6 +15,7 @@ from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
+from harness.importers.matrices import selected
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER, TextEmbedder
@@ -31,6 +32,8 @@ class RecordedSources:
     """See `harness.data.instances.read_problem_statements`."""
     split: str = "test"
     """Of a dataset on the hub."""
+    select: Sequence[str] = ()
+    """Terms that choose instances, see `harness.selection`; all without any."""
     pool: Sequence[str] | None = None
     """Parts of model names; None takes every sound run with the widest coverage."""
     auxiliary: Sequence[str | Path] = ()
@@ -122,6 +125,7 @@ def _read(sources: RecordedSources, cache: Path | None) -> _Recorded:
     statements = problem_statements(rows, sources.tasks)
     matrix, pool_notes = outcome_matrix(loaded.runs, sources.pool, list(statements), allow_faulty=sources.allow_faulty)
     notes = [*loaded.notes, *pool_notes]
+    matrix = selected(matrix, sources.select, rows, f"tasks {sources.tasks}")
     auxiliary = None
     if sources.auxiliary:
         auxiliary, auxiliary_notes = auxiliary_matrix(

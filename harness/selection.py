@@ -17,6 +17,8 @@ from harness.errors import InputError
 FILTERS = ("repo", "difficulty", "id", "file")
 """Terms that look at one instance at a time."""
 KEYS = (*FILTERS, "slice", "sample")
+NEED_ROWS = ("difficulty", "slice", "sample")
+"""Terms that need the dataset's rows. A repository is in the id, too."""
 NEXT_STAGE = "then"
 """Between terms: what follows is applied to what the terms before it leave."""
 OR = "|"
@@ -91,8 +93,9 @@ class Selection:
         return cls(tuple(tuple(stage) for stage in stages if stage))
 
     @property
-    def needs_difficulty(self) -> bool:
-        return any(term.key == "difficulty" for stage in self.stages for term in stage)
+    def needs_rows(self) -> bool:
+        """Whether ids alone do not tell what is chosen: of a difficulty, the dataset's order, or a sample's strata."""
+        return any(term.key in NEED_ROWS for stage in self.stages for term in stage)
 
     def choose(self, candidates: Sequence[Candidate], source: str) -> list[str]:
         """Ids of the chosen instances, in the candidates' order.
@@ -210,6 +213,10 @@ def _example(key: str) -> str:
 
 def _choose(stage: Sequence[Term], candidates: Sequence[Candidate], source: str) -> list[Candidate]:
     """The candidates that one stage leaves."""
+    if any(one.difficulty is None for one in candidates):
+        for term in stage:
+            if term.key in NEED_ROWS:
+                raise SelectionError(f"{source}: {term} needs the dataset's rows: name them with --tasks")
     left = list(candidates)
     for term in stage:
         if term.key in FILTERS:
@@ -256,10 +263,6 @@ def _by_repo(term: Term, candidates: Sequence[Candidate], source: str) -> set[st
 
 
 def _by_difficulty(term: Term, candidates: Sequence[Candidate], source: str) -> set[str]:
-    if any(one.difficulty is None for one in candidates):
-        raise SelectionError(
-            f"{source}: {term} needs the dataset's rows; name them with --tasks or --dataset, e.g. verified"
-        )
     known = {value: count for value, count in _values("difficulty", candidates).items() if value}
     if not known:
         raise SelectionError(f"{source}: {term} matches nothing; its rows state no difficulty")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.options import SelectOption
 from harness.errors import EXIT_FINDINGS, InputError
 
 if TYPE_CHECKING:
@@ -25,7 +27,13 @@ def compare(
     match: Annotated[
         list[str] | None, typer.Option(help="BASE=NEW: compare these two models with each other (repeatable).")
     ] = None,
-    pool: Annotated[list[str] | None, typer.Option(help="Only this model in both runs (repeatable).")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "--pool", metavar="NAME", help="Only this model in both runs, as elsewhere (repeatable)."
+        ),
+    ] = None,
+    select: SelectOption = None,
     tasks: Annotated[str | None, typer.Option(help="Problem statements, for clusters and routing.")] = None,
     repeats_from: Annotated[
         list[str] | None, typer.Option(help="Outcomes of your repeated runs, to estimate the noise (repeatable).")
@@ -47,6 +55,8 @@ def compare(
 
         polyswe compare old.json new.json --match "opus medium=4.5 opus (high" --tasks tasks.jsonl
 
+        polyswe compare results/before results/after --select repo=django/* --model sonnet
+
         polyswe compare results/before results/after --fail-if "routed drops by more than 1 pt with 95 % confidence"
 
     Exit code 0: no rule is broken; 1: one is; 2: bad input.
@@ -56,6 +66,7 @@ def compare(
     from harness.compare.flags import flag_sentence
     from harness.compare.load import load_side
     from harness.compare.noise import BUILT_IN, noise_from
+    from harness.compare.part import restricted
     from harness.compare.render import render_markdown
     from harness.compare.rules import DEFAULT_RULES, broken, check_rule
     from harness.files import write_atomic
@@ -66,11 +77,13 @@ def compare(
     for rule in rules:
         check_rule(rule)
     pairs = [_pair(text) for text in match or []]
-    chosen = pool or ()
+    chosen = model or ()
     sides = (
         load_side(base, chosen, trust_embedder=trust_embedder),
         load_side(new, chosen, trust_embedder=trust_embedder),
     )
+    if select:
+        sides = restricted(sides, select, _rows(tasks, sides))
     statements = _statements(tasks) if tasks else _own_statements(sides)
     noise = noise_from(repeats_from) if repeats_from else BUILT_IN
     comparison = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
@@ -106,6 +119,21 @@ def _pair(text: str) -> tuple[str, str]:
     if not sign or not base.strip() or not new.strip():
         raise InputError(f"--match {text!r}: expected BASE=NEW, a part of a name on either side of '='")
     return base.strip(), new.strip()
+
+
+def _rows(tasks: str | None, sides: Sequence[RunOutcomes]) -> list[dict[str, Any]]:
+    """The dataset's rows: of --tasks, else of the first place that the runs name and that can be read."""
+    from harness.data.rows import load_rows
+    from harness.errors import EnvironmentUnavailableError
+
+    if tasks:
+        return load_rows(tasks)
+    for side in sides:
+        copy = Path(side.label.partition("::")[0]) / "dataset.jsonl"
+        for place in filter(None, (side.dataset, str(copy))):
+            with suppress(InputError, EnvironmentUnavailableError):
+                return load_rows(place)
+    return []
 
 
 def _own_statements(sides: Sequence[RunOutcomes]) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
-from harness.commands.options import ModelOption, SelectOption, part_of
+from harness.commands.options import ModelOption, SelectOption, narrowing, part_of
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from harness.selection import ids_term
 
@@ -133,10 +133,14 @@ def evaluate(
         raise typer.Exit(EXIT_INTERRUPTED if end.stopped == "interrupted" else EXIT_INCOMPLETE)
 
 
-def results(run: Annotated[Path, typer.Argument(help="A run folder, e.g. results/sample.")]) -> None:
+def results(
+    run: Annotated[Path, typer.Argument(help="A run folder, e.g. results/sample.")],
+    select: SelectOption = None,
+    model: ModelOption = None,
+) -> None:
     """Print a run's table, computed from its store; also while the run is going on."""
     quiet_libraries()
     from harness.report.tables import render_terminal
     from harness.run.results import results_again
 
-    output(render_terminal(results_again(run, say)))
+    output(render_terminal(results_again(run, say, narrowing(select, model))))

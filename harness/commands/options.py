@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,12 +42,17 @@ def part_of(config: Config, select: Sequence[str], models: Sequence[str]) -> Con
         InputError: a term or a name that cannot be used.
     """
     from harness.config import with_models, with_overrides
-    from harness.data.model_names import select_names
+    from harness.data.model_names import match_names
     from harness.selection import narrowed, with_files_read
 
     if models and config.run.mode == "routed":
         raise InputError("--model would change what the router chooses from: a routed run takes all of its pool")
     if models:
-        config = with_models(config, select_names(models, [entry.name for entry in config.pool]))
+        config = with_models(config, match_names(models, [entry.name for entry in config.pool], globs=True))
     terms = with_files_read(narrowed(config.dataset.select, select))
     return with_overrides(config, {"dataset.select": terms}) if terms != config.dataset.select else config
+
+
+def narrowing(select: Sequence[str] | None, models: Sequence[str] | None) -> Callable[[Config], Config] | None:
+    """`part_of` for these options; None where neither is given."""
+    return (lambda config: part_of(config, select or (), models or ())) if select or models else None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.options import PoolOption, SelectOption
 from harness.errors import InputError
 
 
@@ -16,7 +17,8 @@ def replay(
         list[str], typer.Argument(help="leaderboards.json of the SWE-bench site, or CSV; paths or URLs.")
     ],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
-    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    model: PoolOption = None,
+    select: SelectOption = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster and auto).")
     ] = None,
@@ -48,7 +50,7 @@ def replay(
     Example:
 
         polyswe replay leaderboards.json --tasks swebench_verified.jsonl
-        --pool "opus medium" --pool "gemini 3 pro" --pool "4.5 sonnet"
+        --model "opus medium" --model "gemini 3 pro" --model "4.5 sonnet"
     """
     quiet_libraries()
     from harness.commands.report import write_all
@@ -60,7 +62,8 @@ def replay(
     sources = RecordedSources(
         outcomes=outcomes,
         tasks=tasks,
-        pool=pool,
+        pool=model,
+        select=select or (),
         auxiliary=auxiliary or (),
         repeats_from=repeats_from or (),
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import quiet_libraries, say
+from harness.commands.options import ModelOption, SelectOption, narrowing
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.evaluation.schema import Results
@@ -18,6 +20,8 @@ def report(
     as_written: Annotated[
         bool, typer.Option("--as-written", help="Use the folder's results.json as it is; compute nothing.")
     ] = False,
+    select: SelectOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Write a folder's results.html again: one self-contained page, and a page for each cell of a run.
 
@@ -29,15 +33,22 @@ def report(
         polyswe report results/sample
 
         polyswe report results/replay-latest
+
+        polyswe report results/sample --select repo=*/billing     # that part alone, in results/sample/selection/
     """
     quiet_libraries()
     from harness.evaluation.schema import read_results
+    from harness.store.run_folder import RunFolder
 
     folder = run if run.is_dir() else run.parent
     if (folder / "outcomes.sqlite").is_file() and not as_written:
         from harness.run.results import results_again
 
-        results = results_again(folder, say)
+        part = narrowing(select, model)
+        results = results_again(folder, say, part)
+        folder = RunFolder(folder).part.path if part else folder
+    elif select or model:
+        raise InputError("--select and --model need a run whose numbers are computed again, without --as-written")
     else:
         results = read_results(run)
     say(f"report: {write_all(folder, results)}")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries
+from harness.commands.options import PoolOption, SelectOption
 from harness.errors import InputError
+from harness.selection import Selection, ids_term
 from harness.text import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ def fit(
     outcomes: Annotated[list[str], typer.Argument(help="leaderboards.json, CSV, or a run's outcomes.csv.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write, e.g. router.safetensors.")],
-    pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
+    model: PoolOption = None,
+    select: SelectOption = None,
     policy: Annotated[
         str | None, typer.Option(help="The routing policy (default: auto, or cluster with --clusters).")
     ] = None,
@@ -58,7 +61,8 @@ def fit(
 
     check_output(out, folder=False)
     settings = FitSettings(
-        pool=pool,
+        pool=model,
+        select=select or (),
         policy=policy,
         clusters=clusters,
         seed=seed,
@@ -82,7 +86,8 @@ def route(
         list[str] | None, typer.Argument(help="Problem statements; standard input when nothing else is given.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A file with one problem statement.")] = None,
-    instance: Annotated[list[str] | None, typer.Option(help="An instance id of --tasks (repeatable).")] = None,
+    select: SelectOption = None,
+    instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     tasks: Annotated[str | None, typer.Option(help="Instances: a file or a Hugging Face name.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Never choose this model, given by a part of its name (repeatable).")
@@ -99,9 +104,11 @@ def route(
 ) -> None:
     """Choose a model for a problem and explain the choice.
 
-    Example:
+    Examples:
 
         polyswe route router.safetensors "TypeError in the date parser for ISO week numbers"
+
+        polyswe route router.safetensors --tasks verified --select "repo=django/* sample=3@1"
     """
     quiet_libraries()
     from harness.config import RouterConfig
@@ -109,10 +116,12 @@ def route(
     from harness.data.model_names import match_names
     from harness.fitting import load_router
 
-    texts = text or ([] if file or instance else [sys.stdin.read()])
+    # an option of earlier versions, as a term
+    terms = [*(select or ()), *([ids_term(instance)] if instance else ())]
+    texts = text or ([] if file or terms else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
         raise InputError("nothing to route: give the problem statement as an argument or on standard input")
-    labelled = texts_to_route(texts, file, instance or (), tasks)
+    labelled = texts_to_route(texts, file, terms, tasks)
     router = load_router(checkpoint, RouterConfig(trust_embedder=trust_embedder))
     without = match_names(exclude or [], [model.name for model in router.models])
     if len(without) == len(router.models):
@@ -146,7 +155,7 @@ def explain(
 
 
 def texts_to_route(
-    arguments: Sequence[str], file: Path | None, instances: Sequence[str], tasks: str | None
+    arguments: Sequence[str], file: Path | None, select: Sequence[str], tasks: str | None
 ) -> list[tuple[str, str]]:
     """(label, problem statement) of everything that is to be routed, in that order. Raises InputError."""
     labelled = [("", text) for text in arguments]
@@ -155,15 +164,16 @@ def texts_to_route(
             labelled.append((str(file), file.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error})") from error
-    if instances:
-        from harness.data.instances import read_problem_statements
+    if select:
+        from harness.data.instances import candidates, problem_statements
+        from harness.data.rows import load_rows
 
         if tasks is None:
-            raise InputError("--instance needs --tasks: the file or dataset with its problem statement")
-        statements = read_problem_statements(tasks)
-        if unknown := [name for name in instances if name not in statements]:
-            raise InputError(f"tasks {tasks}: no instance {unknown[0]!r} among {len(statements)}")
-        labelled += [(name, statements[name]) for name in instances]
+            raise InputError("--select needs --tasks: the file or dataset with the problem statements")
+        rows = load_rows(tasks)
+        statements = problem_statements(rows, tasks)
+        chosen = Selection.parse(select).choose(candidates(rows), f"tasks {tasks}")
+        labelled += [(name, statements[name]) for name in chosen]
     if not all(text.strip() for _, text in labelled):
         raise InputError("nothing to route: a problem statement is empty")
     return labelled

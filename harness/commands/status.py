@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries
+from harness.commands.options import ModelOption, SelectOption
 from harness.errors import InputError
+from harness.selection import Selection
 
 if TYPE_CHECKING:
     from harness.run.status import RunStatus
+    from harness.store.run_folder import RunFolder
     from harness.store.store import CellRow
 
 RESULTS = Path("results")
@@ -27,6 +30,8 @@ def status(
         Path | None, typer.Argument(metavar="[RUN]", help="A run folder (default: the latest one in results/).")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    select: SelectOption = None,
+    model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show how far a run is: per model, cost, rate, time left, latest failures. Also while it is at work.
@@ -43,7 +48,7 @@ def status(
 
     folder = RunFolder(run or _latest_run(RESULTS))
     while True:
-        seen = run_status(folder)
+        seen = run_status(folder, lambda rows: _chosen(folder, rows, select, model))
         text = json.dumps(seen.as_json(), indent=1) if as_json else _render(seen)
         if watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
@@ -58,10 +63,8 @@ def status(
 
 def cells(
     run: RunArgument,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Only this model, by a part of its name (repeatable).")
-    ] = None,
-    instance: Annotated[list[str] | None, typer.Option(help="Only ids that contain this (repeatable).")] = None,
+    select: SelectOption = None,
+    model: ModelOption = None,
     state: Annotated[
         list[str] | None, typer.Option(help="Only cells that ended so, e.g. 'empty patch' or 'provider' (repeatable).")
     ] = None,
@@ -73,7 +76,7 @@ def cells(
 
         polyswe cells results/sample --state "empty patch"
 
-        polyswe cells results/my --model sonnet --instance django --json
+        polyswe cells results/my --model sonnet --select repo=django/* --json
     """
     quiet_libraries()
     from harness.run.status import read_cells, state_of
@@ -81,11 +84,7 @@ def cells(
 
     folder = RunFolder(run)
     rows, _ = read_cells(folder)
-    wanted = [
-        row
-        for row in rows
-        if _matches(row.model, model) and _matches(row.instance_id, instance) and _matches(state_of(row), state)
-    ]
+    wanted = [row for row in _chosen(folder, rows, select, model) if _matches(state_of(row), state)]
     if as_json:
         for row in wanted:
             output(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
@@ -154,6 +153,22 @@ def _latest_run(root: Path) -> Path:
     if not stores:
         raise InputError(f"{root}: no run in it; name a run folder")
     return stores[-1].parent
+
+
+def _chosen(
+    folder: RunFolder, rows: Sequence[CellRow], select: Sequence[str] | None, model: Sequence[str] | None
+) -> list[CellRow]:
+    """The rows that `--select` and `--model` choose; the dataset is read only where a term needs more than the ids."""
+    from harness.data.instances import candidates
+    from harness.data.model_names import match_names
+    from harness.data.rows import load_rows
+
+    models = match_names(model or [], list(dict.fromkeys(row.model for row in rows)), globs=True)
+    selection = Selection.parse(select or ())
+    dataset = folder.read_manifest()["config"]["dataset"] if selection.needs_rows else None
+    known = load_rows(dataset["name"], dataset.get("split", "test")) if dataset else []
+    ids = set(selection.choose(candidates(known, (row.instance_id for row in rows)), str(folder.path)))
+    return [row for row in rows if row.instance_id in ids and (not models or row.model in models)]
 
 
 def _matches(text: str, parts: Sequence[str] | None) -> bool:

@@ -68,7 +68,7 @@ def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = F
     whole = (folder / "run.yaml").is_file() and not RunFolder(folder).is_part
     side = _run(folder, wanted, trust_embedder) if whole else _recorded(place, wanted)
     if wanted:
-        names = match_names(wanted, side.matrix.models)
+        names = match_names(wanted, side.matrix.models, globs=True)
         side = RunOutcomes(source, side.matrix.pool(names), **{k: getattr(side, k) for k in _REST})
     import numpy as np
 
@@ -97,7 +97,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
     # a run's folder may come from anybody: for its checkpoint only the default embedder is loaded unasked
     router = RouterConfig(trust_embedder=trust_embedder)
     accepted, routed = _live(config, folder, rows, router) if is_routed else (None, None)
-    looked_at = match_names(wanted, models) if wanted else models
+    looked_at = match_names(wanted, models, globs=True) if wanted else models
     unfinished = [row for row in rows if row.state is not State.GRADED and row.model in looked_at]
     return RunOutcomes(
         label=str(path),
@@ -154,7 +154,7 @@ def _recorded(place: str, wanted: Sequence[str]) -> RunOutcomes:
         raise InputError(f"{place}: every run in it contradicts its published rate: {loaded.runs[0].fault}")
     if wanted:
         faulty = [run.name for run in loaded.runs if run.fault is not None]
-        names = match_names(wanted, list(named)) if not faulty else _matched(wanted, named, loaded.runs)
+        names = match_names(wanted, list(named), globs=True) if not faulty else _matched(wanted, named, loaded.runs)
         named = {name: named[name] for name in names}
     notes = [f"{run.name} is left out: {run.fault}" for run in loaded.runs if run.fault is not None and not wanted]
     return RunOutcomes(label=place, matrix=_matrix(named), notes=tuple(notes))
@@ -163,7 +163,7 @@ def _recorded(place: str, wanted: Sequence[str]) -> RunOutcomes:
 def _matched(wanted: Sequence[str], named: Mapping[str, RecordedRun], runs: Sequence[RecordedRun]) -> list[str]:
     """As `match_names`, but a run that must not be used says why."""
     try:
-        return match_names(wanted, list(named))
+        return match_names(wanted, list(named), globs=True)
     except InputError:
         for name in match_names(wanted, [*named, *(run.name for run in runs if run.fault is not None)]):
             fault = next((run.fault for run in runs if run.name == name), None)

@@ -117,15 +117,21 @@ def _selected(rows: list[dict[str, Any]], config: DatasetConfig) -> list[dict[st
     return [row for row in rows if str(row.get("instance_id")) in chosen]
 
 
-def candidates(rows: Iterable[Mapping[str, Any]]) -> list[Candidate]:
-    """A dataset's rows as a selection sees them."""
-    rows = list(rows)
+def candidates(rows: Sequence[Mapping[str, Any]], ids: Iterable[str] | None = None) -> list[Candidate]:
+    """A dataset's rows as a selection sees them, in their order.
+
+    Args:
+        rows: of the dataset.
+        ids: only these; of one that no row has, only the id is known.
+    """
     repositories = repositories_of(rows)
-    return [
-        Candidate(name, repositories[name], str(row.get("difficulty") or ""))
-        for row in rows
-        for name in [str(row.get("instance_id"))]
-    ]
+    difficulties = {str(row.get("instance_id")): str(row.get("difficulty") or "") for row in rows}
+    if ids is None:
+        return [Candidate(name, repositories[name], difficulty) for name, difficulty in difficulties.items()]
+    wanted = dict.fromkeys(ids)
+    known = [Candidate(name, repositories[name], difficulties[name]) for name in difficulties if name in wanted]
+    others = repositories_of([{"instance_id": name} for name in wanted if name not in difficulties])
+    return known + [Candidate(name, repo) for name, repo in others.items()]
 
 
 def _as_text(value: Any) -> str:

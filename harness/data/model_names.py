@@ -12,39 +12,31 @@ SHOWN = 8
 """At most this many candidates are listed in an error."""
 
 
-def match_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
+def match_names(wanted: Sequence[str], available: Sequence[str], *, globs: bool = False) -> list[str]:
     """The one name in `available` that each of `wanted` stands for, in the order of `wanted`.
 
     Upper and lower case are the same throughout. The whole name wins; otherwise the query has to be a unique part:
     first as it stands ("4.5 sonnet" in "Claude 4.5 Sonnet (20250929)"), then with its words anywhere in the name
-    ("opus medium" in "Claude 4.5 Opus medium (20251101)").
+    ("opus medium" in "Claude 4.5 Opus medium (20251101)"). With `globs`, as the commands' `--model` has it, a query
+    with `*` that is no whole name stands for every name of that form.
 
     Raises:
-        InputError: a query stands for no name, for several, or two queries stand for the same one.
+        InputError: a query stands for no name, for several without a `*`, or two queries stand for the same one.
     """
     query_for: dict[str, str] = {}
     for query in wanted:
-        name = _match(query, available)
-        if name in query_for:
-            raise InputError(f"'{query_for[name]}' and '{query}' both stand for '{name}': name each model once")
-        query_for[name] = query
+        for name in _of_form(query, available) if globs and "*" in query else [_match(query, available)]:
+            if name in query_for:
+                raise InputError(f"'{query_for[name]}' and '{query}' both stand for '{name}': name each model once")
+            query_for[name] = query
     return list(query_for)
 
 
-def select_names(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
-    """The names in `available` that `--model` options stand for, in the order of `wanted`.
-
-    As `match_names`; besides, a query with `*` stands for every name of that form.
-
-    Raises:
-        InputError: a query stands for no name, or, without `*`, for several.
-    """
-    names: dict[str, None] = {}
-    for query in wanted:
-        pattern = query.strip().casefold()
-        found = [name for name in available if fnmatchcase(name.casefold(), pattern)] if "*" in query else []
-        names |= dict.fromkeys(found or [_match(query, available)])
-    return list(names)
+def _of_form(pattern: str, available: Sequence[str]) -> list[str]:
+    if pattern in available:
+        return [pattern]
+    found = [name for name in available if fnmatchcase(name.casefold(), pattern.strip().casefold())]
+    return found or [_match(pattern, available)]
 
 
 def _match(query: str, available: Sequence[str]) -> str:

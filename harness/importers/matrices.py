@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from harness.data.instances import candidates
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.importers.duplicates import same_verdicts
 from harness.importers.recorded import RecordedCell, RecordedRun
 from harness.importers.same_model import run_date
+from harness.selection import Selection
 from router.arrays import FloatArray
 from router.outcomes import OutcomeMatrix
 
@@ -52,7 +55,7 @@ def outcome_matrix(
         )
     notes: list[str] = []
     if pool:
-        models = match_names(pool, list(named))
+        models = match_names(pool, list(named), globs=True)
     else:
         models, pool_notes = _default_pool(named, wanted, allow_faulty)
         notes += pool_notes
@@ -72,6 +75,26 @@ def outcome_matrix(
         )
     kept = [row for row in table if any(cell.resolved is not None for cell in row)]
     return _matrix(models, kept, known), notes
+
+
+def selected(
+    outcomes: OutcomeMatrix, terms: Sequence[str], rows: Sequence[Mapping[str, Any]], source: str
+) -> OutcomeMatrix:
+    """The outcomes on the instances that a selection's terms choose.
+
+    Args:
+        outcomes: what there is.
+        terms: see `harness.selection`; none chooses all.
+        rows: of the dataset, for repositories, difficulties and the order.
+        source: what `rows` are called in messages.
+
+    Raises:
+        SelectionError: a term cannot be used, or leaves nothing.
+    """
+    if not terms:
+        return outcomes
+    chosen = set(Selection.parse(terms).choose(candidates(rows, outcomes.instances), source))
+    return outcomes.take(np.array([i for i, name in enumerate(outcomes.instances) if name in chosen], dtype=np.int64))
 
 
 def unknown_verdicts(outcomes: OutcomeMatrix) -> list[str]:

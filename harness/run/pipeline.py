@@ -27,9 +27,6 @@ from harness.run.spending import Spending, limit_note
 from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 
-SELECTION = "selection"
-"""Where results go when a command asks for a part of what the run folder holds."""
-
 
 @dataclass(frozen=True)
 class RunEnd:
@@ -126,7 +123,7 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
     """
     others = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
     has_manifest = folder.manifest_path.is_file()
-    return RunFolder(folder.path / SELECTION) if others and has_manifest else folder
+    return folder.part if others and has_manifest else folder
 
 
 def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder) -> dict[Cell, str]:

@@ -227,8 +227,15 @@ def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]
     )
 
 
-def results_again(path: Path, say: Callable[[str], None] = lambda message: None) -> Results:
-    """A run's results from what its folder holds now; `say` as for `results_of_run`.
+def results_again(
+    path: Path, say: Callable[[str], None] = lambda message: None, part: Callable[[Config], Config] | None = None
+) -> Results:
+    """A run's results from what its folder holds now.
+
+    Args:
+        path: the run's folder.
+        say: as for `results_of_run`.
+        part: narrows the run's configuration; the results of that part are written to `selection/`.
 
     Raises:
         InputError: no run there, or none of its cells has a verdict yet.
@@ -241,6 +248,7 @@ def results_again(path: Path, say: Callable[[str], None] = lambda message: None)
             f"{path / 'run.yaml'}: of another version of polyswe ({explain(error)}); "
             "'polyswe report --as-written' shows the results it wrote"
         ) from error
+    config = part(config) if part else config
     dataset = load_dataset(config.dataset)
     with Store(folder.store_path, read_only=True) as store:
         stored = store.rows()
@@ -248,7 +256,7 @@ def results_again(path: Path, say: Callable[[str], None] = lambda message: None)
     rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(RunRecord.read(config, dataset, folder, rows), folder.path, say)
+    return results_of_run(RunRecord.read(config, dataset, folder, rows), (folder.part if part else folder).path, say)
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,13 +74,22 @@ class RunStatus:
         return {**values, "cells": self.cells, "graded": self.graded, "cost_usd": self.cost_usd}
 
 
-def run_status(folder: RunFolder) -> RunStatus:
+def run_status(
+    folder: RunFolder, part: Callable[[Sequence[CellRow]], Sequence[CellRow]] = lambda rows: rows
+) -> RunStatus:
     """The state of a run.
+
+    Args:
+        folder: the run's.
+        part: which of its cells are looked at.
 
     Raises:
         InputError: the folder holds no run, or its store cannot be read.
     """
-    rows, failures = read_cells(folder)
+    every, failures = read_cells(folder)
+    rows = part(every)
+    cells = {row.cell for row in rows}
+    failures = [event for event in failures if event.cell in cells]
     order = list(dict.fromkeys(row.model for row in rows))
     finished = sorted(_time(row) for row in rows if row.state is State.GRADED)
     rate, spending = _rates(rows, finished)

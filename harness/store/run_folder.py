@@ -28,6 +28,8 @@ PATCH_FILE = "patch.diff"
 """A cell's submitted patch; empty when nothing was submitted."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
+SELECTION = "selection"
+"""A run's folder of the results of a part of it."""
 TRAJECTORY_FILE = "trajectory.json"
 """A cell's messages, as mini-swe-agent keeps them."""
 
@@ -48,6 +50,11 @@ class RunFolder:
     def is_part(self) -> bool:
         """Whether this is a run's `selection/`: results of a part, whose cells are in the run's own store."""
         return not self.store_path.is_file() and (self.path.parent / self.store_path.name).is_file()
+
+    @property
+    def part(self) -> RunFolder:
+        """Where results go when a command asks for a part of what this folder holds."""
+        return RunFolder(self.path / SELECTION)
 
     @property
     def scratch(self) -> Path:

@@ -147,6 +147,10 @@ def test_fit_and_route(tmp_path: Path) -> None:
     assert routed.returncode == 0, routed.stderr
     decisions = [line.split()[0] for line in routed.stdout.splitlines() if not line.startswith(" ")]
     assert decisions == ["dates-expert", "tables-expert"]
+    known = polyswe("route", str(checkpoint), "--tasks", str(tmp_path / "tasks.jsonl"), "--select", "id=*-3 slice=0:1")
+    assert [line.split()[:2] for line in known.stdout.splitlines() if not line.startswith(" ")] == [
+        ["dates__dates-3:", "dates-expert"]
+    ]
     others = polyswe("route", str(checkpoint), *new, "--exclude", "dates")
     assert [line.split()[0] for line in others.stdout.splitlines() if not line.startswith(" ")] == ["tables-expert"] * 2
     none = polyswe("route", str(checkpoint), *new, "--exclude", "dates", "--exclude", "tables")

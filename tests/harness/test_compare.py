@@ -21,6 +21,7 @@ from harness.compare.compare import Comparison, compare_sides
 from harness.compare.load import RunOutcomes, load_side
 from harness.compare.noise import BUILT_IN, noise_from
 from harness.compare.pairs import Outcomes, compare_pair, judged
+from harness.compare.part import restricted
 from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
 from harness.data.rows import load_rows
@@ -73,6 +74,22 @@ def test_a_run_compared_with_itself_has_no_findings(make_run: MakeRun) -> None:
     assert (code, "broken" in text) == (EXIT_OK, False), told
     assert "No difference: 4 rows are identical on 15 common instances" in text
     assert "## Flips" not in text
+
+
+def test_a_part_of_two_runs_is_compared_alone(make_run: MakeRun) -> None:
+    path = str(make_run().path)
+    code, text, told = run(path, path, "--select", "repo=*/billing|*/logsift", "--model", "large")
+    assert (code, "on 2 common instances" in text) == (EXIT_OK, True), (text, told)
+
+
+def test_without_rows_a_part_is_chosen_by_what_ids_say() -> None:
+    sides = side(column(3, 6)), side(column(2, 4))
+    base, new = restricted(sides, ["id=i00[1-3]"], [])
+    assert base.matrix.instances == new.matrix.instances == ("i001", "i002", "i003")
+    with pytest.raises(InputError, match="holds none of the 1 selected"):
+        restricted(sides, ["id=i005"], [])
+    with pytest.raises(InputError, match="s and s: sample=2@1 needs the dataset's rows: name them with --tasks"):
+        restricted(sides, ["sample=2@1"], [])
 
 
 def test_a_real_drop_closes_the_gate_and_lists_what_was_lost(make_run: MakeRun, tmp_path: Path) -> None:

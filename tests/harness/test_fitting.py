@@ -40,8 +40,10 @@ def test_a_policy_keeps_its_own_weight_of_cost_unless_told(
     record: tuple[str, str], tmp_path: Path, asked: float | None, kept: float
 ) -> None:
     outcomes, tasks = record
-    fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="cascade", cost_weight=asked, repeats=0))
+    settings = FitSettings(policy="cascade", cost_weight=asked, repeats=0, select=["slice=0:12"])
+    fit_router([outcomes], tasks, tmp_path / "r", settings)
     assert read_header(tmp_path / "r").params["cost_weight"] == kept
+    assert set(read_header(tmp_path / "r").instances) == {f"own__repo-{k}" for k in range(12)}
 
 
 def test_more_clusters_than_a_training_fold_has_rows_are_fitted_and_named(

@@ -79,6 +79,16 @@ def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path
     assert replay(replace(sources, outcomes=[tmp_path / "one"]), settings, **arguments).rows == first.rows
 
 
+def test_a_selection_is_what_is_evaluated(tasks: Path, outcomes: Path):
+    sources = RecordedSources([outcomes], tasks, select=["slice=2:9"])
+    _, matrix = replay_sources(
+        sources, EvaluationSettings(folds=2, repeats=1, permutations=9), embedder=CountingEmbedder()
+    )
+    assert matrix.instances == tuple(f"i{k}" for k in range(2, 9))
+    with pytest.raises(InputError, match=r"id=z\* matches none of 11 instances"):
+        replay_sources(replace(sources, select=["id=z*"]), embedder=CountingEmbedder())
+
+
 def test_columns_that_a_router_must_not_see_are_not_read(tasks: Path):
     assert read_problem_statements(tasks)["i3"] == "bbbbbb"
     assert len(read_problem_statements(tasks)) == 12

@@ -115,7 +115,7 @@ def test_a_term_that_cannot_be_used_is_named_with_the_mend(terms: list[str], sai
 def test_without_the_datasets_rows_a_difficulty_is_refused_with_what_gives_it() -> None:
     bare = [Candidate(one.instance_id, one.repo) for one in BENCHMARK]
     assert Selection.parse(["repo=pallets/*"]).choose(bare, "runs") == ["pallets__flask-0"]
-    with pytest.raises(SelectionError, match="--tasks or --dataset"):
+    with pytest.raises(SelectionError, match="needs the dataset's rows: name them with --tasks"):
         Selection.parse(["difficulty=1-4 hours"]).choose(bare, "runs")
 
 

@@ -59,6 +59,14 @@ def test_names_that_differ_in_case_only_can_still_be_named():
     assert match_names(["Qwen"], ["qwen", "Qwen"]) == ["Qwen"]
 
 
+def test_a_glob_stands_for_several_models_where_options_take_it():
+    assert match_names(["*sonnet*", "gpt-5*nano"], ["a-sonnet-4", "b-Sonnet-4.5", "gpt-5-nano"], globs=True) == [
+        "a-sonnet-4", "b-Sonnet-4.5", "gpt-5-nano",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="no model is called"):
+        match_names(["opus*"], ["sonnet"], globs=True)
+
+
 @given(st.lists(st.text(min_size=1).filter(str.strip), unique_by=lambda s: " ".join(s.casefold().split()), min_size=1))
 def test_every_full_name_finds_itself(names: list[str]):
-    assert match_names(names, names) == names
+    assert match_names(names, names) == match_names(names, names, globs=True) == names

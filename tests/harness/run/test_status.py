@@ -60,6 +60,13 @@ def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ig
     listed = polyswe("cells", folder.path, "--model", "large", "--state", "empty patch", "--json")
     (cell,) = map(json.loads, listed.stdout.splitlines())
     assert (cell["model"], cell["ended"]) == ("scripted-large", "empty patch")
+    some = polyswe("cells", folder.path, "--select", "repo=*/billing|*/logsift", "--model", "*-large")
+    assert some.stdout.splitlines()[-1] == "2 of 45 cells"
+    few = polyswe("status", folder.path, "--select", "slice=0:4", "--model", "large", "--json")
+    assert json.loads(few.stdout)["cells"] == 4
+    several = polyswe("cells", folder.path, "--model", "scripted")
+    assert (several.returncode, several.stderr.count("\n")) == (2, 1)
+    assert "stands for 3 models: 'scripted-" in several.stderr
     patch = polyswe("show", folder.path, "billing", "medium", "--patch")
     assert "# scripted-medium on polyswe__billing-201" in patch.stdout
     steps = polyswe("show", folder.path, "billing", "medium", "--steps")
