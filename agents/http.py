@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ import httpx
 
 MAX_REPLY_BYTES = 64 * 2**20
 """A longer reply is no model's: reading ends there."""
+
+MAX_ARGUMENTS_DEPTH = 100
+"""Lists and objects within each other in a tool call's arguments. Deeper ones, which no tool takes, are made what a
+model's other mistakes are: a call that cannot be read. Python's parsers fail on them in ways of their own."""
+
+_BRACKETS = re.compile(r'[\[\]{}"\\]')
 
 
 @dataclass
@@ -47,6 +54,17 @@ class Exchange:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+    @property
+    def too_deep(self) -> bool:
+        """Whether the body is nested deeper than Python can read: no gateway's error page, a model's words."""
+        try:
+            json.loads(self.body)
+        except RecursionError:
+            return True
+        except ValueError:
+            pass
+        return False
 
 
 _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
@@ -87,7 +105,7 @@ class Transport(httpx.BaseTransport):
             reply.close()
         for name in ("content-encoding", "content-length", "transfer-encoding"):
             headers.pop(name, None)
-        content = _readable_usage(exchange.body) if reply.status_code == 200 else exchange.body
+        content = _readable(exchange.body) if reply.status_code == 200 else exchange.body
         return httpx.Response(reply.status_code, headers=headers, content=content)
 
     def _client(self, ssl_verify: bool | str | None) -> httpx.Client:
@@ -149,20 +167,64 @@ def _read(reply: httpx.Response) -> tuple[bytes, bool]:
     return b"".join(chunks), False
 
 
-def _readable_usage(body: bytes) -> bytes:
-    """A reply whose `usage` LiteLLM can read: it refuses a whole reply for a token count such as 20.5 or "many"."""
+def _readable(body: bytes) -> bytes:
+    """A reply that LiteLLM can read: it refuses a whole reply for a token count such as 20.5 or "many"."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
         return body
-    if not isinstance(reply, dict) or reply.get("usage") is None or _counts_only(reply["usage"]):
+    if not isinstance(reply, dict):
         return body
-    usage = _whole_numbers(reply["usage"])
-    if usage is None:
-        del reply["usage"]
-    else:
-        reply["usage"] = usage
-    return json.dumps(reply).encode()
+    changed = _mark_deep_arguments(reply)
+    if reply.get("usage") is not None and not _counts_only(reply["usage"]):
+        usage = _whole_numbers(reply.pop("usage"))
+        changed = True
+        if usage is not None:
+            reply["usage"] = usage
+    return json.dumps(reply).encode() if changed else body
+
+
+def _mark_deep_arguments(reply: dict[str, Any]) -> bool:
+    """Make arguments of tool calls that are nested too deeply no JSON, in place; whether there were any."""
+    changed = False
+    for function in _called_functions(reply):
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        if _depth(text) > MAX_ARGUMENTS_DEPTH:
+            function["arguments"] = f"nested too deeply: {text}"
+            changed = True
+    return changed
+
+
+def _called_functions(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = reply.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        message = choice.get("message") if isinstance(choice, dict) else None
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else []:
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict):
+                yield function
+
+
+def _depth(text: str) -> int:
+    """How deeply the brackets of a JSON text are nested."""
+    if text.count("[") + text.count("{") <= MAX_ARGUMENTS_DEPTH:
+        return 0
+    depth = deepest = 0
+    quoted, escaped = False, -1
+    for match in _BRACKETS.finditer(text):
+        sign, place = match.group(), match.start()
+        if place == escaped:
+            continue
+        if sign == "\\":
+            escaped = place + 1 if quoted else -1
+        elif sign == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth += 1 if sign in "[{" else -1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")

@@ -293,6 +293,9 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
     def _charge_unusable(self, exchange: Exchange, messages: list[dict[str, Any]]) -> bool:
         """Count what a failed call has cost, where it was answered with a model's reply. Returns whether it was."""
         reply = exchange.json() if exchange.status == 200 else None
+        if exchange.status == 200 and exchange.too_deep:
+            self._count(count(None, sent=_text(messages), received=exchange.body.decode("utf-8", "replace")))
+            return True
         if not isinstance(reply, dict):
             return False
         is_reply = "error" not in reply and any(key in reply for key in ("choices", "candidates", "content", "output"))

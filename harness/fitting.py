@@ -321,19 +321,28 @@ def router_for_pool(path: Path, pool: Sequence[ModelConfig], settings: RouterCon
             for one model.
         EnvironmentUnavailableError: its embedder cannot be loaded.
     """
+    names = names_in_pool(path, pool)  # before the embedder, which takes seconds to load
     router = load_router(path, settings)
-    fitted = [model.name for model in router.models]
+    try:
+        return router.renamed(names) if any(old != new for old, new in names.items()) else router
+    except ValueError as error:
+        raise InputError(f"checkpoint {path}: {error}") from error
+
+
+def names_in_pool(path: Path, pool: Sequence[ModelConfig]) -> dict[str, str]:
+    """What the pool calls each model of a checkpoint; those without an entry keep their names. Loads no embedder.
+
+    Raises:
+        InputError: not a checkpoint, or a `record` that stands for no model of it, or for several.
+    """
+    fitted = [model.name for model in read_header(path).models]
     entries = {entry.name: entry.name if entry.name in fitted else entry.record for entry in pool}
     queries = {name: query for name, query in entries.items() if query is not None}
     try:
         matched = match_names(list(queries.values()), fitted)
     except InputError as error:
         raise InputError(f"checkpoint {path}, 'record' of the pool: {error}") from error
-    names = dict(zip(matched, queries, strict=True))
-    try:
-        return router.renamed(names) if any(old != new for old, new in names.items()) else router
-    except ValueError as error:
-        raise InputError(f"checkpoint {path}: {error}") from error
+    return {name: name for name in fitted} | dict(zip(matched, queries, strict=True))
 
 
 def not_in_pool(path: Path, missing: Sequence[str], pool: Sequence[ModelConfig]) -> str:

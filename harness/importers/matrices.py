@@ -203,7 +203,8 @@ def _default_pool(
     if len(models) == 1 and thin:
         raise InputError(
             f"only '{models[0]}' knows {widest} of {len(wanted)} instances, and a pool of one model is no pool; left "
-            f"out would be {thin_named}: name the models to take with --pool"
+            f"out would be {thin_named}: name the models to take (--model, where the command has it), or give a file "
+            "that holds only those"
         )
     notes = [
         f"no pool was named: {len(models)} of {len(named)} recorded runs were taken, all sound ones that know at least "

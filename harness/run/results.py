@@ -284,10 +284,11 @@ def _notes(rows: Sequence[CellRow]) -> list[str]:
     notes = ["verdicts: " + ", ".join(f"{count} {name}" for name, count in sorted(verdicts.items()))]
     unsubmitted = sum(row.unsubmitted for row in rows)
     if unsubmitted:
-        notes.append(f"{unsubmitted} attempts left work that was never submitted; it is kept and not counted")
+        attempts = "1 attempt" if unsubmitted == 1 else f"{unsubmitted} attempts"
+        notes.append(f"{attempts} left work that was never submitted; it is kept and not counted")
     missing = sum(row.state is not State.GRADED for row in rows)
     if missing:
-        notes.append(f"{missing} of {len(rows)} cells have no verdict")
+        notes.append(f"{missing} of {len(rows)} cells {'has' if missing == 1 else 'have'} no verdict")
     return notes
 
 
@@ -322,6 +323,8 @@ def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
     counts = "; ".join(f"{FLAG_KINDS[kind]} ({count})" for kind, count in kinds.most_common())
     failed = sum(row.failed for row in flagged)
     failed_note = f"; {failed} of these commands failed" if failed else ""
+    if cells == 1:
+        return [f"1 attempt is flagged, see results.json: {counts}{failed_note}; it is counted like any other"]
     return [f"{cells} attempts are flagged, see results.json: {counts}{failed_note}; they are counted like any other"]
 
 

@@ -12,7 +12,7 @@ from agents.pool import ModelConfig
 from agents.third_party import is_loopback
 from harness.config import Config
 from harness.errors import ConfigError, EnvironmentUnavailableError, InputError
-from harness.fitting import not_in_pool, router_for_pool
+from harness.fitting import names_in_pool, not_in_pool, router_for_pool
 from harness.run.preflight import check_models, scripted_models_ready
 from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
@@ -35,9 +35,10 @@ def serve(checkpoint: Path, config: Config, settings: ServeConfig, say: Callable
     except ModuleNotFoundError as error:
         raise EnvironmentUnavailableError(f"serve needs {error.name}: pip install 'polyswe[serve]'") from error
     key = own_key(settings)
-    router = router_for_pool(checkpoint, config.pool, config.router)
-    router.route("warm up")  # the first embedding loads the model
-    with _models_ready(config, {model.name for model in router.models}, checkpoint) as pool, _listen(settings) as bound:
+    routed = set(names_in_pool(checkpoint, config.pool).values())
+    with _models_ready(config, routed, checkpoint) as pool, _listen(settings) as bound:
+        router = router_for_pool(checkpoint, config.pool, config.router)  # last: its embedder takes seconds to load
+        router.route("warm up")  # the first embedding loads the model
         conversations = Conversations(RouteBatcher(router.route), settings.remembered_conversations)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from minisweagent.exceptions import FormatError
 
 from agents.budget import Budget, Call
 from agents.deadline import Deadline
@@ -183,6 +184,40 @@ def test_a_paid_reply_that_cannot_be_used_is_charged_and_tried_again_once(faulty
     assert (model.usage.calls, model.usage.failed_calls, model.usage.prompt_tokens) == (0, 2, 200)
     assert model.usage.cost_usd == budget.spent == pytest.approx(2 * price)
     assert [(call.failure, call.cost_usd) for call in calls] == [("malformed", pytest.approx(price))] * 2
+
+
+def nested(depth: int) -> str:
+    return f'{{"command": {"[" * depth}{"]" * depth}}}'
+
+
+@pytest.mark.parametrize("depth", [150, 940, 100_000])
+def test_arguments_without_bottom_are_the_models_mistake_and_charged(faulty: Any, depth: int) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "bash", "arguments": nested(depth)}}
+    faulty.faults = [lambda handler: handler.answer(200, bad_call([call]))]
+    model = make(faulty.url)
+    with pytest.raises(FormatError):
+        model.query(QUESTION)
+    assert (len(faulty.requests), model.usage.cost_usd) == (1, pytest.approx(100 * INPUT + 20 * OUTPUT))
+
+
+def test_brackets_in_a_command_are_no_nesting(faulty: Any) -> None:
+    command = 'echo "' + "[" * 500 + '\\" {'
+    arguments = json.dumps({"command": command})
+    call = {"id": "c", "type": "function", "function": {"name": "bash", "arguments": arguments}}
+    faulty.faults = [lambda handler: handler.answer(200, bad_call([call]))]
+    assert make(faulty.url).query(QUESTION)["extra"]["actions"][0]["command"] == command
+
+
+def test_a_reply_without_bottom_is_charged_and_tried_again_once(faulty: Any) -> None:
+    """Some providers send arguments as objects: what a model nests is then nested in the reply."""
+    arguments = json.dumps(CALL["function"]["arguments"])  # type: ignore[index]
+    body = json.dumps(reply()).replace(arguments, nested(100_000)).encode()
+    faulty.faults = [lambda handler: handler.answer(200, body)] * 8
+    model = make(faulty.url)
+    with pytest.raises(ProviderError) as caught:
+        model.query(QUESTION)
+    assert (caught.value.kind, len(faulty.requests), model.usage.estimated_calls) == ("malformed", 2, 2)
+    assert model.usage.cost_usd > 200 * INPUT
 
 
 def test_what_an_unusable_reply_has_cost_is_the_agents_too(faulty: Any) -> None:

