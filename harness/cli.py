@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
 from harness.commands.config import config
+from harness.commands.dataset import dataset
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.init import init
@@ -95,6 +96,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(config, name="config")
+app.add_typer(dataset, name="dataset")
 app.add_typer(lab, name="lab")
 
 

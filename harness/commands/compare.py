@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
-from harness.commands.options import SelectOption
+from harness.commands.options import SelectOption, SplitOption
 from harness.errors import EXIT_FINDINGS, InputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def compare(
     ] = None,
     select: SelectOption = None,
     tasks: Annotated[str | None, typer.Option(help="Problem statements, for clusters and routing.")] = None,
+    split: SplitOption = "test",
     repeats_from: Annotated[
         list[str] | None, typer.Option(help="Outcomes of your repeated runs, to estimate the noise (repeatable).")
     ] = None,
@@ -83,8 +84,8 @@ def compare(
         load_side(new, chosen, trust_embedder=trust_embedder),
     )
     if select:
-        sides = restricted(sides, select, _rows(tasks, sides))
-    statements = _statements(tasks) if tasks else _own_statements(sides)
+        sides = restricted(sides, select, _rows(tasks, split, sides))
+    statements = _statements(tasks, split) if tasks else _own_statements(sides)
     noise = noise_from(repeats_from) if repeats_from else BUILT_IN
     comparison = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
     unjudged: InputError | None = None
@@ -121,18 +122,18 @@ def _pair(text: str) -> tuple[str, str]:
     return base.strip(), new.strip()
 
 
-def _rows(tasks: str | None, sides: Sequence[RunOutcomes]) -> list[dict[str, Any]]:
+def _rows(tasks: str | None, split: str, sides: Sequence[RunOutcomes]) -> list[dict[str, Any]]:
     """The dataset's rows: of --tasks, else of the first place that the runs name and that can be read."""
     from harness.data.rows import load_rows
     from harness.errors import EnvironmentUnavailableError
 
     if tasks:
-        return load_rows(tasks)
+        return load_rows(tasks, split)
     for side in sides:
         copy = Path(side.label.partition("::")[0]) / "dataset.jsonl"
         for place in filter(None, (side.dataset, str(copy))):
             with suppress(InputError, EnvironmentUnavailableError):
-                return load_rows(place)
+                return load_rows(place, side.split)
     return []
 
 
@@ -145,7 +146,7 @@ def _own_statements(sides: Sequence[RunOutcomes]) -> dict[str, str] | None:
         copy = Path(side.label.partition("::")[0]) / "dataset.jsonl"
         for place in (side.dataset, *([str(copy)] if copy.is_file() else [])):
             try:
-                statements = statements or _statements(place)
+                statements = statements or _statements(place, side.split)
             except InputError as error:
                 say(f"{error}; --tasks names another place")
     if statements is None and any(side.dataset for side in sides):
@@ -153,12 +154,12 @@ def _own_statements(sides: Sequence[RunOutcomes]) -> dict[str, str] | None:
     return statements
 
 
-def _statements(tasks: str) -> dict[str, str] | None:
+def _statements(tasks: str, split: str = "test") -> dict[str, str] | None:
     from harness.data.instances import read_problem_statements
     from harness.errors import EnvironmentUnavailableError
 
     try:
-        return read_problem_statements(tasks)
+        return read_problem_statements(tasks, split=split)
     except EnvironmentUnavailableError as error:
         say(f"no clusters and no routed row: {error}")
         return None

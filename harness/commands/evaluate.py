@@ -28,6 +28,7 @@ def evaluate(
     model: ModelOption = None,
     instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     limit: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset, e.g. dev (default: the file's).")] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
     trust_embedder: Annotated[
@@ -92,6 +93,7 @@ def evaluate(
         )
     path = find_config(config)
     short_forms = {
+        "dataset.split": split,
         "router.checkpoint": checkpoint,
         "router.trust_embedder": trust_embedder or None,
         "run.mode": mode,

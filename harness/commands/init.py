@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import quiet_libraries, say
+from harness.commands.options import SplitOption
 from harness.errors import InputError
 
 
@@ -18,6 +19,7 @@ def init(
         list[str] | None, typer.Option(help="A model, by its LiteLLM id, e.g. openai/gpt-5 (repeatable).")
     ] = None,
     dataset: Annotated[str, typer.Option(help="verified, lite, multilingual, a hub name or a path.")] = "verified",
+    split: SplitOption = "test",
     max_cost: Annotated[float, typer.Option(min=0, help="Limit of the whole run in USD.")] = 50.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -42,7 +44,9 @@ def init(
         answer = typer.prompt("Models, by their LiteLLM ids, separated by spaces")
         models = answer.split()
     root = Path("/var/lib/docker")
-    text = starter(models, dataset, free_gb=disk_free_gb(root if root.exists() else Path()), max_cost=max_cost)
+    text = starter(
+        models, dataset, split=split, free_gb=disk_free_gb(root if root.exists() else Path()), max_cost=max_cost
+    )
     write_atomic(out, text)
     load_config(out)  # what we write, we can read
     say(f"wrote {out}; next: polyswe doctor {out}, then polyswe evaluate {out} --dry-run")

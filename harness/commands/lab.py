@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.options import SplitOption
 
 lab = typer.Typer(no_args_is_help=True, help="Studies of the method on recorded and simulated outcomes.")
 
@@ -28,6 +29,7 @@ def calibrate(
     tasks: Annotated[
         str | None, typer.Option(help="Embed these instances' problem statements; default: random embeddings.")
     ] = None,
+    split: SplitOption = "test",
     permutations: Annotated[int, typer.Option(min=19, help="Redrawn outcomes per pool.")] = 200,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 1,
@@ -51,7 +53,7 @@ def calibrate(
         from harness.data.embeddings import embed_texts
         from harness.data.instances import read_problem_statements
 
-        embeddings = embed_texts(list(read_problem_statements(tasks).values()), show_bar=True)
+        embeddings = embed_texts(list(read_problem_statements(tasks, split=split).values()), show_bar=True)
     settings = Settings(
         policy=policy,
         params={} if clusters is None else {"n_clusters": clusters},
@@ -73,6 +75,7 @@ def calibrate(
 def pools(
     data: Annotated[str, typer.Option(help="Recorded outcomes with costs, e.g. the site's leaderboards.json.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    split: SplitOption = "test",
     pools: Annotated[int, typer.Option(min=1, help="Number of random pools of 3 to 6 runs.")] = 100,
     agent: Annotated[
         str | None, typer.Option(help="Only runs whose agent's name contains this, e.g. 'mini-swe-agent 2'.")
@@ -98,7 +101,7 @@ def pools(
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
 
-    start = recorded([data], tasks, agent=agent)
+    start = recorded([data], tasks, split=split, agent=agent)
     _say_all(start.notes)
     study = study_pools(
         start,
@@ -117,6 +120,7 @@ def pools(
 def labels(
     data: Annotated[str, typer.Option(help="Recorded outcomes with costs; each run takes its turn as the new model.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    split: SplitOption = "test",
     agent: Annotated[
         str | None, typer.Option(help="New models: only runs whose agent's name contains this; the others are known.")
     ] = None,
@@ -142,7 +146,7 @@ def labels(
     from harness.lab.recorded import recorded
     from harness.lab.trials import Execution
 
-    start = recorded([data], tasks, agent=agent, reference=reference or ())
+    start = recorded([data], tasks, split=split, agent=agent, reference=reference or ())
     _say_all(start.notes)
     study = study_labels(
         start,
@@ -209,6 +213,8 @@ def transfer(
     outcomes: Annotated[list[str], typer.Argument(help="Recorded outcomes of the evaluation.")],
     tasks: Annotated[str, typer.Option(help="The evaluation's instances: a file or a Hugging Face name.")],
     other_tasks: Annotated[str, typer.Option(help="Instances of another benchmark.")],
+    split: SplitOption = "test",
+    other_split: Annotated[str, typer.Option(help="Split of --other-tasks.")] = "test",
     other: Annotated[
         list[str] | None, typer.Option(help="Their outcomes (repeatable; default: the same sources).")
     ] = None,
@@ -234,7 +240,16 @@ def transfer(
     from harness.lab.recorded import joint
     from harness.lab.transfer import POLICIES, study_transfer
 
-    evaluated, transferred = joint(outcomes, tasks, other or outcomes, other_tasks, pool, also_called or ())
+    evaluated, transferred = joint(
+        outcomes,
+        tasks,
+        other or outcomes,
+        other_tasks,
+        pool,
+        also_called or (),
+        split=split,
+        other_split=other_split,
+    )
     _say_all(evaluated.notes)
     study = study_transfer(
         evaluated,

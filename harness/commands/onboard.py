@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.options import SplitOption
 from harness.errors import InputError
 
 
@@ -16,6 +17,7 @@ def onboard(
     budget: Annotated[int, typer.Option(min=1, help="Instances to run it on.")],
     reference: Annotated[list[str], typer.Option(help="Outcomes of the pool on these instances (repeatable).")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    split: SplitOption = "test",
     config: Annotated[str | None, typer.Option(help="Run it live with this configuration.")] = None,
     from_: Annotated[
         list[str] | None, typer.Option("--from", help="Take its outcomes from a record instead (repeatable).")
@@ -57,7 +59,7 @@ def onboard(
         raise InputError(
             "give either --config FILE to run the model live, or --from OUTCOMES to take recorded outcomes"
         )
-    statements = read_problem_statements(tasks)
+    statements = read_problem_statements(tasks, split=split)
     if from_ is not None:
         model = recorded_name(model, from_, list(statements))
     elif config is not None:

@@ -27,6 +27,8 @@ ModelOption = Annotated[
         "--model", metavar="NAME", help="Only this model, by a unique part of its name or a glob (repeatable)."
     ),
 ]
+SplitOption = Annotated[str, typer.Option(help="Split of the dataset, e.g. dev.")]
+"""For every command that takes the name of a dataset."""
 PoolOption = Annotated[
     list[str] | None,
     typer.Option(

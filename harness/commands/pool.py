@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.options import SplitOption
 
 
 def pool(
     outcomes: Annotated[list[str], typer.Argument(help="Dated records: leaderboards.json, or CSV with a date column.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    split: SplitOption = "test",
     at: Annotated[
         list[str] | None,
         typer.Option(help="A month like 2025-11 (repeatable; default: each month that added a model)."),
@@ -39,9 +41,8 @@ def pool(
 
     if out is not None:
         check_output(out, folder=False)
-    history = pool_history(
-        outcomes, read_problem_statements(tasks), months=at or (), pool=member, policy=policy, seed=seed
-    )
+    statements = read_problem_statements(tasks, split=split)
+    history = pool_history(outcomes, statements, months=at or (), pool=member, policy=policy, seed=seed)
     output(render_history(history))
     if out is not None:
         write_atomic(out, json.dumps(history.to_json(), indent=2, ensure_ascii=False) + "\n")

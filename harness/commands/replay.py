@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
-from harness.commands.options import PoolOption, SelectOption
+from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 
 
@@ -17,6 +17,7 @@ def replay(
         list[str], typer.Argument(help="leaderboards.json of the SWE-bench site, or CSV; paths or URLs.")
     ],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
+    split: SplitOption = "test",
     model: PoolOption = None,
     select: SelectOption = None,
     policy: Annotated[
@@ -62,6 +63,7 @@ def replay(
     sources = RecordedSources(
         outcomes=outcomes,
         tasks=tasks,
+        split=split,
         pool=model,
         select=select or (),
         auxiliary=auxiliary or (),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries
-from harness.commands.options import PoolOption, SelectOption
+from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 from harness.selection import Selection, ids_term
 from harness.text import one_line
@@ -25,6 +25,7 @@ def fit(
     outcomes: Annotated[list[str], typer.Argument(help="leaderboards.json, CSV, or a run's outcomes.csv.")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write, e.g. router.safetensors.")],
+    split: SplitOption = "test",
     model: PoolOption = None,
     select: SelectOption = None,
     policy: Annotated[
@@ -61,6 +62,7 @@ def fit(
 
     check_output(out, folder=False)
     settings = FitSettings(
+        split=split,
         pool=model,
         select=select or (),
         policy=policy,
@@ -89,6 +91,7 @@ def route(
     select: SelectOption = None,
     instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     tasks: Annotated[str | None, typer.Option(help="Instances: a file or a Hugging Face name.")] = None,
+    split: SplitOption = "test",
     exclude: Annotated[
         list[str] | None, typer.Option(help="Never choose this model, given by a part of its name (repeatable).")
     ] = None,
@@ -121,7 +124,7 @@ def route(
     texts = text or ([] if file or terms else [sys.stdin.read()])
     if not all(t.strip() for t in texts):
         raise InputError("nothing to route: give the problem statement as an argument or on standard input")
-    labelled = texts_to_route(texts, file, terms, tasks)
+    labelled = texts_to_route(texts, file, terms, tasks, split=split)
     router = load_router(checkpoint, RouterConfig(trust_embedder=trust_embedder))
     without = match_names(exclude or [], [model.name for model in router.models])
     if len(without) == len(router.models):
@@ -155,7 +158,7 @@ def explain(
 
 
 def texts_to_route(
-    arguments: Sequence[str], file: Path | None, select: Sequence[str], tasks: str | None
+    arguments: Sequence[str], file: Path | None, select: Sequence[str], tasks: str | None, *, split: str = "test"
 ) -> list[tuple[str, str]]:
     """(label, problem statement) of everything that is to be routed, in that order. Raises InputError."""
     labelled = [("", text) for text in arguments]
@@ -170,7 +173,7 @@ def texts_to_route(
 
         if tasks is None:
             raise InputError("--select needs --tasks: the file or dataset with the problem statements")
-        rows = load_rows(tasks)
+        rows = load_rows(tasks, split)
         statements = problem_statements(rows, tasks)
         chosen = Selection.parse(select).choose(candidates(rows), f"tasks {tasks}")
         labelled += [(name, statements[name]) for name in chosen]

@@ -46,6 +46,8 @@ class RunOutcomes:
     """Version that graded."""
     dataset: str | None = None
     """Where the problem statements are."""
+    split: str = "test"
+    """Of the dataset."""
     notes: tuple[str, ...] = ()
     flags: Mapping[tuple[str, str], Sequence[str]] | None = None
     """Kinds of flags by instance and model; None where attempts were not examined, as in a file of outcomes."""
@@ -77,7 +79,7 @@ def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = F
     return side
 
 
-_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "notes", "flags")
+_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "split", "notes", "flags")
 
 
 def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes:
@@ -109,6 +111,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         swebench=frozen.get("versions", {}).get("swebench"),
         dataset=config["dataset"]["name"],
         flags=_kinds(flags),
+        split=config["dataset"].get("split", "test"),
     )
 
 

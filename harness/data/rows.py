@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.data.hub import hub_out_of_reach
 from harness.errors import EnvironmentUnavailableError, InputError
 
 ALIASES = {
@@ -13,6 +14,7 @@ ALIASES = {
     "verified": "SWE-bench/SWE-bench_Verified",
     "multilingual": "SWE-bench/SWE-bench_Multilingual",
     "lite": "SWE-bench/SWE-bench_Lite",
+    "multimodal": "SWE-bench/SWE-bench_Multimodal",
 }
 """Short names of the hub's datasets, those of the official command line among them."""
 SUCCESSORS = {
@@ -137,14 +139,20 @@ def _from_task_repo(path: Path, split: str) -> list[dict[str, Any]]:
 
 
 def _from_hub(name: str, split: str) -> list[dict[str, Any]]:
+    unreachable = hub_out_of_reach()  # before the libraries are imported
     from datasets.exceptions import DatasetsError
     from swebench.harness.utils import load_swebench_dataset
 
     try:
         return [dict(row) for row in load_swebench_dataset(name, split)]
     except (DatasetsError, OSError, ValueError) as error:
+        if unreachable:
+            raise EnvironmentUnavailableError(
+                f"dataset {name}, split {split}: not a file, not in the hub's cache, and {unreachable}; "
+                "check the network, or give a .json/.jsonl/.parquet path"
+            ) from error
         reason = " ".join(str(error).split())[:200]
         raise EnvironmentUnavailableError(
-            f"dataset {name}: neither a file here nor loadable from the Hugging Face hub ({reason}); "
-            "check the name, the network, or give a .json/.jsonl/.parquet path"
+            f"dataset {name}, split {split}: neither a file here nor loadable from the Hugging Face hub ({reason}); "
+            "check the name and --split, or give a .json/.jsonl/.parquet path"
         ) from error

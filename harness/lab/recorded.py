@@ -39,7 +39,12 @@ class RecordedStudy:
 
 
 def recorded(
-    sources: Sequence[str], tasks: str, *, agent: str | None = None, reference: Sequence[str] = ()
+    sources: Sequence[str],
+    tasks: str,
+    *,
+    split: str = "test",
+    agent: str | None = None,
+    reference: Sequence[str] = (),
 ) -> RecordedStudy:
     """Every sound run of `sources` with the widest coverage of `tasks`, of agents whose name has `agent` in it.
 
@@ -47,7 +52,7 @@ def recorded(
     InputError and EnvironmentUnavailableError as `replay` does.
     """
     loaded = load_outcomes(sources)
-    statements = read_problem_statements(tasks)
+    statements = read_problem_statements(tasks, split=split)
     kept = [run for run in loaded.runs if agent is None or agent.casefold() in (run.agent or "").casefold()]
     if not kept:
         agents = sorted({run.agent or "unknown" for run in loaded.runs})
@@ -107,13 +112,17 @@ def joint(
     other_tasks: str,
     pool: Sequence[str] | None,
     also_called: Sequence[str] = (),
+    *,
+    split: str = "test",
+    other_split: str = "test",
 ) -> tuple[RecordedStudy, RecordedStudy]:
     """A pool on the evaluation (complete) and what is recorded of the same models on another benchmark's instances.
 
     Instances of the evaluation that the other benchmark shares, by id or by text, are left out of the latter. Raises
     InputError and EnvironmentUnavailableError as `replay` does.
     """
-    statements, others = read_problem_statements(tasks), read_problem_statements(other_tasks)
+    statements = read_problem_statements(tasks, split=split)
+    others = read_problem_statements(other_tasks, split=other_split)
     matrix, notes = _complete(*outcome_matrix(load_outcomes(sources).runs, pool, list(statements)))
     texts = {" ".join(text.split()) for text in statements.values()}
     fresh = [name for name, text in others.items() if name not in statements and " ".join(text.split()) not in texts]
