@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import InputError
@@ -115,16 +116,32 @@ def _number(text: str, column: str, where: str) -> float:
     return value
 
 
-def write_outcomes_csv(matrix: OutcomeMatrix, path: Path) -> None:
-    """Write every cell of a matrix, instance by instance; `read` gives the same numbers back."""
+def write_outcomes_csv(
+    matrix: OutcomeMatrix, path: Path, details: Mapping[tuple[str, str], Mapping[str, object]] | None = None
+) -> None:
+    """Write every cell of a matrix, instance by instance; `read` gives the same numbers back.
+
+    Args:
+        matrix: The outcomes.
+        path: The file.
+        details: Further columns of a cell, by instance and model: the same ones for every cell that has any.
+    """
+    details = details or {}
+    further = list(next(iter(details.values()), {}))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals)])
+    writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals), *further])
     amounts = (matrix.resolved, matrix.cost, matrix.calls, matrix.seconds, *matrix.signals.values())
     columns = ([_shown(number) for number in values.ravel().tolist()] for values in amounts)
-    names = itertools.product(map(csv_text, matrix.instances), map(csv_text, matrix.models))
-    writer.writerows((*cell, *shown) for cell, *shown in zip(names, *columns, strict=True))
+    for cell, *shown in zip(itertools.product(matrix.instances, matrix.models), *columns, strict=True):
+        own = details.get(cell, {})
+        writer.writerow([*map(csv_text, cell), *shown, *(_detail(own.get(name)) for name in further)])
     write_atomic(path, buffer.getvalue())
+
+
+def _detail(value: object) -> str:
+    """A further column's value; blank where there is none."""
+    return "" if value is None else repr(value) if isinstance(value, int | float) else csv_text(str(value))
 
 
 def _shown(value: float) -> str:

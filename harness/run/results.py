@@ -33,7 +33,7 @@ from harness.run.plan import plan
 from harness.run.preflight import is_stand_in
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run
-from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
+from harness.store.run_folder import PATCH_FILE, TEST_OUTPUT_FILE, TRAJECTORY_FILE, RunFolder, read_patch
 from harness.store.store import Cell, CellRow, FailureRow, State, Store
 from router.outcomes import OutcomeMatrix, Replay
 from router.router import Router
@@ -106,7 +106,7 @@ def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = la
     models = [model.name for model in config.pool if any(row.model == model.name for row in record.rows)]
     ids = [instance.instance_id for instance in dataset.instances]
     matrix = matrix_of_run(record.rows, ids, models)
-    write_outcomes_csv(matrix, out / "outcomes.csv")
+    write_outcomes_csv(matrix, out / "outcomes.csv", _details(record.folder, record.rows))
     _write_predictions(record.folder, record.rows, models, out / "predictions")
     results = _routed(record, matrix) if config.run.mode == "routed" else _compared(record, matrix, say)
     flagged = flagged_attempts(record.flags, [row.cell for row in record.rows if row.state is State.GRADED])
@@ -257,6 +257,30 @@ def results_again(
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
     return results_of_run(RunRecord.read(config, dataset, folder, rows), (folder.part if part else folder).path, say)
+
+
+def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str], dict[str, object]]:
+    """What outcomes.csv says of a cell beyond its outcome; files by their place in the run folder."""
+    return {
+        (row.instance_id, row.model): {
+            "verdict": row.verdict,
+            "exit_status": row.exit_status,
+            "failure": row.failure,
+            "prompt_tokens": row.prompt_tokens,
+            "completion_tokens": row.completion_tokens,
+            "cached_tokens": row.cached_tokens,
+            "lost_cost_usd": row.lost_cost_usd,
+            "patch": _place(folder, row, PATCH_FILE),
+            "trajectory": _place(folder, row, TRAJECTORY_FILE),
+            "test_output": _place(folder, row, TEST_OUTPUT_FILE),
+        }
+        for row in rows
+    }
+
+
+def _place(folder: RunFolder, row: CellRow, name: str) -> str | None:
+    path = folder.cell_dir(row.cell) / name
+    return path.relative_to(folder.path).as_posix() if path.is_file() else None
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:

@@ -32,6 +32,8 @@ SELECTION = "selection"
 """A run's folder of the results of a part of it."""
 TRAJECTORY_FILE = "trajectory.json"
 """A cell's messages, as mini-swe-agent keeps them."""
+TEST_OUTPUT_FILE = "test_output.txt"
+"""What a cell's tests printed."""
 
 
 class RunFolder:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import load_dataset
-from harness.run.results import RunRecord
+from harness.importers import load_outcomes
+from harness.run.results import RunRecord, results_again
 from harness.store.run_folder import RunFolder
+from harness.store.store import Store
 
 REAL = {"api_base": "http://127.0.0.1:9/v1", "scripted": False}
 
@@ -34,3 +37,35 @@ def test_a_real_model_on_the_sample_is_not_called_scripted(
     if noted:
         assert "scripted-small, scripted-medium" in notes[0]
         assert "scripted-large" not in notes[0]
+
+
+def test_a_runs_table_of_outcomes_says_how_each_cell_ended_and_where_its_files_are(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run(
+        only=["polyswe__billing-201", "polyswe__spanset-303"], unfinished=[("polyswe__billing-201", "scripted-large")]
+    )
+    results_again(folder.path)
+    table = folder.path / "outcomes.csv"
+    with table.open(newline="") as file:
+        written = {(row["instance_id"], row["model"]): row for row in csv.DictReader(file)}
+    with Store(folder.store_path, read_only=True) as store:
+        rows = store.rows()
+    assert len(written) == len(rows) == 6
+    for row in rows:
+        shown = written[row.instance_id, row.model]
+        assert shown["verdict"] == (row.verdict or "")
+        assert shown["failure"] == (row.failure or "")
+        assert shown["exit_status"] == (row.exit_status or "")
+        assert shown["prompt_tokens"] == ("" if row.prompt_tokens is None else str(row.prompt_tokens))
+        assert float(shown["lost_cost_usd"]) == row.lost_cost_usd
+        for column, name in (
+            ("patch", "patch.diff"),
+            ("trajectory", "trajectory.json"),
+            ("test_output", "test_output.txt"),
+        ):
+            path = folder.cell_dir(row.cell) / name
+            assert shown[column] == (str(path.relative_to(folder.path)) if path.exists() else "")
+    runs = load_outcomes([table]).runs
+    assert {run.name: sum(bool(cell.resolved) for cell in run.cells.values()) for run in runs} == {
+        model: sum(row.verdict == "resolved" for row in rows if row.model == model)
+        for model in {row.model for row in rows}
+    }
