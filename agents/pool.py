@@ -111,6 +111,8 @@ class ModelConfig(BaseModel):
     record: str | None = Field(default=None, min_length=1)
     """Part of the name under which recorded outcomes know this model. A router that was fitted on that record then
     routes to this entry. It changes no outcome."""
+    repeats: int | None = Field(default=None, ge=1)
+    """Attempts of this model at every instance. None takes `run.repeats`."""
     scripted: bool = False
     """A stand-in that plays a script: everything it produces says so."""
     step_limit: int | None = Field(default=None, ge=0)

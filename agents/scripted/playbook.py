@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,15 @@ Intent = Literal["right", "wrong", "limit", "empty", "unappliable", "unsubmitted
 
 MODELS = ("scripted-small", "scripted-medium", "scripted-large")
 """The stand-ins that are always served, from cheap and hasty to expensive and careful."""
+
+
+FLAKY_SHARE = 0.25
+"""Of the further attempts, those in which a stand-in plays the script of another one that ends otherwise."""
+
+
+def address_of_attempt(url: str, attempt: int) -> str:
+    """The address at which the stand-ins' server at `url` (…/v1) plays a repeated attempt."""
+    return f"{url.removesuffix('/v1')}/attempt-{attempt}/v1"
 
 
 class Step(BaseModel):
@@ -70,6 +80,19 @@ class Playbook(BaseModel):
     """First line of the issue, by which the server recognises the instance in a conversation."""
     attempts: dict[StandIn, Script] = Field(min_length=1)
     """Stand-in → its script."""
+
+    def script(self, model: str, attempt: int = 1) -> Script | None:
+        """What a stand-in plays; None without a script for it.
+
+        The luck of repeats is pretended: in some further attempts (`FLAKY_SHARE`), always the same ones, it plays the
+        script of another stand-in whose attempt ends otherwise.
+        """
+        own = self.attempts.get(model)
+        if own is None or attempt == 1:
+            return own
+        others = [other for other in self.attempts.values() if (other.intent == "right") != (own.intent == "right")]
+        drawn = int(hashlib.sha256(f"{self.instance_id} {model} {attempt}".encode()).hexdigest()[:8], 16)
+        return others[drawn % len(others)] if others and drawn < FLAKY_SHARE * 16**8 else own
 
 
 def load_playbook(path: Path) -> Playbook:

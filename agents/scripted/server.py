@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import threading
 import time
@@ -21,6 +22,8 @@ from agents.scripted.stream import pieces
 LABEL = "[scripted stand-in]"
 """Every reply's text begins so: nobody shall take it for a language model's."""
 
+_COMPLETIONS = re.compile(r"(?:/attempt-(\d{1,4}))?/v1/chat/completions")
+"""Repeated attempts have addresses of their own: a conversation does not say which attempt it belongs to."""
 _REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
@@ -46,6 +49,8 @@ class ServedCall:
     """Replies the conversation had had before; 0 begins an attempt."""
     prompt_tokens: int
     completion_tokens: int
+    attempt: int = 1
+    """By the address that was called."""
 
 
 class ScriptedServer:
@@ -86,9 +91,9 @@ class ScriptedServer:
         with self._lock:
             return list(self._log)
 
-    def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        """The chat completion for a conversation, counted."""
-        step = self.next_step(model, messages)
+    def reply(self, model: str, messages: list[dict[str, Any]], attempt: int = 1) -> dict[str, Any]:
+        """The chat completion for a conversation of a model's n-th attempt, counted."""
+        step = self.next_step(model, messages, attempt)
         text = f"{LABEL} {step.say}"
         number = _turn(messages)
         calls = [
@@ -108,7 +113,7 @@ class ScriptedServer:
             stats.completion_tokens += completion_tokens
             playbook = recognise(_first_user(messages), self.playbooks)
             instance_id = playbook.instance_id if playbook else ""
-            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens))
+            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens, attempt))
         message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
         return {
             "id": f"scripted-{number}",
@@ -123,15 +128,14 @@ class ScriptedServer:
             },
         }
 
-    def next_step(self, model: str, messages: list[dict[str, Any]]) -> Step:
+    def next_step(self, model: str, messages: list[dict[str, Any]], attempt: int = 1) -> Step:
         """Which step of which script answers a conversation."""
         first = _first_user(messages)
         if first.startswith(REVIEW_MARKER):
             return _REVIEW
         playbook: Playbook | None = recognise(first, self.playbooks)
-        if playbook is None or model not in playbook.attempts:
-            return _UNKNOWN
-        return playbook.attempts[model].step(_turn(messages)) or _OVER
+        script = playbook.script(model, attempt) if playbook else None
+        return (script.step(_turn(messages)) or _OVER) if script else _UNKNOWN
 
 
 def _turn(messages: list[dict[str, Any]]) -> int:
@@ -218,7 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         owner = self.server.owner
-        if self.path != "/v1/chat/completions":
+        place = _COMPLETIONS.fullmatch(self.path)
+        if place is None:
             self._refuse(404, f"no such path: {self.path}", "not_found")
             return
         try:
@@ -235,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if owner.delay:
                 time.sleep(owner.delay)
-            completion = owner.reply(model, messages)
+            completion = owner.reply(model, messages, int(place[1] or 1))
             if request.get("stream"):
                 wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
                 self._send_events(pieces(completion, usage=wants_usage))

@@ -37,6 +37,9 @@ def evaluate(
             "--trust-embedder", help="Load the embedder that the checkpoint names, even if it is not the default."
         ),
     ] = False,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Attempts of every model at every instance; shows how much is luck.")
+    ] = None,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="USD; no cell starts that is expected to pass it (soft limit).")
     ] = None,
@@ -97,6 +100,7 @@ def evaluate(
         "router.checkpoint": checkpoint,
         "router.trust_embedder": trust_embedder or None,
         "run.mode": mode,
+        "run.repeats": repeats,
         "run.max_cost": max_cost,
         "run.agent_workers": agent_workers,
         "run.grading_workers": grading_workers,

@@ -89,12 +89,14 @@ def cells(
         for row in wanted:
             output(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
         return
+    repeated = any(row.attempt > 1 for row in rows)
+    labels = [f"{row.model} @{row.attempt}" if repeated else row.model for row in wanted]
     width = max((len(row.instance_id) for row in wanted), default=8)
-    names = max((len(row.model) for row in wanted), default=5)
-    for row in wanted:
+    names = max(map(len, labels), default=5)
+    for row, label in zip(wanted, labels, strict=True):
         cost = "" if row.cost_usd is None else f"${row.cost_usd:.3f}"
         calls = "" if row.api_calls is None else f"{row.api_calls} calls"
-        line = f"{row.instance_id:{width}}  {row.model:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
+        line = f"{row.instance_id:{width}}  {label:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
         output(line.rstrip())
     output(f"{len(wanted)} of {len(rows)} cells")
 
@@ -103,6 +105,7 @@ def show(
     run: RunArgument,
     instance: Annotated[str, typer.Argument(help="An instance's id, or a unique part of it.")],
     model: Annotated[str, typer.Argument(help="A model, by a unique part of its name.")],
+    attempt: Annotated[int, typer.Option(min=1, help="Which attempt, where the run has repeats.")] = 1,
     patch: Annotated[bool, typer.Option("--patch", help="Print the patch.")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
@@ -119,6 +122,7 @@ def show(
     from harness.data.model_names import match_names
     from harness.run.status import read_cells, state_of
     from harness.store.run_folder import PATCH_FILE, RunFolder
+    from harness.store.store import Cell
 
     folder = RunFolder(run)
     rows, _ = read_cells(folder)
@@ -128,9 +132,10 @@ def show(
     if len(found) != 1:
         several = f"{len(found)} instances contain it: {', '.join(found[:4])} …" if found else "no instance contains it"
         raise InputError(f"{run}: {instance!r} names no single instance ({several})")
-    row = next((row for row in rows if (row.instance_id, row.model) == (found[0], name)), None)
+    cell = Cell(found[0], name, attempt)
+    row = next((row for row in rows if row.cell == cell), None)
     if row is None:
-        raise InputError(f"{run}: {found[0]} was not planned with {name}")
+        raise InputError(f"{run}: no such cell was planned: {cell}")
     place = folder.cell_dir(row.cell)
     if patch or tests or steps:
         if patch:
@@ -189,7 +194,7 @@ def _render(seen: RunStatus) -> str:
             f"  {model.failed:6}  {model.waiting:7}  {'$' + format(model.cost_usd, '.2f'):>8}"
         )
     for event in seen.failures:
-        lines.append(f"  {event.at[:19]}  {event.instance_id} / {event.model}: {event.kind}"[:100])
+        lines.append(f"  {event.at[:19]}  {event.cell}: {event.kind}"[:100])
     return "\n".join(lines)
 
 
@@ -197,6 +202,7 @@ def _cell_values(row: CellRow, state: str, place: Path) -> dict[str, object]:
     return {
         "instance_id": row.instance_id,
         "model": row.model,
+        "attempt": row.attempt,
         "state": str(row.state),
         "ended": state,
         "detail": row.detail,

@@ -19,6 +19,9 @@ def submit(
     ],
     system: Annotated[str | None, typer.Option(help="The system's name on the leaderboard.")] = None,
     model: Annotated[str | None, typer.Option(help="Submit this model's attempts (a part of its name).")] = None,
+    attempt: Annotated[
+        int, typer.Option(min=1, help="Which attempt of a run with repeats; choose it before you see the verdicts.")
+    ] = 1,
     routed: Annotated[bool, typer.Option("--routed", help="Submit the routed system, under one name.")] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Router fitted on other instances, for --routed on a full matrix.")
@@ -60,6 +63,7 @@ def submit(
         run,
         system,
         model=model,
+        attempt=attempt,
         routed=routed,
         checkpoint=checkpoint,
         about=about,

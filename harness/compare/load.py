@@ -88,8 +88,8 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
     config = frozen["config"]  # as it was frozen: another version of polyswe may have known other settings
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
-    with Store(folder.store_path) as store:
-        rows = store.rows()
+    with Store(folder.store_path, read_only=True) as store:
+        rows = [row for row in store.rows() if row.attempt == 1]
         flags = store.flags()
     if not rows:
         raise InputError(f"{path}: an empty run: no cell was ever planned")

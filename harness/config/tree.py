@@ -120,6 +120,9 @@ class Engine(StrEnum):
 class RunConfig(StrictModel):
     mode: Literal["matrix", "routed"] = "matrix"
     """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
+    repeats: int = Field(default=1, ge=1)
+    """Attempts of every model at every instance, in mode `matrix`. Several show how much of a difference is luck; more
+    of them can be added later."""
     agent_workers: int = Field(default=4, ge=1)
     """Agents at work at the same time."""
     grading_workers: int = Field(default=2, ge=1)
@@ -199,6 +202,17 @@ class Config(StrictModel):
             raise ValueError(f"pool: the name {twice[0]!r} is used twice; give each entry a name of its own")
         if self.run.mode == "routed" and self.router.checkpoint is None:
             raise ValueError("run.mode 'routed' needs router.checkpoint; make one with 'polyswe fit'")
+        if self.run.mode == "routed" and (several := self._repeated()):
+            raise ValueError(
+                f"run.mode 'routed' makes one attempt per instance, but {several}: set it to 1, or run mode 'matrix'"
+            )
         if self.agent.reviewer is not None and self.agent.reviewer not in (model.name for model in self.pool):
             raise ValueError(f"agent.reviewer {self.agent.reviewer!r} is not in the pool: add an entry of that name")
         return self
+
+    def _repeated(self) -> str:
+        """The setting that asks for several attempts; empty without any."""
+        if self.run.repeats > 1:
+            return f"run.repeats is {self.run.repeats}"
+        several = (model for model in self.pool if (model.repeats or 1) > 1)
+        return next((f"model {model.name} has repeats: {model.repeats}" for model in several), "")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RUN_LABEL = "polyswe.run"
 """Every container of a run carries this label with the run's name, by which leftovers are found and removed."""
 CELL_LABEL = "polyswe.cell"
-"""`<instance>/<model>` of the container."""
+"""What the container is for, see `cell_label`."""
 LEAST_DISK_GB = 2
 """Free space below which no run is started."""
 NO_SPACE = "No space left on device"
@@ -29,6 +29,11 @@ NO_SPACE = "No space left on device"
 STARVED_GB = 0.1
 """Free space below which a command's complaint of a full disk is believed; above it, the words may be a test's own."""
 MEND = "run 'make engine' (installs one as root on Debian-like systems) or start Docker and check 'docker info'"
+
+
+def cell_label(instance_id: str, model: str, attempt: int = 1) -> str:
+    """`<instance>/<model>`, and `@<attempt>` of a repeat."""
+    return f"{instance_id}/{model}" + (f"@{attempt}" if attempt > 1 else "")
 
 
 @dataclass(frozen=True)

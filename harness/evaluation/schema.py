@@ -256,6 +256,8 @@ class FlaggedAttempt(FrozenModel):
     """The beginning of one of the commands, or what shows the sign in the patch."""
     failed: bool
     """Every such command ended with an error: the attempt looked, and found nothing."""
+    attempt: int = 1
+    """From 1; further ones are repeats."""
 
 
 class Choice(FrozenModel):

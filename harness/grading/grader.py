@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_result, wait_exponential
 
 from agents.container.host import DockerHost
 from harness.data.instances import Instance
-from harness.docker.engine import CELL_LABEL, RUN_LABEL, endpoint
+from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, endpoint
 from harness.files import slug
 from harness.grading.disk import GradingDisk
 from harness.grading.processes import HarnessProcess
@@ -84,8 +84,11 @@ class Grader:
                 self._harness = HarnessProcess(self.scratch)
             return self._harness
 
-    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
-        """The official verdict on a patch; report, test output and logs are kept in `cell_dir`."""
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path, *, attempt: int = 1) -> Grade:
+        """The official verdict on a patch; report, test output and logs are kept in `cell_dir`.
+
+        `attempt` keeps gradings of a model's repeated attempts apart, which may hand in the same patch.
+        """
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
         tries = Retrying(
@@ -94,15 +97,15 @@ class Grader:
             wait=wait_exponential(multiplier=0.5, max=30),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
-        grade: Grade = tries(self._grade_once, instance, model, patch, cell_dir)
+        grade: Grade = tries(self._grade_once, instance, model, patch, cell_dir, attempt)
         return grade
 
-    def _grade_once(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+    def _grade_once(self, instance: Instance, model: str, patch: str, cell_dir: Path, attempt: int) -> Grade:
         harness = self.warm_up()
         with harness.fork() as process, GradingDisk(self._host, instance.image, self.container.limits) as disk:
             try:
                 answer = process.run(
-                    self._job(instance, model, patch),
+                    self._job(instance, model, patch, attempt),
                     disk=disk,
                     on_ready=self._tests.acquire,
                     on_tested=self._tests.release,
@@ -118,21 +121,22 @@ class Grader:
         _keep(self.scratch / answer["log_dir"], cell_dir)
         return Grade(**{**answer["grade"], "verdict": Verdict(answer["grade"]["verdict"])})
 
-    def _job(self, instance: Instance, model: str, patch: str) -> dict[str, Any]:
+    def _job(self, instance: Instance, model: str, patch: str, attempt: int) -> dict[str, Any]:
         """What `harness.grading.worker.grade` takes."""
         model_slug = slug(model)
         # the patch's hash binds the verdict to the patch: the harness takes any report.json it finds for this run id
         digest = hashlib.sha256(patch.encode(errors="surrogatepass")).hexdigest()[:12]
+        repeat = f".{attempt}" if attempt > 1 else ""
         return {
             "row": dict(instance.row),
             "model": model_slug,
             "patch": patch,
-            "run_id": f"{self.run_label}.{model_slug}.{digest}",
+            "run_id": f"{self.run_label}.{model_slug}.{digest}{repeat}",
             "timeout": self.timeout,
             "bounds": asdict(self.bounds),
             "settings": {
                 **self.container.arguments(),
-                "labels": {RUN_LABEL: self.run_label, CELL_LABEL: f"{instance.instance_id}/{model}"},
+                "labels": {RUN_LABEL: self.run_label, CELL_LABEL: cell_label(instance.instance_id, model, attempt)},
             },
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,10 +17,11 @@ from agents.pool import ModelConfig
 from agents.redaction import redact, secrets
 from agents.review import review
 from agents.runner import AgentConfig
+from agents.scripted.playbook import address_of_attempt
 from agents.signals import extract
 from harness.config import RunConfig
 from harness.data.instances import Instance
-from harness.docker.engine import CELL_LABEL, RUN_LABEL, check_disk, check_starved
+from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, check_disk, check_starved
 from harness.errors import EnvironmentUnavailableError, NodeLostError, PolysweError
 from harness.files import make_folder, sync_files, write_atomic
 from harness.grading.suspect import KINDS as SUSPECT_KINDS
@@ -61,6 +62,8 @@ class CellRunner:
     progress: Progress
     stop: Stop
     limits: RunConfig
+    stand_ins: Collection[str] = ()
+    """Models that are scripted stand-ins behind the run's own server."""
     answered: set[str] = field(default_factory=set)
     """Models that have answered a call in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
@@ -104,7 +107,7 @@ class CellRunner:
                     return False
             if not self._engine_is_back():
                 return False
-            self.progress.say(f"{_name(cell)}: trying again")
+            self.progress.say(f"{cell}: trying again")
         return False
 
     def _attempt_once(self, cell: Cell, charge: Callable[[float], None]) -> str | None:
@@ -121,7 +124,7 @@ class CellRunner:
             if not kept and isinstance(error, AgentError) and error.attempt:
                 kept.append(error.attempt)
             elif self._is_recorded(cell):
-                self.progress.say(f"{_name(cell)}: {error} (after its patch was kept)")
+                self.progress.say(f"{cell}: {error} (after its patch was kept)")
                 return None
             paid = error.paid if isinstance(error, NodeLostError) else 0.0
             return self._record_failure(cell, error, lost_cost=kept[0].cost_usd if kept else paid)
@@ -152,10 +155,10 @@ class CellRunner:
             AgentTask(
                 instance_id=instance.instance_id, problem_statement=instance.problem_statement, image=instance.image
             ),
-            self.models[cell.model],
+            self._model(cell),
             self.agent,
             out_dir=cell_dir,
-            labels={RUN_LABEL: self.folder.label, CELL_LABEL: f"{cell.instance_id}/{cell.model}"},
+            labels={RUN_LABEL: self.folder.label, CELL_LABEL: cell_label(cell.instance_id, cell.model, cell.attempt)},
             on_attempt=keep,
             budget=self.backend.budget,
             on_call=record_call,
@@ -169,6 +172,13 @@ class CellRunner:
         """Show that the agent waits for its model's next turn, where that takes long enough to be seen."""
         if seconds >= SHOWN_WAIT:
             self.store.waits(cell, seconds)
+
+    def _model(self, cell: Cell) -> ModelConfig:
+        """The cell's model; a stand-in is told which attempt it is, as nothing else varies what it does."""
+        model = self.models[cell.model]
+        if cell.attempt == 1 or cell.model not in self.stand_ins:
+            return model
+        return model.model_copy(update={"api_base": address_of_attempt(str(model.api_base), cell.attempt)})
 
     def _record_attempt(self, cell: Cell, attempt: Attempt) -> None:
         """The paid patch is on disk before the store says so."""
@@ -198,7 +208,7 @@ class CellRunner:
                 rate=self.backend.rates.get(self.agent.reviewer),
             )
         except (ProviderError, BudgetSpentError) as error:
-            self.progress.say(f"{_name(cell)}: no review, {error}")
+            self.progress.say(f"{cell}: no review, {error}")
             return
         self.store.add_signals(cell, opinion.signals)
 
@@ -222,7 +232,7 @@ class CellRunner:
         foreseen = isinstance(error, AgentError | PolysweError) and not isinstance(error, AgentFaultError)
         detail = detail or (str(error) if foreseen else self._write_traceback(cell, error))
         self.store.failed(cell, kind, detail, lost_cost)
-        self.progress.cell_failed(f"{_name(cell)}: {detail}")
+        self.progress.cell_failed(f"{cell}: {detail}")
         return kind
 
     def _is_final(self, error: ProviderError, model: str) -> bool:
@@ -260,7 +270,7 @@ class CellRunner:
             self.store.add_signals(cell, extract(attempt))
         except Exception as error:  # noqa: BLE001 - its patch is graded all the same
             detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
-            self.progress.say(f"{_name(cell)}: its trajectory was not looked at ({detail})")
+            self.progress.say(f"{cell}: its trajectory was not looked at ({detail})")
 
     def _grade_until_final(self, cell: Cell) -> Grade:
         """Grade the patch again while the engine may have been the reason; else as `_grade_once`."""
@@ -284,7 +294,7 @@ class CellRunner:
             patch = read_patch(self.folder, cell)
             if patch:
                 self.backend.images.ensure(instance.image)  # it may have been removed since the agent had it
-            grade = self.backend.grader.grade(instance, cell.model, patch, cell_dir)
+            grade = self.backend.grader.grade(instance, cell.model, patch, cell_dir, attempt=cell.attempt)
             check_starved(self.backend.places, cell_dir / "test_output.txt")
         except Exception as error:  # noqa: BLE001 - a fault in one cell must not end the others'
             detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
@@ -303,7 +313,7 @@ class CellRunner:
         if grade.failure == "disk":
             self.stop.request(DISK_FULL)
         self.progress.cell_failed(
-            f"{_name(cell)}: no verdict, the grading failed ({grade.failure}: {grade.detail}); "
+            f"{cell}: no verdict, the grading failed ({grade.failure}: {grade.detail}); "
             "the patch is kept and graded at the next start"
         )
 
@@ -375,7 +385,3 @@ def attempt_on_record(folder: RunFolder, store: Store, cell: Cell) -> Attempt:
         unsubmitted_patch=unsubmitted.read_text(encoding="utf-8", errors="replace") if row.unsubmitted else "",
         scripted=row.scripted,
     )
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.instance_id} / {cell.model}"

@@ -19,8 +19,8 @@ from harness.run.cells import CellRunner
 from harness.run.engines import open_backend
 from harness.run.engines.base import Backend, RunContext
 from harness.run.interrupt import Stop
-from harness.run.plan import plan, routing_notes
-from harness.run.preflight import preflight, scripted_models_ready
+from harness.run.plan import plan, repeat_notes, routing_notes
+from harness.run.preflight import is_stand_in, preflight, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending, limit_note
@@ -48,9 +48,7 @@ class RunEnd:
     def reasons(self) -> list[str]:
         """Why cells have no verdict, a line a reason, the most frequent first."""
         counts = Counter(row.failure or f"not finished ({row.state})" for row in self.missing)
-        examples = {
-            row.failure: f"{row.instance_id} / {row.model}: {row.detail}" for row in self.missing if row.failure
-        }
+        examples = {row.failure: f"{row.cell}: {row.detail}" for row in self.missing if row.failure}
         return [
             f"{count} × {reason}" + (f", e.g. {examples[reason]}" if reason in examples else "")
             for reason, count in counts.most_common()
@@ -102,6 +100,8 @@ def evaluate(
             cells = plan(config, dataset, store.rows(), folder)
             if again := store.plan(cells):
                 say(f"{again} finished attempts are graded again: their grading is another now")
+            for note in repeat_notes(config, store.rows(), cells):
+                say(note)
             out = _results_folder(folder, store.rows(), cells)
             cells = _run_planned(run, cells, out)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
@@ -121,7 +121,8 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
 
     Cells that only failed are no run to protect: a model or an instance may have been mended by leaving it out.
     """
-    others = any(row.state is not State.FAILED for row in rows if row.cell not in cells)
+    planned = {(cell.instance_id, cell.model) for cell in cells}
+    others = any(row.state is not State.FAILED for row in rows if (row.instance_id, row.model) not in planned)
     has_manifest = folder.manifest_path.is_file()
     return folder.part if others and has_manifest else folder
 
@@ -188,6 +189,7 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
                 progress=progress,
                 stop=run.stop,
                 limits=run.config.run,
+                stand_ins={model.name for model in run.config.pool if is_stand_in(model)},
             )
             run_cells(
                 to_attempt,

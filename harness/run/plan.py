@@ -19,15 +19,16 @@ from harness.data.instances import Dataset, Instance
 from harness.errors import ConfigError
 from harness.fitting import not_in_pool, router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
-from harness.store.keys import make_key
+from harness.store.keys import Change, change, make_key
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow
+from harness.store.store import Cell, CellRow, State
 
 OUTCOME_NEUTRAL = frozenset(
     {
         "api_key_env", "record",  # where the key comes from, and what others call the model
         "retry", "pull", "start_timeout",  # patience with providers and engines
         "max_parallel", "rpm", "tpm",  # when a call is made
+        "repeats",  # how many outcomes, not which
         "neighbour_tests", "reviewer",  # looks at what is finished
         "grading_workers", "grading_attempts",
     }
@@ -41,10 +42,10 @@ versions can be continued. Name every new setting of a model, the agent or gradi
 def plan(
     config: Config, dataset: Dataset, rows: Sequence[CellRow] = (), folder: RunFolder | None = None
 ) -> dict[Cell, str]:
-    """The cells to run, each with the key of everything its outcome depends on; an instance's models stay together.
+    """The cells to run, each with the key of everything its outcome depends on; an instance's cells stay together.
 
     A routed run's cells are those that the policy asks for after the finished attempts among `rows`, whose patches are
-    in `folder`.
+    in `folder`. Repeated attempts among `rows` that have a verdict belong to the run, also beyond `repeats`.
 
     Raises:
         ConfigError: the checkpoint routes to models that the pool lacks.
@@ -52,11 +53,51 @@ def plan(
     models = {model.name: model for model in config.pool}
     if config.run.mode == "routed":
         requested = _requested_models(config, dataset, rows, folder)
-        pairs = [(instance, name) for instance in dataset.instances for name in requested[instance.instance_id]]
+        planned = [(instance, name, 1) for instance in dataset.instances for name in requested[instance.instance_id]]
     else:
-        pairs = [(instance, model.name) for instance in dataset.instances for model in config.pool]
+        repeats = {model.name: attempts_of(config, model) for model in config.pool}
+        planned = [
+            (instance, name, attempt)
+            for instance in dataset.instances
+            for attempt in range(1, max(repeats.values()) + 1)
+            for name in repeats
+            if attempt <= repeats[name]
+        ]
     settings = {name: _Settings.of(config, model) for name, model in models.items()}
-    return {Cell(instance.instance_id, name): settings[name].key(instance) for instance, name in pairs}
+    cells = {
+        Cell(instance.instance_id, name, attempt): settings[name].key(instance) for instance, name, attempt in planned
+    }
+    return cells | {row.cell: row.key for row in further_attempts(rows, cells)}
+
+
+def attempts_of(config: Config, model: ModelConfig) -> int:
+    """How often a model attempts every instance."""
+    return config.run.repeats if model.repeats is None else model.repeats
+
+
+def further_attempts(rows: Sequence[CellRow], cells: Mapping[Cell, str]) -> list[CellRow]:
+    """Repeated attempts with a verdict that nobody asks for now, though for the first one at the same settings."""
+    return [
+        row
+        for row in rows
+        if row.attempt > 1
+        and row.cell not in cells
+        and row.state is State.GRADED
+        and (first := cells.get(Cell(row.instance_id, row.model))) is not None
+        and change(row.key, first) is Change.NONE
+    ]
+
+
+def repeat_notes(config: Config, rows: Sequence[CellRow], cells: Mapping[Cell, str]) -> list[str]:
+    """What the user should know of repeated attempts on record that the configuration does not ask for."""
+    asked = {model.name: attempts_of(config, model) for model in config.pool}
+    beyond = [row for row in rows if row.model in asked and row.attempt > asked[row.model]]
+    notes = []
+    if counted := sum(row.cell in cells for row in beyond):
+        notes.append(f"{counted} repeated attempts on record are more than 'repeats' asks for; they stay and count")
+    if idle := sum(row.cell not in cells and Cell(row.instance_id, row.model) in cells for row in beyond):
+        notes.append(f"{idle} repeated attempts beyond 'repeats' have no verdict at these settings and are left alone")
+    return notes
 
 
 @dataclass(frozen=True)

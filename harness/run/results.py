@@ -22,7 +22,7 @@ from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
-from harness.files import slug, write_atomic
+from harness.files import write_atomic
 from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
@@ -33,7 +33,14 @@ from harness.run.plan import plan
 from harness.run.preflight import is_stand_in
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run
-from harness.store.run_folder import PATCH_FILE, TEST_OUTPUT_FILE, TRAJECTORY_FILE, RunFolder, read_patch
+from harness.store.run_folder import (
+    PATCH_FILE,
+    TEST_OUTPUT_FILE,
+    TRAJECTORY_FILE,
+    RunFolder,
+    attempt_slug,
+    read_patch,
+)
 from harness.store.store import Cell, CellRow, FailureRow, State, Store
 from router.outcomes import OutcomeMatrix, Replay
 from router.router import Router
@@ -275,6 +282,7 @@ def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str]
             "test_output": _place(folder, row, TEST_OUTPUT_FILE),
         }
         for row in rows
+        if row.attempt == 1
     }
 
 
@@ -284,14 +292,15 @@ def _place(folder: RunFolder, row: CellRow, name: str) -> str | None:
 
 
 def _write_predictions(folder: RunFolder, rows: Sequence[CellRow], models: Sequence[str], out: Path) -> None:
-    """The official format, a file a model, as `swebench eval` and `sb-cli` take it."""
+    """The official format, a file a model and attempt, as `swebench eval` and `sb-cli` take it."""
     for model in models:
-        lines = [
-            json.dumps({"instance_id": row.instance_id, "model_name_or_path": model, "model_patch": patch})
-            for row in rows
-            if row.model == model and (patch := _patch_of(folder, row)) is not None
-        ]
-        write_atomic(out / f"{slug(model)}.jsonl", "".join(line + "\n" for line in lines))
+        for attempt in sorted({row.attempt for row in rows if row.model == model}):
+            lines = [
+                json.dumps({"instance_id": row.instance_id, "model_name_or_path": model, "model_patch": patch})
+                for row in rows
+                if (row.model, row.attempt) == (model, attempt) and (patch := _patch_of(folder, row)) is not None
+            ]
+            write_atomic(out / f"{attempt_slug(model, attempt)}.jsonl", "".join(line + "\n" for line in lines))
 
 
 def _patch_of(folder: RunFolder, row: CellRow) -> str | None:
@@ -328,6 +337,7 @@ def flagged_attempts(flags: Mapping[Cell, Sequence[Flag]], cells: Sequence[Cell]
                     FlaggedAttempt(
                         instance_id=cell.instance_id,
                         model=cell.model,
+                        attempt=cell.attempt,
                         kind=kind,
                         times=len(signs),
                         step=first.step,
@@ -342,7 +352,7 @@ def flag_notes(flagged: Sequence[FlaggedAttempt]) -> list[str]:
     """One line for the notes; empty when nothing was flagged."""
     if not flagged:
         return []
-    cells = len({(row.instance_id, row.model) for row in flagged})
+    cells = len({(row.instance_id, row.model, row.attempt) for row in flagged})
     kinds = Counter(row.kind for row in flagged)
     counts = "; ".join(f"{FLAG_KINDS[kind]} ({count})" for kind, count in kinds.most_common())
     failed = sum(row.failed for row in flagged)

@@ -15,11 +15,20 @@ OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
 """Signals that outcomes have columns of their own for."""
 
 
-def matrix_of_run(rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str]) -> OutcomeMatrix:
-    """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict."""
+def matrix_of_run(
+    rows: Iterable[CellRow], instances: Sequence[str], models: Sequence[str], *, attempt: int = 1
+) -> OutcomeMatrix:
+    """The graded cells among `rows` as (n, m) arrays in the given order; NaN where there is no verdict.
+
+    One attempt of each model: a mean over several would be no outcome that a run can have.
+    """
     row_of = {instance: i for i, instance in enumerate(instances)}
     column_of = {model: j for j, model in enumerate(models)}
-    graded = [row for row in rows if row.state is State.GRADED and row.instance_id in row_of and row.model in column_of]
+    graded = [
+        row
+        for row in rows
+        if row.state is State.GRADED and row.attempt == attempt and row.instance_id in row_of and row.model in column_of
+    ]
     at = [row_of[row.instance_id] for row in graded], [column_of[row.model] for row in graded]
     shape = len(instances), len(models)
 

@@ -78,7 +78,8 @@ class RunFolder:
         return self.path / "instances"
 
     def cell_dir(self, cell: Cell) -> Path:
-        return self.cells_path / slug(cell.instance_id) / slug(cell.model)
+        """The cell's files; a repeated attempt's lie beside those of the first."""
+        return self.cells_path / slug(cell.instance_id) / attempt_slug(cell.model, cell.attempt)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -225,6 +226,11 @@ class RunFolder:
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise InputError(f"{path} is not a run's configuration as it was written; {mend}")
         return content
+
+
+def attempt_slug(model: str, attempt: int) -> str:
+    """Names files of a model's attempt: the first as the model, further ones by a sign that no model's slug has."""
+    return slug(model) + (f"@{attempt}" if attempt > 1 else "")
 
 
 def read_patch(folder: RunFolder, cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Every cell (instance × model) of a run in one SQLite file: its state, its verdict, what it cost.
+"""Every cell (instance × model × attempt) of a run in one SQLite file: its state, its verdict, what it cost.
 
 The store says what is finished; patches and logs lie beside it as files, written before the store says so.
 """
@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -25,9 +25,8 @@ from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
 from harness.grading.verdict import Grade, Verdict
 from harness.store.keys import Change, change
+from harness.store.schema import SCHEMA, columns_of, make_tables
 
-SCHEMA = 1
-"""Version of the file's tables; columns that were added since are added to older files."""
 KILLED = "killed"
 """Failure of a cell whose agent was at work when the run was killed."""
 
@@ -36,68 +35,6 @@ LOST = "lost"
 
 WAITS_UNTIL = "waits for its model's turn until "
 """Begins the detail of a running cell whose agent waits under its model's `rpm` or `tpm`; the time follows."""
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS cells (
-    instance_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    key TEXT NOT NULL,                  -- of everything the outcome depends on; see harness.store.keys
-    state TEXT NOT NULL,
-    verdict TEXT,                       -- of a graded cell
-    failure TEXT,                       -- kind of a failed cell's failure, which was not the model's
-    detail TEXT NOT NULL DEFAULT '',
-    exit_status TEXT,
-    cost_usd REAL,
-    lost_cost_usd REAL NOT NULL DEFAULT 0,  -- spent on attempts that ended in a failure that was not the model's
-    api_calls INTEGER,
-    failed_calls INTEGER,
-    prompt_tokens INTEGER,
-    completion_tokens INTEGER,
-    cached_tokens INTEGER,
-    agent_seconds REAL,
-    grading_seconds REAL,               -- without the wait for other instances' tests
-    test_seconds REAL,                  -- of them, those of the test script
-    unsubmitted INTEGER NOT NULL DEFAULT 0, -- a diff was left in the container but never submitted
-    scripted INTEGER NOT NULL DEFAULT 0,
-    signals TEXT NOT NULL DEFAULT '{}',     -- JSON: what the attempt shows of its chances, by name
-    updated_at TEXT NOT NULL,
-    PRIMARY KEY (instance_id, model)
-) STRICT;
-CREATE TABLE IF NOT EXISTS calls (      -- every request to a provider, answered or not
-    instance_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    started_at REAL NOT NULL,           -- seconds since the epoch
-    seconds REAL NOT NULL,
-    prompt_tokens INTEGER NOT NULL,     -- cached ones included
-    cached_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    cost_usd REAL NOT NULL,
-    estimated INTEGER NOT NULL,         -- the reply stated no usage
-    failure TEXT NOT NULL               -- kind; empty when answered
-) STRICT;
-CREATE INDEX IF NOT EXISTS calls_by_cell ON calls (instance_id, model);
-CREATE TABLE IF NOT EXISTS failures (   -- everything that went wrong and was not the model's, also what was overcome
-    instance_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    at TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    cost_usd REAL NOT NULL              -- paid for nothing
-) STRICT;
-CREATE TABLE IF NOT EXISTS images (     -- pulled by this run, so that only these are removed again
-    name TEXT NOT NULL PRIMARY KEY
-) STRICT;
-CREATE TABLE IF NOT EXISTS flags (      -- signs that a finished attempt had help or fakes passes
-    instance_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    step INTEGER NOT NULL,
-    command TEXT NOT NULL,              -- its beginning
-    failed INTEGER                      -- whether the command ended with an error; NULL when unknown
-) STRICT;
-"""
-ADDED_COLUMNS = {"signals": "TEXT NOT NULL DEFAULT '{}'", "test_seconds": "REAL"}
-"""Columns of the table `cells` that files of earlier versions lack."""
 
 
 class State(StrEnum):
@@ -117,10 +54,20 @@ ATTEMPTED = frozenset((State.AGENT_DONE, State.GRADED))
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One instance, attempted by one model."""
+    """One instance, attempted by one model; the number tells repeated attempts apart."""
 
     instance_id: str
     model: str
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.instance_id} / {self.model}" + (f", attempt {self.attempt}" if self.attempt > 1 else "")
+
+    @property
+    def label(self) -> str:
+        """Marks its containers."""
+        return f"{self.instance_id}/{self.model}" + (f"@{self.attempt}" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -152,14 +99,18 @@ class CellRow:
     updated_at: str
     signals: Mapping[str, float] = field(default_factory=dict)
     """What the finished attempt shows, without knowledge of the hidden tests; see `agents.signals`."""
+    attempt: int = 1
+    """From 1; further ones are repeats."""
 
     @property
     def cell(self) -> Cell:
-        return Cell(self.instance_id, self.model)
+        return Cell(self.instance_id, self.model, self.attempt)
 
 
 COLUMNS = tuple(column.name for column in fields(CellRow))
 """What a row of the table `cells` holds, by the name of the field that takes it."""
+OF_CELL = "instance_id = ? AND model = ? AND attempt = ?"
+"""Condition for the rows of one cell; its values are the cell's fields in their order."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +123,11 @@ class FailureRow:
     kind: str
     detail: str
     cost_usd: float
+    attempt: int = 1
 
     @property
     def cell(self) -> Cell:
-        return Cell(self.instance_id, self.model)
+        return Cell(self.instance_id, self.model, self.attempt)
 
 
 class Store:
@@ -234,7 +186,8 @@ class Store:
             RunMismatchError: a cell was already attempted under another key. Nothing is changed then.
         """
         with self._transaction():
-            known = {_cell_of(row): row for row in self._db.execute("SELECT instance_id, model, key, state FROM cells")}
+            query = "SELECT instance_id, model, attempt, key, state FROM cells"
+            known = {_cell_of(row): row for row in self._db.execute(query)}
             # a start that finds every cell planned has nothing to write
             new = {cell: key for cell, key in cells.items() if cell not in known or known[cell]["key"] != key}
             attempted = [cell for cell in new if cell in known and known[cell]["state"] in ATTEMPTED]
@@ -247,9 +200,9 @@ class Store:
                 )
             now = _now()
             self._db.executemany(
-                "INSERT INTO cells (instance_id, model, key, state, updated_at) VALUES (?, ?, ?, ?, ?) "
+                "INSERT INTO cells (instance_id, model, attempt, key, state, updated_at) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET key = excluded.key",
-                [(cell.instance_id, cell.model, key, State.PLANNED, now) for cell, key in new.items()],
+                [(*astuple(cell), key, State.PLANNED, now) for cell, key in new.items()],
             )
             again = [
                 cell
@@ -258,8 +211,8 @@ class Store:
             ]
             self._db.executemany(
                 "UPDATE cells SET state = ?, verdict = NULL, detail = '', grading_seconds = NULL, test_seconds = NULL, "
-                "updated_at = ? WHERE instance_id = ? AND model = ?",
-                [(State.AGENT_DONE, now, cell.instance_id, cell.model) for cell in again],
+                f"updated_at = ? WHERE {OF_CELL}",
+                [(State.AGENT_DONE, now, *astuple(cell)) for cell in again],
             )
         return len(again)
 
@@ -279,6 +232,7 @@ class Store:
             "calls",
             instance_id=cell.instance_id,
             model=cell.model,
+            attempt=cell.attempt,
             started_at=call.started_at,
             seconds=call.seconds,
             prompt_tokens=call.prompt_tokens,
@@ -312,23 +266,24 @@ class Store:
         """Signals that came after the attempt was recorded, and what they cost."""
         with self._lock:
             self._db.execute(
-                "UPDATE cells SET signals = json_patch(signals, ?), cost_usd = cost_usd + ? "
-                "WHERE instance_id = ? AND model = ?",
-                (json.dumps(_finite(signals)), cost_usd, cell.instance_id, cell.model),
+                f"UPDATE cells SET signals = json_patch(signals, ?), cost_usd = cost_usd + ? WHERE {OF_CELL}",
+                (json.dumps(_finite(signals)), cost_usd, *astuple(cell)),
             )
 
     def flagged(self, cell: Cell, flags: Iterable[Flag], kinds: Iterable[str] | None = None) -> None:
         """Record flags of a cell's attempt, in place of earlier ones of these kinds, or of all."""
-        key = cell.instance_id, cell.model
+        key = astuple(cell)
         rows = [(*key, flag.kind, flag.step, _storable(flag.command), flag.failed) for flag in flags]
         with self._transaction():
             if kinds is None:
-                self._db.execute("DELETE FROM flags WHERE instance_id = ? AND model = ?", key)
+                self._db.execute(f"DELETE FROM flags WHERE {OF_CELL}", key)
             else:
-                one_kind = "DELETE FROM flags WHERE instance_id = ? AND model = ? AND kind = ?"
+                one_kind = f"DELETE FROM flags WHERE {OF_CELL} AND kind = ?"
                 self._db.executemany(one_kind, [(*key, kind) for kind in kinds])
             self._db.executemany(
-                "INSERT INTO flags (instance_id, model, kind, step, command, failed) VALUES (?, ?, ?, ?, ?, ?)", rows
+                "INSERT INTO flags (instance_id, model, attempt, kind, step, command, failed) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
             )
 
     def graded(self, cell: Cell, grade: Grade, failure: str = "grading: unknown") -> None:
@@ -347,8 +302,8 @@ class Store:
         detail = _storable(grade.detail)
         with self._transaction():
             self._db.execute(
-                "UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE instance_id = ? AND model = ?",
-                (failure, detail, _now(), cell.instance_id, cell.model),
+                f"UPDATE cells SET failure = ?, detail = ?, updated_at = ? WHERE {OF_CELL}",
+                (failure, detail, _now(), *astuple(cell)),
             )
             self._note_failure(cell, failure, detail, 0.0)
 
@@ -358,8 +313,8 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "UPDATE cells SET state = ?, failure = ?, detail = ?, lost_cost_usd = lost_cost_usd + ?, "
-                "updated_at = ? WHERE instance_id = ? AND model = ?",
-                (State.FAILED, failure, detail, lost_cost_usd, _now(), cell.instance_id, cell.model),
+                f"updated_at = ? WHERE {OF_CELL}",
+                (State.FAILED, failure, detail, lost_cost_usd, _now(), *astuple(cell)),
             )
             self._note_failure(cell, failure, detail, lost_cost_usd)
 
@@ -369,13 +324,13 @@ class Store:
         Args:
             cost_on_record: USD that the attempt's trajectory says were paid, for stores that knew no calls yet.
         """
-        key = cell.instance_id, cell.model
+        key = astuple(cell)
         with self._lock:
             calls = self._db.execute(
-                "SELECT COUNT(*) AS number, TOTAL(cost_usd) AS paid FROM calls WHERE instance_id = ? AND model = ?", key
+                f"SELECT COUNT(*) AS number, TOTAL(cost_usd) AS paid FROM calls WHERE {OF_CELL}", key
             ).fetchone()
             earlier = self._db.execute(
-                "SELECT TOTAL(lost_cost_usd) AS lost FROM cells WHERE instance_id = ? AND model = ?", key
+                f"SELECT TOTAL(lost_cost_usd) AS lost FROM cells WHERE {OF_CELL}", key
             ).fetchone()
         # a cell whose agent was at work has no finished attempt: whatever its calls cost is lost, now or before
         lost = max(0.0, calls["paid"] - earlier["lost"]) if calls["number"] else cost_on_record
@@ -391,19 +346,17 @@ class Store:
     # ---- what is on record ----
 
     def rows(self) -> list[CellRow]:
-        """All cells, by instance and model.
+        """All cells, by instance, model and attempt.
 
         Raises:
             InputError: the file is damaged.
         """
-        rows = self._select(f"SELECT {self._columns} FROM cells ORDER BY instance_id, model")
+        rows = self._select(f"SELECT {self._columns} FROM cells ORDER BY instance_id, model, attempt")
         return [self._cell_row(row) for row in rows]
 
     def row(self, cell: Cell) -> CellRow | None:
         """One cell; None when it was never planned."""
-        rows = self._select(
-            f"SELECT {self._columns} FROM cells WHERE instance_id = ? AND model = ?", cell.instance_id, cell.model
-        )
+        rows = self._select(f"SELECT {self._columns} FROM cells WHERE {OF_CELL}", *astuple(cell))
         return self._cell_row(rows[0]) if rows else None
 
     def spent(self) -> float:
@@ -442,8 +395,8 @@ class Store:
     @property
     def _columns(self) -> str:
         """The columns of a CellRow; a file that is only read may lack those that were added later."""
-        present = {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}
-        missing = {"signals": "'{}'"}
+        present = columns_of(self._db, "cells")
+        missing = {"signals": "'{}'", "attempt": "1"}
         return ", ".join(name if name in present else f"{missing.get(name, 'NULL')} AS {name}" for name in COLUMNS)
 
     def _select(self, query: str, *values: object) -> list[sqlite3.Row]:
@@ -469,7 +422,7 @@ class Store:
 
     def _check_schema(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA):
+        if version > SCHEMA:
             raise InputError(
                 f"{self.path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
             )
@@ -477,12 +430,8 @@ class Store:
     def _make_tables(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(TABLES)
-        present = {row["name"] for row in self._db.execute("PRAGMA table_info(cells)")}
-        for name, declaration in ADDED_COLUMNS.items():
-            if name not in present:
-                self._db.execute(f"ALTER TABLE cells ADD COLUMN {name} {declaration}")
-        self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        with self._transaction():
+            make_tables(self._db)
         sync_folder(self.path.parent)  # a file that SQLite has just created
 
     @contextmanager
@@ -507,8 +456,8 @@ class Store:
         assignments = ", ".join(f"{name} = ?" for name in columns)
         with self._lock:
             changed = self._db.execute(
-                f"UPDATE cells SET {assignments} WHERE instance_id = ? AND model = ?",
-                (*columns.values(), cell.instance_id, cell.model),
+                f"UPDATE cells SET {assignments} WHERE {OF_CELL}",
+                (*columns.values(), *astuple(cell)),
             ).rowcount
         if changed != 1:
             raise KeyError(f"{cell} was never planned")
@@ -516,8 +465,9 @@ class Store:
     def _note_failure(self, cell: Cell, kind: str, detail: str, cost: float) -> None:
         """Within a transaction."""
         self._db.execute(
-            "INSERT INTO failures (instance_id, model, at, kind, detail, cost_usd) VALUES (?, ?, ?, ?, ?, ?)",
-            (cell.instance_id, cell.model, _now(), kind, detail, cost),
+            "INSERT INTO failures (instance_id, model, attempt, at, kind, detail, cost_usd) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*astuple(cell), _now(), kind, detail, cost),
         )
 
 
@@ -536,7 +486,8 @@ def _connect(path: Path, *, read_only: bool, writable: bool) -> sqlite3.Connecti
 
 
 def _cell_of(row: sqlite3.Row) -> Cell:
-    return Cell(instance_id=row["instance_id"], model=row["model"])
+    """Tables of earlier versions do not number attempts."""
+    return Cell(row["instance_id"], row["model"], row["attempt"] if "attempt" in row.keys() else 1)  # noqa: SIM118
 
 
 def _cell_row(row: sqlite3.Row) -> CellRow:

@@ -82,13 +82,20 @@ class Collected:
 
 
 def collect_run(
-    path: Path, *, model: str | None = None, routed: bool = False, checkpoint: Path | None = None, partial: bool = False
+    path: Path,
+    *,
+    model: str | None = None,
+    attempt: int = 1,
+    routed: bool = False,
+    checkpoint: Path | None = None,
+    partial: bool = False,
 ) -> Collected:
     """The attempts of one model, or of the routed system, over the whole benchmark.
 
     Args:
         path: A run folder.
         model: A part of the model's name; may be left out where the pool has one model.
+        attempt: Which of the model's repeated attempts; the routed system's are the first ones.
         routed: Take the routed cells: those of a run in mode `routed`, or of a full matrix those `checkpoint` chooses.
         checkpoint: A fitted router; of a routed run by default the one that routed it.
         partial: Allow a run over some of the benchmark's instances, to try things out.
@@ -111,7 +118,7 @@ def collect_run(
     run_over = load_dataset(config.dataset)
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; name the folder of a run")
-    with Store(folder.store_path) as store:
+    with Store(folder.store_path, read_only=True) as store:
         rows = {row.cell: row for row in store.rows()}
     faults = [] if rows else ["the run has no cells: it was never started"]
     if len(run_over.instances) < len(whole.instances) and not partial:
@@ -128,7 +135,13 @@ def collect_run(
         name = _single(config, model)
         pool = [entry for entry in config.pool if entry.name == name]
         chosen = {instance.instance_id: name for instance in run_over.instances}
-    attempts, missing = _attempts(folder, run_over, rows, chosen, routing.requested if routing else {})
+    attempts, missing = _attempts(
+        folder,
+        run_over,
+        rows,
+        {name: Cell(name, one, attempt) for name, one in chosen.items()},
+        routing.requested if routing else {},
+    )
     if faults := [*faults, *missing]:
         raise RefusedError(str(path), faults)
     return Collected(
@@ -156,7 +169,7 @@ def _attempts(
     folder: RunFolder,
     dataset: Dataset,
     rows: Mapping[Cell, CellRow],
-    chosen: Mapping[str, str],
+    chosen: Mapping[str, Cell],
     requested: Mapping[str, Sequence[str]],
 ) -> tuple[list[Attempted], list[str]]:
     """The finished cells, and what is missing of the others, a line a kind."""
@@ -166,18 +179,18 @@ def _attempts(
         name = instance.instance_id
         if name not in chosen:
             continue  # the routing's faults say so already
-        row = rows.get(Cell(name, chosen[name]))
+        row = rows.get(chosen[name])
         if row is None:
-            unusable.setdefault("no cell", []).append(f"{name} / {chosen[name]}")
+            unusable.setdefault("no cell", []).append(str(chosen[name]))
         elif row.state is not State.GRADED:
             why = f"no verdict ({row.failure or row.state})"
-            unusable.setdefault(why, []).append(f"{name} / {row.model}")
+            unusable.setdefault(why, []).append(str(row.cell))
         elif not row.key.split(SEPARATOR)[-1].startswith(f"{instance.fingerprint}."):
             unusable.setdefault("run on another version of the instance", []).append(name)
         else:
             cell_dir = folder.cell_dir(row.cell)
             if missing := _missing_files(cell_dir, row):
-                unusable.setdefault(f"no {' and no '.join(missing)}", []).append(f"{name} / {row.model}")
+                unusable.setdefault(f"no {' and no '.join(missing)}", []).append(str(row.cell))
             else:
                 paid = tuple(rows[Cell(name, model)] for model in requested.get(name, ()))
                 attempts.append(Attempted(instance, row, cell_dir, read_patch(folder, row.cell), paid))

@@ -32,6 +32,7 @@ def submit(
     system: str,
     *,
     model: str | None = None,
+    attempt: int = 1,
     routed: bool = False,
     checkpoint: Path | None = None,
     about: Path | None = None,
@@ -49,10 +50,12 @@ def submit(
     """
     if split is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", split):
         raise InputError(f"--split {split!r}: the name of a folder under evaluation/, e.g. verified")
+    if routed and attempt > 1:
+        raise InputError("--attempt and --routed exclude each other: the routed system has one attempt per model")
     if routed and model is not None:
         raise InputError("--model and --routed exclude each other: a submission is one model or the routed system")
     fields = read_about(about)
-    collected = collect_run(run, model=model, routed=routed, checkpoint=checkpoint, partial=partial)
+    collected = collect_run(run, model=model, attempt=attempt, routed=routed, checkpoint=checkpoint, partial=partial)
     name = submission_id(system, collected.date)
     place = out or run / "submission" / name
     _check_place(place, overwrite=overwrite)

@@ -101,3 +101,20 @@ def test_any_yaml_is_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPa
     with pytest.raises(PlaybookError) as caught:
         load_playbook(path)
     assert str(path) in str(caught.value)
+
+
+def test_some_repeated_attempts_end_otherwise_and_always_the_same_ones(playbook: dict[str, Any]) -> None:
+    steps = [{"say": "Done.", "run": ["echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]}]
+    attempts = {
+        "scripted-small": {"intent": "wrong", "steps": steps},
+        "scripted-large": {"intent": "right", "steps": steps},
+    }
+    book = Playbook.model_validate(playbook | {"attempts": attempts})
+    played = [[book.script("scripted-small", attempt) for attempt in range(1, 60)] for _ in range(2)]
+    assert played[0] == played[1]
+    intents = [script.intent for script in played[0] if script]
+    assert intents[0] == "wrong", "the first attempt is the playbook's own"
+    assert 5 < intents.count("right") < 25
+    alone = Playbook.model_validate(playbook | {"attempts": {"scripted-small": attempts["scripted-small"]}})
+    assert {alone.script("scripted-small", attempt) for attempt in range(1, 60)} == {alone.script("scripted-small")}
+    assert book.script("scripted-other", 2) is None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agents.scripted.playbook import address_of_attempt
 from agents.scripted.server import LABEL, ScriptedServer
 
 ASK = [{"role": "system", "content": "s"}, {"role": "user", "content": "Fix this: add() subtracts\n\nplease"}]
@@ -136,3 +137,13 @@ def test_command_line(playbook_dir: Path, tmp_path: Path) -> None:
         url = process.stdout.readline().split(" at ")[1].split()[0]
         assert Client(url).chat("scripted-small", ASK)[0] == 200
         process.terminate()
+
+
+def test_a_repeated_attempt_has_an_address_of_its_own(playbook_dir: Path) -> None:
+    with ScriptedServer(playbook_dir) as server:
+        client, body = Client(server.url), {"model": "scripted-small", "messages": ASK}
+        for url in (server.url, address_of_attempt(server.url, 3)):
+            status, _ = client("POST", f"/{url.split('/', 3)[3]}/chat/completions", body)
+            assert status == 200
+        assert [call.attempt for call in server.log()] == [1, 3]
+        assert client("POST", "/attempt-x/v1/chat/completions", body)[0] == 404

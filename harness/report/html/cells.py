@@ -127,9 +127,11 @@ def _run_of(folder: Path) -> RunFolder | None:
 
 
 def _stored(run: RunFolder) -> dict[tuple[str, str], tuple[CellRow, Sequence[Flag]]]:
-    with Store(run.store_path) as store:
+    """By instance and model: the first attempt, which the results are made of."""
+    with Store(run.store_path, read_only=True) as store:
         flags = store.flags()
-        return {(row.instance_id, row.model): (row, flags.get(row.cell, ())) for row in store.rows()}
+        first = [row for row in store.rows() if row.attempt == 1]
+    return {(row.instance_id, row.model): (row, flags.get(row.cell, ())) for row in first}
 
 
 def _facts_from_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:

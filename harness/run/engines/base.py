@@ -70,7 +70,7 @@ class ImageCache(Protocol):
 class GraderLike(Protocol):
     """`harness.grading.grader.Grader`, or one that has a node do it."""
 
-    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade: ...
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path, *, attempt: int = 1) -> Grade: ...
 
 
 class Backend(Protocol):

@@ -156,13 +156,14 @@ class RayBackend:
         lost.paid = paid
         raise lost
 
-    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path, *, attempt: int = 1) -> Grade:
         """As `harness.grading.grader.Grader.grade`, on the node that has the image, once more if that is lost."""
         if not patch:  # the official command line does not run these either
             return Grade(Verdict.EMPTY_PATCH)
         job = GradingJob(
             instance=instance,
             model=model,
+            attempt=attempt,
             patch=patch,
             timeout=self.run.grading_timeout,
             attempts=self.run.grading_attempts,

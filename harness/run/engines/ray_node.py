@@ -76,6 +76,7 @@ class GradingJob:
 
     instance: Instance
     model: str
+    attempt: int
     patch: str
     timeout: int
     attempts: int
@@ -216,7 +217,7 @@ def grade(job: GradingJob) -> Graded | TaskFailed:
         _check_disk(_client(), job.requirements.least_disk_gb)
         _images(job.requirements.pull_attempts, job.requirements.pull_wait).ensure(job.instance.image)
         grader = _grader(job.requirements.label, job.timeout, job.attempts, job.container.model_dump_json())
-        verdict = grader.grade(job.instance, job.model, job.patch, folder)
+        verdict = grader.grade(job.instance, job.model, job.patch, folder, attempt=job.attempt)
         check_starved(_places(_client()), folder / "test_output.txt")
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         return Graded(grade=verdict, files=files)

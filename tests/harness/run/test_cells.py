@@ -212,7 +212,7 @@ class GoingDown:
     def __init__(self, failures: int, kind: str) -> None:
         self.left, self.kind, self.asked = failures, kind, 0
 
-    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path, *, attempt: int = 1) -> Grade:
         self.asked += 1
         if self.asked > self.left:
             return Grade(Verdict.RESOLVED)
@@ -248,7 +248,7 @@ def test_a_grading_outlives_an_engine_that_goes_down(
 class Resolving:
     """A grader for which every patch resolves its instance."""
 
-    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path) -> Grade:
+    def grade(self, instance: Instance, model: str, patch: str, cell_dir: Path, *, attempt: int = 1) -> Grade:
         (cell_dir / "test_output.txt").write_text("PASSED test_a\n")
         return Grade(Verdict.RESOLVED)
 
