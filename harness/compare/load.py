@@ -107,7 +107,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
         routed=routed,
         accepted=accepted,
-        failures=tuple(f"{row.instance_id} / {row.model}: {row.failure or row.state}" for row in unfinished),
+        failures=tuple(f"{row.cell}: {row.failure or row.state}" for row in unfinished),
         swebench=frozen.get("versions", {}).get("swebench"),
         dataset=config["dataset"]["name"],
         flags=_kinds(flags),
