@@ -16,6 +16,7 @@ from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
 from harness.commands.config import config
 from harness.commands.dataset import dataset
+from harness.commands.demo import demo
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
 from harness.commands.init import init
@@ -75,6 +76,7 @@ def options(
 
 # in the order --help lists them
 for command in (
+    demo,
     init,
     evaluate,
     status,

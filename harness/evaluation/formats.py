@@ -43,3 +43,8 @@ def bounded_usd(value: float | None, at_least: float | None, unpriced: float) ->
     if value is not None or at_least is None:
         return usd(value)
     return f"at least {usd(at_least)} ({unpriced:.0%} unpriced)"
+
+
+def money_kind(*, scripted: bool, simulated: bool) -> str:
+    """What stands before an amount that nobody pays, with a space behind it; empty for real money."""
+    return "simulated " if simulated else "pretended " if scripted else ""

@@ -88,6 +88,7 @@ def recommend(
         instances=instances,
         provisional=len(outcomes) < FEW_INSTANCES or (inputs.evaluation == "live" and len(outcomes) < instances),
         scripted=inputs.scripted,
+        simulated=inputs.simulated,
     )
     return Recommendation(
         use=found.use,

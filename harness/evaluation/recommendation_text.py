@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.evaluation.formats import count, money, p_value, signed
+from harness.evaluation.formats import count, money, money_kind, p_value, signed
 from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Statement
 from harness.evaluation.verdict import FEW_INSTANCES
 
@@ -50,6 +50,12 @@ class Findings:
     instances: int
     provisional: bool
     scripted: bool
+    simulated: bool
+
+    @property
+    def money_kind(self) -> str:
+        """See `harness.evaluation.formats.money_kind`."""
+        return money_kind(scripted=self.scripted, simulated=self.simulated)
 
 
 def headline(found: Findings) -> str:
@@ -58,18 +64,20 @@ def headline(found: Findings) -> str:
     if best is None:
         return "No recommendation yet: no instance has a verdict from every model."
     if found.models == 1:
-        return f"Only {best.name} was run: {_resolved(best)}{_at(best)}."
+        return f"Only {best.name} was run: {_resolved(best)}{_at(found, best)}."
     if use is None:
         return "No recommendation: no model resolved any instance."
     start = "Provisional: use" if found.provisional else "Use"
     if use.kind != "single":
-        return f"{start} the router {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(use, compared=True)}."
+        return (
+            f"{start} the router {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(found, use, compared=True)}."
+        )
     if use.name == best.name:
         equal = f"as many as {_listed(found.equals)}" if found.equals else f"the most of {found.models} models"
         low, high = use.rate_ci95
         rate = f"{use.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}"
-        return f"{start} {use.name}: {_resolved(use)} ({rate}), {equal}{_at(use)}."
-    return f"{start} {use.name}: {_resolved(use)}, {_versus(use)}{_at(use, compared=True)}."
+        return f"{start} {use.name}: {_resolved(use)} ({rate}), {equal}{_at(found, use)}."
+    return f"{start} {use.name}: {_resolved(use)}, {_versus(use)}{_at(found, use, compared=True)}."
 
 
 def statements(found: Findings) -> list[Statement]:
@@ -90,6 +98,8 @@ def _caution(found: Findings) -> str:
     parts = []
     if found.scripted:
         parts.append("The models are scripted stand-ins: this says nothing about real models.")
+    if found.simulated:
+        parts.append("No model was run: all outcomes are simulated.")
     if found.complete < found.instances:
         parts.append(
             f"{found.instances - found.complete} of {found.instances} instances lack a verdict of some model; models "
@@ -133,7 +143,7 @@ def _most_resolved(found: Findings) -> str:
         return ""
     low, high = best.rate_ci95
     also = f", as many as {_listed(found.equals)}" if found.equals else ""
-    return f"{best.name}: {_of(best)} ({best.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){_at(best)}{also}."
+    return f"{best.name}: {_of(best)} ({best.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){_at(found, best)}{also}."
 
 
 def _runner_up(found: Findings) -> str:
@@ -141,7 +151,7 @@ def _runner_up(found: Findings) -> str:
     second = found.runner_up
     if second is None or found.use is None or found.most_resolved != found.use:
         return ""
-    return f"{second.name}: {_of(second)}, {_versus(second)}{_at(second)}."
+    return f"{second.name}: {_of(second)}, {_versus(second)}{_at(found, second)}."
 
 
 def _routing(found: Findings) -> str:
@@ -163,7 +173,7 @@ def _routing(found: Findings) -> str:
     else:
         opening = "Not worth it"
     name = f"the best policy, {row.name}," if found.policies > 1 else row.name
-    text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{_at(row)}."
+    text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{_at(found, row)}."
     if row.delta > 0 and found.p_text is not None:
         text += f" Test that the text helps: p {p_value(found.p_text)}."
     if found.routing_detectable is not None and not found.routing_pays and row.n >= FEW_INSTANCES:
@@ -228,11 +238,11 @@ def _versus(choice: Choice) -> str:
     return f"{count(abs(choice.delta))} {'more' if choice.delta > 0 else 'fewer'} than the best model [{low}, {high}]"
 
 
-def _at(choice: Choice, *, compared: bool = False) -> str:
+def _at(found: Findings, choice: Choice, *, compared: bool = False) -> str:
     """Its cost, where it is known."""
     if choice.cost_per_instance is None:
         return ""
-    price = f"{money(choice.cost_per_instance)} per instance"
+    price = f"{found.money_kind}{money(choice.cost_per_instance)} per instance"
     if not compared or choice.cost_share is None:
         return f", at {price}"
     return f", at {choice.cost_share:.0%} of its cost ({price})"

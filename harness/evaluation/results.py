@@ -109,6 +109,7 @@ def build_results(
         folds=settings.folds,
         repeats=settings.repeats,
         scripted=inputs.scripted,
+        simulated=inputs.simulated,
         rows=bounded(rows, len(outcomes)),
         failures=list(inputs.failures),
         complementarity=_complementarity(outcomes, complete, repeatable),
@@ -119,7 +120,7 @@ def build_results(
         what_it_takes=reach,
         auxiliary=[] if inputs.auxiliary is None else list(inputs.auxiliary.models),
         recommendation=recommend(known, settings, rows, instances=len(outcomes), repeatable=repeatable),
-        verdict=verdict(rows, scripted=inputs.scripted),
+        verdict=verdict(rows, scripted=inputs.scripted, simulated=inputs.simulated),
         notes=notes,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
+from harness.evaluation.formats import money_kind
 
 SCHEMA: Literal[1] = 1
 
@@ -371,8 +372,8 @@ class Results(FrozenModel):
 
     @property
     def money_kind(self) -> str:
-        """What stands before its costs where nobody pays them: "simulated" or "pretended"; empty for real ones."""
-        return "simulated" if self.simulated else "pretended" if self.scripted else ""
+        """See `harness.evaluation.formats.money_kind`."""
+        return money_kind(scripted=self.scripted, simulated=self.simulated)
 
     def to_json(self) -> str:
         """The file's text; numbers that do not exist are null."""

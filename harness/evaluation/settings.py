@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import InputError
+from harness.evaluation.formats import money_kind
 from harness.evaluation.schema import Failure
 from harness.importers.repeats import RepeatedModel
 from router.arrays import IntArray
@@ -62,6 +63,8 @@ class EvaluationInputs:
     """Where the outcomes are from; labels all rows but the policies'."""
     scripted: bool = False
     """The models are scripted stand-ins; the verdict says so first."""
+    simulated: bool = False
+    """The outcomes come from a simulation; verdict and recommendation say so first."""
     auxiliary: OutcomeMatrix | None = None
     """Runs on the same instances that may inform difficulty and are never candidates."""
     repositories: Sequence[str] | None = None
@@ -72,6 +75,11 @@ class EvaluationInputs:
     """How cells ended that have no plain verdict."""
     notes: Sequence[str] = ()
     """What is already known of the outcomes' faults."""
+
+    @property
+    def money_kind(self) -> str:
+        """See `harness.evaluation.formats.money_kind`."""
+        return money_kind(scripted=self.scripted, simulated=self.simulated)
 
     def take(self, rows: IntArray) -> EvaluationInputs:
         """The inputs on some instances."""

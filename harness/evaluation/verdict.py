@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.evaluation.formats import count, p_value, signed
+from harness.evaluation.formats import count, money_kind, p_value, signed
 from harness.evaluation.schema import Row
 from harness.evaluation.stats import holm
 from router.policies import is_baseline
@@ -17,9 +17,10 @@ ONE_MODEL = 0.995
 """A policy that gives one model this share of the instances does not route."""
 
 SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing of real models' skill: "
+SIMULATED_CAVEAT = "No model was run, all outcomes are simulated: "
 
 
-def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
+def verdict(rows: Sequence[Row], *, scripted: bool, simulated: bool = False) -> str:
     """One honest sentence about the cross-fitted policy that resolved most.
 
     A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 % and the
@@ -28,13 +29,15 @@ def verdict(rows: Sequence[Row], *, scripted: bool) -> str:
     picking it is a choice made on the test results. The p is that of the permutation null and is named so; where the
     difference is not positive, there is no gain to test and no p.
     """
-    sentence = _sentence(rows)
+    sentence = _sentence(rows, money_kind(scripted=scripted, simulated=simulated))
+    if simulated:
+        return SIMULATED_CAVEAT + sentence[0].lower() + sentence[1:]
     if scripted:
         return SCRIPTED_CAVEAT + sentence[0].lower() + sentence[1:]
     return sentence
 
 
-def _sentence(rows: Sequence[Row]) -> str:
+def _sentence(rows: Sequence[Row], kind: str) -> str:
     singles = [row for row in rows if row.kind == "single"]
     best = best_single(rows)
     tried = [row for row in rows if row.kind == "policy" and row.evaluation == "cross-fitted"]
@@ -48,7 +51,7 @@ def _sentence(rows: Sequence[Row]) -> str:
     judged = most_successful(routing)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
     p = corrected(routing).get(judged.name)
-    return f"{_difference(judged, best, len(routing), p)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
+    return f"{_difference(judged, best, len(routing), p, kind)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
 
 
 def best_single(rows: Sequence[Row]) -> Row | None:
@@ -102,7 +105,7 @@ def corrected(routing: Sequence[Row]) -> dict[str, float]:
     return dict(zip(known, holm(list(known.values())), strict=True))
 
 
-def _difference(judged: Row, best: Row, tried: int, p: float | None) -> str:
+def _difference(judged: Row, best: Row, tried: int, p: float | None, kind: str) -> str:
     assert judged.vs_best_single is not None  # cross-fitted rows exist only where there is a best single model
     vs = judged.vs_best_single
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
@@ -113,7 +116,7 @@ def _difference(judged: Row, best: Row, tried: int, p: float | None) -> str:
         )
     money = ""
     if judged.cost_per_instance is not None and best.cost_per_instance is not None:
-        money = f", at ${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
+        money = f", at {kind}${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
     return (
         f"Held out, {judged.name} routing resolves {count(judged.resolved)} of {judged.n} against {count(alone)} for "
         f"{best.name} (difference {signed(vs.delta)}, 95 % interval {signed(vs.ci95[0])} to {signed(vs.ci95[1])}"

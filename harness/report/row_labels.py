@@ -55,7 +55,7 @@ def bounds_of(row: Row) -> str:
 
 def cost_of(row: Row, results: Results) -> str:
     """USD per instance, marked where nobody pays it; a lower bound where some costs are unknown, empty without any."""
-    kind = f"{results.money_kind} " if results.money_kind else ""
+    kind = results.money_kind
     if row.cost_per_instance is not None:
         return kind + money(row.cost_per_instance)
     return "" if row.cost_at_least is None else f"≥ {kind}{money(row.cost_at_least)}"

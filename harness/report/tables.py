@@ -38,10 +38,10 @@ CSV_COLUMNS = (
 def render_terminal(results: Results, width: int = WIDTH) -> str:
     """Plain aligned text of at most `width` columns: the recommendation first, then the table, the verdict last."""
     results = _harmless(results)
-    lines = _lines(results)
-    tails = [max(len(cells[column]) for cells in (HEADER, *lines)) for column in range(1, len(HEADER))]
+    header, lines = _header(results), _lines(results)
+    tails = [max(len(cells[column]) for cells in (header, *lines)) for column in range(1, len(HEADER))]
     name_width = max(24, min(max(len(cells[0]) for cells in lines), width - sum(tails) - 2 * len(tails)))
-    text = [_aligned(HEADER, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
+    text = [_aligned(header, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
     text += [_aligned(cells, name_width, tails) for cells in lines]
     title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
     paragraphs = [_wrapped(title, width)]
@@ -62,7 +62,8 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
 
 def render_markdown(results: Results) -> str:
     """The same as a Markdown document with nothing shortened."""
-    table = ["| " + " | ".join(("model or policy", *HEADER[1:])) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
+    header = ("model or policy", *_header(results)[1:])
+    table = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
     for label, *cells in _lines(results):
         table.append("| " + " | ".join([markdown(label.strip()), *cells]) + " |")
     parts = [
@@ -128,6 +129,12 @@ def _harmless(results: Results) -> Results:
     return Results.model_validate(cleaned(results.model_dump()))
 
 
+def _header(results: Results) -> tuple[str, ...]:
+    """The table's heading; costs that nobody pays are called so."""
+    price = f"{results.money_kind}$/inst." if results.money_kind else "$/instance"
+    return tuple(price if name == "$/instance" else name for name in HEADER)
+
+
 def _lines(results: Results) -> list[tuple[str, ...]]:
     """The table's cells; every in-sample row is followed by its null."""
     lines: list[tuple[str, ...]] = []
@@ -184,7 +191,8 @@ def _label(row: Row, results: Results) -> str:
 def _how(results: Results) -> str:
     fitted = any(row.evaluation == "cross-fitted" for row in results.rows)
     how = f", {results.folds} folds × {results.repeats} repeats, seed {results.seed}" if fitted else ""
-    return how + (", scripted stand-in models" if results.scripted else "")
+    made = ", simulated" if results.simulated else ", scripted stand-in models" if results.scripted else ""
+    return how + made
 
 
 def _shares(results: Results) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from agents.attempt import Attempt
 from agents.leaks import Flag
 from harness.evaluation.schema import (
+    Choice,
     ClusterProfile,
     Complementarity,
     Failure,
@@ -16,10 +17,12 @@ from harness.evaluation.schema import (
     Pair,
     RandomClusters,
     Reachable,
+    Recommendation,
     ReliabilityBin,
     RepeatableOracle,
     Results,
     Row,
+    Statement,
     VerifierQuality,
     VsBestSingle,
 )
@@ -114,9 +117,40 @@ def hostile_results() -> Results:
             brier_of_rates=0.2, reliability=[ReliabilityBin(predicted=0.5, observed=0.5, n=9)],
         ),
         what_it_takes=[Reachable(auc=auc, budget=1, resolved=20, cost_per_instance=0.1) for auc in (0.5, 1.0)],
+        recommendation=_recommendation(),
         verdict=f"verdict {ATTACK}",
         notes=[ATTACK],
     )  # fmt: skip
+
+
+def _recommendation() -> Recommendation:
+    choices = {
+        kind: Choice.model_validate(
+            {
+                "name": name, "kind": kind, "evaluation": evaluation, "n": 30, "resolved": resolved,
+                "rate": resolved / 30, "rate_ci95": (0.3, 0.8), "cost_per_instance": resolved / 10, "cost_share": 0.6,
+                "delta": resolved - 20, "delta_ci95": (-9, 9),
+            }
+        )
+        for name, kind, evaluation, resolved in (
+            (MODELS[1], "single", "live", 12), (f"policy {ATTACK}", "policy", "cross-fitted", 19),
+        )
+    }  # fmt: skip
+    best = choices["single"].model_copy(update={"name": MODELS[0], "resolved": 20.0})
+    labels = ("Caution", "Why", "Most resolved", "Routing", "How sure", "Head-room", f"Other {ATTACK}")
+    return Recommendation(
+        use=choices["single"],
+        rule="auto",
+        tolerance=0.03,
+        most_resolved=best,
+        routing=choices["policy"],
+        routing_pays=False,
+        routing_detectable=3.0,
+        detectable=None,
+        provisional=True,
+        headline=f"Use {MODELS[1]}",
+        statements=[Statement(label=label, text=f"{label} text {ATTACK}") for label in labels],
+    )
 
 
 def _write_cell(folder: Path) -> None:

@@ -142,6 +142,27 @@ def test_an_unfinished_run_says_so(run: RunFolder) -> None:
     assert re.search(r"<title>.* · run run · 23 of 24 cells – polyswe</title>", part)
 
 
+def test_the_recommendation_is_shown_as_it_is(tmp_path: Path) -> None:
+    results = hostile_results()
+    advice = results.recommendation
+    assert advice is not None
+    page = write_report(tmp_path, results).read_text()
+    top = unescape(page.split('id="recommendation"')[1].split("<nav")[0])
+    for text in (advice.headline, *(statement.text for statement in advice.statements)):
+        assert text in top
+    tiles = re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)<small>([^<]*)", page)
+    assert [(name, rate) for name, rate, _ in tiles] == [
+        ("Recommended", "40.0\u202f%"),
+        ("Most resolved", "66.7\u202f%"),
+        ("Best routing policy, held out", "63.3\u202f%"),
+        ("Oracle (upper bound)", "80.0\u202f%"),
+    ]
+    scripted = write_report(tmp_path, results.model_copy(update={"scripted": True})).read_text()
+    for place in ("pretended $1.20 per instance", "pretended $ / instance", "All costs are pretended"):
+        assert place in scripted
+        assert place not in page
+
+
 def test_difficulties_are_in_the_order_of_effort(tmp_path: Path) -> None:
     names = ["15 min - 1 hour", "<15 min fix", ">4 hours", "1-4 hours"]
     groups = [Group(by="difficulty", name=name, size=9, rates=dict.fromkeys(MODELS, 0.5)) for name in names]

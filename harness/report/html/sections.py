@@ -12,13 +12,13 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.evaluation.schema import Results, VerifierQuality
-from harness.evaluation.verdict import best_single, routing_rows
 from harness.report.flag_kinds import explain_flag
 from harness.report.html.assets import environment
 from harness.report.html.cell_data import cell_block
 from harness.report.html.cells import Cells
 from harness.report.html.counts import endings, failures, groups_by_kind, overlaps, shading, solved
 from harness.report.html.heading import Heading
+from harness.report.html.tiles import named_rows
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ def chart(page: Page) -> Section | None:
 
 
 def short_table(page: Page) -> Section | None:
-    """The rows that an answer needs: the best model, the best policy, the bound."""
-    rows = page.results.rows
-    chosen = [best_single(rows), max(routing_rows(rows), key=lambda row: row.resolved, default=None)]
-    chosen += [row for row in rows if row.name == "auto" and row.evaluation == "cross-fitted"]
-    chosen += [row for row in rows if row.kind == "oracle"]
-    picked = [row for row in rows if any(row is one for one in chosen)]
-    return _section(page, "short", "In short", "In short", rows=picked) if len(picked) > 1 else None
+    """The rows that the answer is about, and the default policy."""
+    chosen = list(named_rows(page.results).values())
+    advice = page.results.recommendation
+    rule = "auto" if advice is None else advice.rule
+    chosen += [row for row in page.results.rows if row.name == rule and row.evaluation == "cross-fitted"]
+    rows = [row for row in page.results.rows if any(row is one for one in chosen)]
+    return _section(page, "short", "In short", "In short", rows=rows) if len(rows) > 1 else None
 
 
 def all_rows(page: Page) -> Section | None:

@@ -23,6 +23,5 @@ const cells = (() => {
   const model = (row) => data.models[row[MODEL]];
   const money = (value) => (value === null ? "–" : value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toPrecision(3)}`);
   const link = (instance, of) => `#${new URLSearchParams(of === undefined ? { cell: instance } : { cell: instance, model: of })}`;
-  const moneyKind = data.money_kind ? `${data.money_kind} ` : "";
-  return { data, at, solved, judged, name, model, money, moneyKind, link };
+  return { data, at, solved, judged, name, model, money, moneyKind: data.money_kind, link };
 })();
