@@ -177,9 +177,11 @@ def checked_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
         ValueError: An argument has a field of its own, or may be a secret, which would be written to a run's
             configuration and trajectories. The message never quotes a value.
     """
-    for key in kwargs:
+    for key, value in kwargs.items():
         if key in _OWNED:
             raise ValueError(f"{key} does not belong in model_kwargs: use {_OWNED[key]}")
+        if isinstance(value, str) and value.startswith("~/"):
+            raise ValueError(f"model_kwargs.{key}: write the whole path, '~' is not replaced in model_kwargs")
     check_no_secret(kwargs, "model_kwargs")
     return kwargs
 

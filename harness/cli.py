@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sqlite3
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,9 +33,16 @@ from harness.commands.status import cells, show, status
 from harness.commands.submit import submit
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
 
+_HOME = re.compile(r"^(--[a-z-]+=|)~/")
+
 
 class Commands(TyperGroup):
     """Keeps exit code 1 for findings: click's code for a closed pipe and for input that ended is 1, too."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """The arguments, with `~/` replaced where the shell leaves it: after `--out=`, say, or within quotes."""
+        home = f"{Path.home()}/"
+        return super().parse_args(ctx, [_HOME.sub(lambda match: match[1] + home, arg) for arg in args])
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """The command, with what it printed written out while an error can still be told from a finding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,8 @@ def report(
     from harness.store.run_folder import RunFolder
 
     folder = run if run.is_dir() else run.parent
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} must not be written, and the report goes there: copy the folder and name the copy")
     if (folder / "outcomes.sqlite").is_file() and not as_written:
         from harness.run.results import results_again
 

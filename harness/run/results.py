@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -263,7 +265,12 @@ def results_again(
     rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    return results_of_run(RunRecord.read(config, dataset, folder, rows), (folder.part if part else folder).path, say)
+    record, out = RunRecord.read(config, dataset, folder, rows), (folder.part if part else folder).path
+    if os.access(folder.path, os.W_OK):
+        return results_of_run(record, out, say)
+    say(f"{folder.path} must not be written: its results are computed, and not kept there")
+    with tempfile.TemporaryDirectory(prefix="polyswe-results-") as scratch:
+        return results_of_run(record, Path(scratch), say)
 
 
 def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str], dict[str, object]]:

@@ -72,7 +72,7 @@ def __getattr__(name: str) -> RoutingHook:
         raise AttributeError(name)
     if not os.environ.get(CHECKPOINT):
         raise ValueError(f"set {CHECKPOINT} to a checkpoint that `polyswe fit` wrote")
-    hook = globals()["polyswe"] = RoutingHook(Path(os.environ[CHECKPOINT]), trust_embedder=_trusted())
+    hook = globals()["polyswe"] = RoutingHook(Path(os.environ[CHECKPOINT]).expanduser(), trust_embedder=_trusted())
     return hook
 
 

@@ -472,10 +472,14 @@ class Store:
 
 
 def _connect(path: Path, *, read_only: bool, writable: bool) -> sqlite3.Connection:
-    """A reader opens the file for writing, too, where it may: only then does SQLite tidy up its `-wal` file."""
+    """A reader opens the file for writing, too, where it may: only then does SQLite tidy up its `-wal` file.
+
+    Where it may not, a `-wal` file with the latest changes is read with the file; that needs the `-shm` file beside it.
+    """
     mode = "mode=rwc"
     if read_only:
-        mode = "mode=rw" if writable else "immutable=1"
+        wal = path.with_name(f"{path.name}-wal")
+        mode = "mode=rw" if writable else "mode=ro" if wal.is_file() and wal.stat().st_size else "immutable=1"
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
     )

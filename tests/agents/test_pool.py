@@ -41,6 +41,11 @@ def test_prices_come_from_the_entry_the_table_or_the_declaration() -> None:
     assert prices(entry(free=True)).source == "free"
 
 
+def test_a_home_folder_is_refused_where_nothing_replaces_it() -> None:
+    with pytest.raises(ValidationError, match=r"model_kwargs\.ssl_verify: write the whole path"):
+        entry(model_kwargs={"ssl_verify": "~/ca.pem"})
+
+
 @pytest.mark.parametrize(
     "fields", [{}, {"input_cost_per_token": 0, "output_cost_per_token": 0}, {"model": "ollama/llama3"}]
 )

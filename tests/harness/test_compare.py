@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,9 +62,6 @@ def compared(base: RunOutcomes, new: RunOutcomes, **more: object) -> Comparison:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    import subprocess
-    import sys
-
     ended = subprocess.run([sys.executable, "-m", "harness", "compare", *arguments], capture_output=True, text=True)
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -341,6 +341,35 @@ def test_a_routed_runs_own_embedder_is_loaded_only_when_trusted(make_run: MakeRu
     code, text, told = run(str(folder.path), str(folder.path), "--trust-embedder")
     assert code == EXIT_OK, told
     assert "routed (live)" in text
+
+
+def test_runs_that_must_not_be_written_are_compared_and_printed(make_run: MakeRun, tmp_path: Path) -> None:
+    """Named from the home folder, which no shell replaces after `=` or within quotes."""
+    make_run("base")
+    make_run("new")
+    home = tmp_path / "home"
+    (home / "runs").mkdir(parents=True)
+    for command in (["mount", "--bind", tmp_path, home / "runs"], ["mount", "-o", "remount,ro,bind", home / "runs"]):
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted read-only here (needs root)")
+
+    def polyswe(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(home)})
+
+    try:
+        compared = polyswe("compare", "~/runs/base", "~/runs/new", "--out=~/out")
+        assert compared.returncode == EXIT_OK, compared.stderr
+        assert (home / "out" / "comparison.md").is_file()
+        printed = polyswe("results", "~/runs/new")
+        assert (printed.returncode, "scripted-large" in printed.stdout) == (EXIT_OK, True), printed.stderr
+        assert "must not be written" in printed.stderr
+        refused = polyswe("report", "~/runs/new")
+        assert (refused.returncode, refused.stderr.count("\n")) == (EXIT_INPUT, 1)
+        assert "copy the folder" in refused.stderr
+    finally:
+        subprocess.run(["umount", home / "runs"], check=True)
+    assert not (tmp_path / "new" / "results.json").exists()
 
 
 def test_a_dataset_that_has_gone_leaves_the_runs_own_copy_or_a_comparison_without_clusters(

@@ -305,6 +305,10 @@ store.plan({{Cell("i", "m"): "k"}})
 """
     subprocess.run([sys.executable, "-c", script], check=False)
     assert (path.with_name(f"{path.name}-wal").exists()) == killed
+    # who must not write there reads the changes in the `-wal` file, too
+    reader = _connect(path, read_only=True, writable=False)
+    assert reader.execute("SELECT COUNT(*) FROM cells").fetchone()[0] == 1
+    reader.close()
     with Store(path, read_only=True) as store:
         assert [row.cell for row in store.rows()] == [Cell("i", "m")]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
