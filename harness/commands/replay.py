@@ -21,7 +21,7 @@ def replay(
     model: PoolOption = None,
     select: SelectOption = None,
     policy: Annotated[
-        list[str] | None, typer.Option(help="A routing policy (repeatable; default: cluster and auto).")
+        list[str] | None, typer.Option(help="A routing policy (repeatable; default: auto and cluster).")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
@@ -55,6 +55,7 @@ def replay(
     """
     quiet_libraries()
     from harness.commands.report import write_all
+    from harness.config.tree import DEFAULT_POLICIES
     from harness.evaluation.settings import EvaluationSettings
     from harness.replay import RecordedSources, replay_sources, write_replay
     from harness.report.tables import render_terminal
@@ -70,7 +71,7 @@ def replay(
         repeats_from=repeats_from or (),
     )
     settings = EvaluationSettings(
-        policies=policy or ["cluster", "auto"],
+        policies=policy or DEFAULT_POLICIES,
         folds=folds,
         repeats=repeats,
         seed=seed,

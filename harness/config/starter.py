@@ -54,7 +54,7 @@ def starter(
         *(line for model in models for line in _entry(model, models)),
         "",
         "router:",
-        "  policy: auto                  # the cheapest model that is as good as the best; routes only where that pays",
+        "  policy: [auto, cluster]       # auto: the cheapest model as good as the best, unless routing pays",
         "",
         "agent:",
         "  step_limit: 250               # model calls per instance",

@@ -19,6 +19,9 @@ from harness.selection import Selection, SelectionError, ids_term
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which a leading `~` is the user's home folder."""
 
+DEFAULT_POLICIES = ["auto", "cluster"]
+"""Policies that are evaluated when none is named: the one to use, and clusters of issue texts beside it."""
+
 
 class StrictModel(BaseModel):
     """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
@@ -72,8 +75,8 @@ class DatasetConfig(StrictModel):
 
 
 class RouterConfig(StrictModel):
-    policy: str = "cluster"
-    """Short name of the routing policy."""
+    policy: list[str] = Field(default=DEFAULT_POLICIES, min_length=1)
+    """Short names of the routing policies to evaluate; one name may stand alone."""
     embedder: str = "all-MiniLM-L6-v2"
     """Any sentence-transformers model: a hub name or a path."""
     backend: Literal["torch", "onnx", "openvino"] = "torch"
@@ -85,13 +88,18 @@ class RouterConfig(StrictModel):
     checkpoint: UserPath | None = None
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}
-    """The policy's own parameters, e.g. `{n_clusters: 5}`."""
+    """Parameters of the policies, e.g. `{n_clusters: 5}`; each policy takes those it has."""
     folds: int = Field(default=10, ge=2)
     """Folds of the cross-fitted evaluation."""
     repeats: int = Field(default=10, ge=1)
     """How often the folds are drawn anew."""
     seed: int = 0
     """Seed of folds, clusters and resampling."""
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("embedder")
     @classmethod

@@ -75,7 +75,7 @@ def headline(found: Findings) -> str:
     if use.name == best.name:
         equal = f"as many as {_listed(found.equals)}" if found.equals else f"the most of {found.models} models"
         low, high = use.rate_ci95
-        rate = f"{use.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}"
+        rate = f"{use.rate:.1%} [{low:.1%}, {high:.1%}]"
         return f"{start} {use.name}: {_resolved(use)} ({rate}), {equal}{_at(found, use)}."
     return f"{start} {use.name}: {_resolved(use)}, {_versus(use)}{_at(found, use, compared=True)}."
 
@@ -143,7 +143,7 @@ def _most_resolved(found: Findings) -> str:
         return ""
     low, high = best.rate_ci95
     also = f", as many as {_listed(found.equals)}" if found.equals else ""
-    return f"{best.name}: {_of(best)} ({best.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){_at(found, best)}{also}."
+    return f"{best.name}: {_of(best)} ({best.rate:.1%} [{low:.1%}, {high:.1%}]){_at(found, best)}{also}."
 
 
 def _runner_up(found: Findings) -> str:
@@ -161,23 +161,21 @@ def _routing(found: Findings) -> str:
     if row is None:
         return "Nothing to gain: every policy that was tried gives all instances to one model."
     assert row.delta is not None  # cross-fitted rows exist only where there is a best single model
-    assert row.delta_ci95 is not None
     if row.n < FEW_INSTANCES:
         opening = f"Cannot be judged on {row.n} instances"
     elif found.routing_pays:
         opening = "Pays"
-    elif row.delta_ci95[1] < 0:
-        opening = "Does harm"
     elif row.delta > 0:
         opening = "Not shown to pay"
     else:
         opening = "Not worth it"
     name = f"the best policy, {row.name}," if found.policies > 1 else row.name
-    text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{_at(found, row)}."
+    tested = ""
     if row.delta > 0 and found.p_text is not None:
-        text += f" Test that the text helps: p {p_value(found.p_text)}."
+        tested = f" (test that the text helps: p {p_value(found.p_text)})"
+    text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{tested}{_at(found, row)}."
     if found.routing_detectable is not None and not found.routing_pays and row.n >= FEW_INSTANCES:
-        text += f" A gain under {found.routing_detectable:.0f} instances would probably be missed."
+        text += f" A gain of less than {found.routing_detectable:.0f} would probably be missed."
     if found.routing_pays and found.use is not None and found.use.kind == "single":
         text += f" The rule of policy {found.rule} did not take it: within the training folds the gain was not clear."
     return text
@@ -187,19 +185,22 @@ def _how_sure(found: Findings) -> str:
     use, seen = found.use, found.detectable
     if use is None or seen is None:
         return ""
-    pair = f"{seen.a} and {seen.b}"
+    pair = "these two models" if seen.a == use.name else "the two best models"
     if seen.points is None:
-        text = f"{seen.n} instances show no difference between {pair}, however large."
+        text = f"{seen.n} instances are too few to show a difference between {pair}, however large."
         if seen.discordant == 0:
-            text = f"{pair} have the same verdict on every instance."
+            text = f"{pair.capitalize()} have the same verdict on every instance."
     else:
         text = (
-            f"With {seen.n} instances, a true difference between {pair} of less than {seen.points:.1f} points "
-            f"({seen.points * seen.n / 100:.0f} instances) would probably be missed."
+            f"A true difference of less than {seen.points:.1f} points ({seen.points * seen.n / 100:.0f} instances) "
+            f"between {pair} would probably be missed (80 % power at n = {seen.n})."
         )
     row = found.held_out
     if use.kind == "single" and row is not None and row.n >= FEW_INSTANCES and row.delta is not None:
-        text += f" Choosing by this rule on training folds resolves {_of(row)} held out, {_versus(row)}."
+        if (row.resolved, row.delta) == (use.resolved, use.delta):
+            text += " The rule makes the same choice on the training folds alone."
+        else:
+            text += f" Chosen on the training folds alone, the rule resolves {_of(row)} held out, {_versus(row)}."
     return text
 
 
@@ -210,14 +211,12 @@ def _head_room(found: Findings) -> str:
     text = f"{_of(oracle)} ({oracle.rate:.1%}) if the right model were always known"
     repeatable = found.repeatable
     if repeatable is None:
-        return f"{text}, which is partly luck: how much, only repeated runs can show."
+        return f"{text}. Part of that is luck; only repeated runs can show how much."
     interval = ""
     if repeatable.resolved_ci95 is not None:
         low, high = repeatable.resolved_ci95
         interval = f" [{low:.0f}, {high:.0f}]"
-    return (
-        f"{text}. {repeatable.resolved:.0f}{interval} of these would be expected from a second run; the rest is luck."
-    )
+    return f"{text}. A second run would give about {repeatable.resolved:.0f}{interval}: the rest is luck."
 
 
 def _of(choice: Choice) -> str:

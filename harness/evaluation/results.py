@@ -66,7 +66,7 @@ def build_results(
     complete, n = known.outcomes, len(known.outcomes)
     notes = [*inputs.notes, *_missing(outcomes)]
     if n < 2:
-        notes.append(f"{n} instances with every model's verdict cannot be cross-fitted: no policy evaluated")
+        notes.append(f"no policy was evaluated: {n} instances have a verdict of every model, cross-fitting needs 2")
     elif settings.folds > n:
         notes.append(f"{n} folds instead of {settings.folds}, one for each instance with every model's verdict")
         settings = replace(settings, folds=n)
@@ -100,7 +100,7 @@ def build_results(
         repeatable, repeat_notes = _repeatable(complete, inputs.repeated, settings.seed)
         notes += repeat_notes
     else:
-        notes.append("a repeatable oracle needs repeated runs of the same models; much of the any-model oracle is luck")
+        notes.append("part of the oracle is luck; repeated runs of the same models would show how much")
     return Results(
         dataset=inputs.dataset,
         instances=len(outcomes),
@@ -171,8 +171,8 @@ def _leader_by_training(rows: Sequence[Row]) -> list[str]:
         return []
     hindsight = fixed.resolved - fixed.vs_best_single.delta
     return [
-        f"the best single model is {hindsight:g} chosen in hindsight and {fixed.resolved:.1f} chosen in the training "
-        "folds; every difference is to the former"
+        f"the best single model resolves {hindsight:g} if it is chosen in hindsight, and {fixed.resolved:.1f} if it is "
+        "chosen on the training folds; all differences are to the former"
     ]
 
 
@@ -185,7 +185,7 @@ def _power(rows: Sequence[Row]) -> list[str]:
     least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     gain = f"{known[least]:.1f} instances ({least})" + (f" to {known[most]:.1f} ({most})" if len(known) > 1 else "")
     return [
-        f"power is limited: with {rows[0].n} instances a true gain under about {gain} is mostly invisible (estimate: "
+        f"with {rows[0].n} instances, a policy's gain of less than about {gain} would probably be missed (estimate: "
         "2.49 × the spread of the permutation null, for one test at 5 % and 80 % power; several policies need more)"
     ]
 
@@ -253,8 +253,8 @@ def _missing(outcomes: OutcomeMatrix) -> list[str]:
         without_cost = int((np.isnan(costs) & ~np.isnan(verdicts)).sum())
         if without_cost:
             notes.append(
-                f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it and "
-                "for what routes to it"
+                f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it, nor "
+                "for policies that route to it"
             )
     incomplete = int(np.isnan(outcomes.resolved).any(axis=1).sum())
     if incomplete:

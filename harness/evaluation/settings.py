@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config.tree import DEFAULT_POLICIES
 from harness.errors import InputError
 from harness.evaluation.formats import money_kind
 from harness.evaluation.schema import Failure
 from harness.importers.repeats import RepeatedModel
 from router.arrays import IntArray
 from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class EvaluationSettings:
         InputError: fewer than 2 folds, or no repeat.
     """
 
-    policies: Sequence[str] = ("cluster",)
+    policies: Sequence[str] = tuple(DEFAULT_POLICIES)
     """Short names of the router's policies, also with parameters: `cascade:prior=shared-difficulty`."""
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Parameters by policy name, e.g. `{"cluster": {"n_clusters": 10}}`."""
@@ -47,6 +49,20 @@ class EvaluationSettings:
     def params_of(self, policy: str) -> dict[str, Any]:
         """A copy of the parameters given for a policy."""
         return dict(self.params.get(policy, {}))
+
+
+def shared_params(policies: Sequence[str], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Parameters by policy: each takes those it has; what none has goes to the first, whose error then names it.
+
+    Raises:
+        UnknownPolicyError: there is no policy of a name.
+        PolicyParameterError: a name contains a parameter that its policy lacks.
+    """
+    has = {policy: make_policy(policy).get_params() for policy in policies}
+    unknown = {name: value for name, value in params.items() if not any(name in own for own in has.values())}
+    taken = {policy: {name: value for name, value in params.items() if name in own} for policy, own in has.items()}
+    taken[policies[0]] |= unknown
+    return taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from harness.data.embeddings import configured_embedder, embed_texts, load_ahead
 from harness.data.instances import Dataset
 from harness.docker.engine import check_disk
 from harness.errors import ConfigError, EnvironmentUnavailableError
+from harness.evaluation.settings import shared_params
 from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
 
 SCRIPTED_ADDRESS = "scripted"
@@ -47,7 +48,8 @@ def check_settings(config: Config) -> None:
         ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
     """
     try:
-        make_policy(config.router.policy, **config.router.params)
+        for policy, params in shared_params(config.router.policy, config.router.params).items():
+            make_policy(policy, **params)
     except (UnknownPolicyError, PolicyParameterError) as error:
         raise ConfigError(f"router: {error}") from error
     try:

@@ -22,7 +22,7 @@ from harness.evaluation.annotate import described
 from harness.evaluation.results import build_results
 from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
-from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
+from harness.evaluation.settings import EvaluationInputs, EvaluationSettings, shared_params
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.files import write_atomic
 from harness.fitting import fitted_on, router_for_pool
@@ -146,8 +146,8 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
         notes=record.notes,
     )
     settings = EvaluationSettings(
-        policies=[router.policy],
-        params={router.policy: router.params},
+        policies=router.policy,
+        params=shared_params(router.policy, router.params),
         folds=router.folds,
         repeats=router.repeats,
         seed=router.seed,

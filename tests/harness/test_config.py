@@ -10,6 +10,7 @@ import pytest
 from harness.config import CONFIGS, Config, find_config, load_config, parse_settings, with_overrides
 from harness.config.reference import json_schema, markdown
 from harness.config.starter import starter
+from harness.config.tree import RouterConfig
 from harness.errors import ConfigError
 
 MINIMAL = """
@@ -218,3 +219,16 @@ def test_the_schema_knows_every_section_and_its_keys() -> None:
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["additionalProperties"] is False
     assert "max_cost" in schema["$defs"]["RunConfig"]["properties"]
+
+
+def test_one_policy_may_stand_alone_and_parameters_go_to_the_policies_that_have_them():
+    from harness.evaluation.settings import EvaluationSettings, shared_params
+    from harness.fitting import DEFAULT_POLICY
+
+    assert RouterConfig().policy == list(EvaluationSettings().policies) == ["auto", "cluster"]
+    assert RouterConfig().policy[0] == DEFAULT_POLICY
+    assert RouterConfig.model_validate({"policy": "knn"}).policy == ["knn"]
+    assert shared_params(["auto", "cluster"], {"n_clusters": 5, "seed": 7}) == {
+        "auto": {"seed": 7},
+        "cluster": {"n_clusters": 5, "seed": 7},
+    }

@@ -93,7 +93,7 @@ def test_a_router_is_recommended_where_its_gate_passes():
     assert found.headline.startswith("Use the router auto:candidates=knn: 200 of 200 resolved held out, 90 more than")
     assert "policy knn was ahead of the best fixed model" in text_of(found, "Why")
     assert text_of(found, "Routing").startswith("Pays: ")
-    assert "Test that the text helps: p 0.025" in text_of(found, "Routing")
+    assert "(test that the text helps: p 0.025)" in text_of(found, "Routing")
 
 
 def test_a_router_without_a_held_out_row_is_named_and_not_recommended():
@@ -161,7 +161,7 @@ def test_ties_go_to_the_cheaper_model_and_are_named():
     assert found.use.name == "cheap"
     assert "as many as dear, weak" in found.headline
     assert text_of(found, "Why") == "It resolved most and costs least."
-    assert "have the same verdict on every instance" in text_of(found, "How sure")
+    assert "The two best models have the same verdict on every instance" in text_of(found, "How sure")
     assert text_of(found, "Routing").startswith("Nothing to gain: ")
 
 

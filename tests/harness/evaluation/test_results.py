@@ -24,7 +24,7 @@ from harness.report.tables import render_csv, render_markdown, render_terminal
 from router.curves import aiq, hull, qnc
 from router.outcomes import OutcomeMatrix
 
-QUICK = EvaluationSettings(repeats=2, permutations=39, params={"cluster": {"n_clusters": 2}})
+QUICK = EvaluationSettings(policies=["cluster"], repeats=2, permutations=39, params={"cluster": {"n_clusters": 2}})
 
 
 def results_of(outcomes: OutcomeMatrix, embeddings: np.ndarray, **changes: Any) -> Results:
@@ -99,7 +99,7 @@ def test_a_claim_among_many_policies_stays_possible_and_power_is_stated():
     assert enough_permutations([f"knn:k={k}" for k in range(99)]) == 2000
     results = results_of(coins(30), two_kinds(30), policies=["cluster:n_clusters=3", "knn"])
     assert {"cluster:n_clusters=3", "knn"} <= {row.name for row in results.rows}
-    assert any("is mostly invisible (estimate" in note for note in results.notes)
+    assert any("would probably be missed (estimate" in note for note in results.notes)
 
 
 def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():
@@ -203,7 +203,7 @@ def test_a_dozen_instances_fit_the_defaults_with_notes_and_no_claim():
     inputs = EvaluationInputs(
         outcomes=specialists(6), embeddings=two_kinds(6), dataset="toy", evaluation="live", scripted=True
     )
-    results = build_results(inputs, EvaluationSettings(permutations=19))
+    results = build_results(inputs, EvaluationSettings(policies=["cluster"], permutations=19))
     assert results.folds == 6
     notes = "\n".join(results.notes)
     assert "6 folds instead of 10" in notes
@@ -257,6 +257,21 @@ def test_results_json_keeps_its_contract_and_reads_back(tmp_path: Path):
     assert document["complementarity"]["repeatable_oracle"] is None
     assert document["null"].keys() == {"policy", "in_sample_random_clusters"}
     assert read_results(tmp_path) == results
+
+
+def test_documents_of_earlier_versions_are_read_with_each_test_in_its_place():
+    document = json.loads(results_of(specialists(20), two_kinds(20)).to_json())
+    del document["recommendation"]
+    for row in document["rows"]:
+        if (versus := row["vs_best_single"]) is not None:
+            p, holm = versus.pop("p_text"), versus.pop("p_text_holm")
+            versus |= {"p_value": 0.25, "p_holm": 0.5} if row["evaluation"] == "cross-fitted" else {"p_holm": holm}
+            assert p is None or row["evaluation"] == "cross-fitted"
+    read = Results.model_validate(document)
+    tests = [(row.kind, vs.p_value, vs.p_text, vs.p_text_holm) for row in read.rows if (vs := row.vs_best_single)]
+    assert ("policy", None, 0.25, 0.5) in tests
+    assert all(p_text is None for kind, _, p_text, _ in tests if kind == "single")
+    assert "p (text)" in render_terminal(read)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": 2}', '{"schema": 1, "rows"'])
