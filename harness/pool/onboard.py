@@ -319,7 +319,7 @@ def live_labels(
     ).model_copy(
         update={
             "pool": [entry for entry in config.pool if entry.name == name],
-            "router": RouterConfig(policy="best-fixed"),
+            "router": RouterConfig(policy=["best-fixed"]),
         }
     )
     folder = RunFolder(config.out.root / f"onboard-{slug(name)}")
