@@ -21,6 +21,7 @@ from harness.commands.dataset import dataset
 from harness.commands.demo import demo
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
+from harness.commands.grade import grade
 from harness.commands.init import init
 from harness.commands.lab import lab
 from harness.commands.onboard import onboard
@@ -88,6 +89,7 @@ for command in (
     demo,
     init,
     evaluate,
+    grade,
     status,
     cells,
     show,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -18,6 +20,46 @@ MAX_YAML_VALUES = 1_000_000
 
 class YamlError(ValueError):
     """A YAML text is malformed, ambiguous or made to exhaust its reader; the message is one line with its place."""
+
+
+class UnreadableFileError(ValueError):
+    """A file is missing, too large, no plain file or not what its name says; the message is one line."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file that somebody else made; a link or a pipe is neither followed nor waited for.
+
+    Raises:
+        UnreadableFileError: it is missing, no plain file, or may not be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise UnreadableFileError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UnreadableFileError("no plain file")
+    return os.fdopen(handle, "rb")
+
+
+def parse_json(text: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """A JSON document's value.
+
+    Args:
+        text: The document.
+        pairs: Makes the value of an object from its keys and values (default: a dict).
+
+    Raises:
+        UnreadableFileError: It is none, or nested deeper than Python can read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise UnreadableFileError(f"not valid JSON ({error.msg})") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UnreadableFileError("not valid JSON (a number that is too long)") from error
+    except RecursionError as error:
+        raise UnreadableFileError("not readable as JSON (nested too deeply)") from error
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:

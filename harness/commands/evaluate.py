@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from harness.commands.common import output, quiet_libraries, say
 from harness.commands.options import ModelOption, SelectOption, narrowing, part_of
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from harness.selection import ids_term
+
+if TYPE_CHECKING:
+    from harness.run.pipeline import RunEnd
 
 
 def evaluate(
@@ -82,9 +85,7 @@ def evaluate(
     verdict (not the models' fault, or the cost limit); 130: interrupted.
     """
     quiet_libraries()
-    from harness.commands.report import write_all
     from harness.config import find_config, load_config, parse_settings, with_overrides
-    from harness.report.tables import render_terminal
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
     from harness.run.pipeline import run_folder
@@ -126,6 +127,18 @@ def evaluate(
         return
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh, say=say)
+    report_end(end)
+
+
+def report_end(end: RunEnd) -> None:
+    """Print a run's results, write its page, and say what has no verdict.
+
+    Raises:
+        typer.Exit: with the exit code, where a cell has no verdict.
+    """
+    from harness.commands.report import write_all
+    from harness.report.tables import render_terminal
+
     if end.results is not None:
         output(render_terminal(end.results))
         say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")

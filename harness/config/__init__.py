@@ -5,13 +5,23 @@ The pool's and the agent's parts are the `agents` package's own models, so that 
 
 from harness.config.explain import explain
 from harness.config.load import CONFIGS, find_config, load_config, parse_settings, with_models, with_overrides
-from harness.config.tree import Config, DatasetConfig, OutConfig, RayConfig, RouterConfig, RunConfig, StrictModel
+from harness.config.tree import (
+    Config,
+    DatasetConfig,
+    OutConfig,
+    PredictionsConfig,
+    RayConfig,
+    RouterConfig,
+    RunConfig,
+    StrictModel,
+)
 
 __all__ = [
     "CONFIGS",
     "Config",
     "DatasetConfig",
     "OutConfig",
+    "PredictionsConfig",
     "RayConfig",
     "RouterConfig",
     "RunConfig",

@@ -51,6 +51,11 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"configuration {path}: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"configuration {path}: expected keys like 'dataset:' and 'pool:' at the top level")
+    if isinstance(data.get("config"), dict) and "versions" in data:
+        began = "polyswe grade PREDICTIONS…" if data["config"].get("predictions") else "polyswe evaluate"
+        raise ConfigError(
+            f"configuration {path}: the record of a run; continue it with the command that began it ({began})"
+        )
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -175,6 +175,25 @@ class RunConfig(StrictModel):
     """The cluster, for `engine: ray`."""
 
 
+class PredictionsConfig(StrictModel):
+    model: str
+    """The pool's entry whose attempts these are."""
+    source: str
+    """File or folder that the patches were read from."""
+    format: str
+    """Its format, such as `plain` or `openhands`."""
+    sha256: str
+    """Of the file, or of all patches where each has a file of its own."""
+    predictions: int
+    """How many of its patches are graded."""
+    instances: int
+    """How many instances were to be graded."""
+    missing: int
+    """For how many of these no source has a prediction of the model: they have no verdict."""
+    agent: str = ""
+    """What made the attempts, where the source states it."""
+
+
 class OutConfig(StrictModel):
     root: UserPath = Path("results")
     """Folder that holds the run folders."""
@@ -202,6 +221,8 @@ class Config(StrictModel):
     """How the work is carried out."""
     out: OutConfig = OutConfig()
     """Where it is kept."""
+    predictions: list[PredictionsConfig] = []
+    """Written by `polyswe grade`: where the attempts come from, which polyswe did not make."""
 
     @model_validator(mode="after")
     def _sound(self) -> Config:

@@ -18,7 +18,7 @@ from agents.redaction import redact, secrets
 from agents.review import review
 from agents.runner import AgentConfig
 from agents.scripted.playbook import address_of_attempt
-from agents.signals import extract
+from agents.signals import SIGNALS, extract
 from harness.config import RunConfig
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, check_disk, check_starved
@@ -44,6 +44,15 @@ DISK_FULL = "the disk is full"
 """Why a run stops."""
 SHOWN_WAIT = 3.0
 """Seconds from which a wait for a model's turn is shown."""
+SIGNAL_COLUMNS = {
+    "submitted": "exit_status",
+    "calls": "api_calls",
+    "cost_usd": "cost_usd",
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "seconds": "agent_seconds",
+}
+"""Signals that are read off the store, and the columns that hold them."""
 MAX_OUTAGES = 5
 """How often the engine may go down under one attempt or one grading."""
 
@@ -267,7 +276,7 @@ class CellRunner:
             attempt = attempt_on_record(self.folder, self.store, cell)
             leaks = scan_file(attempt.trajectory, hints_of(self.instances[cell.instance_id]))
             self.store.flagged(cell, leaks, LEAK_KINDS)
-            self.store.add_signals(cell, extract(attempt))
+            self.store.add_signals(cell, extract(attempt, known_signals(self.store, cell)))
         except Exception as error:  # noqa: BLE001 - its patch is graded all the same
             detail = str(error) if isinstance(error, PolysweError) else self._write_traceback(cell, error)
             self.progress.say(f"{cell}: its trajectory was not looked at ({detail})")
@@ -385,3 +394,9 @@ def attempt_on_record(folder: RunFolder, store: Store, cell: Cell) -> Attempt:
         unsubmitted_patch=unsubmitted.read_text(encoding="utf-8", errors="replace") if row.unsubmitted else "",
         scripted=row.scripted,
     )
+
+
+def known_signals(store: Store, cell: Cell) -> list[str]:
+    """Names of the signals that can be told of an attempt: of one that was made elsewhere much may be unknown."""
+    row = store.row(cell)
+    return [name for name in SIGNALS if name not in SIGNAL_COLUMNS or getattr(row, SIGNAL_COLUMNS[name]) is not None]

@@ -12,6 +12,7 @@ from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.images import GB_PER_IMAGE
+from harness.errors import ConfigError
 from harness.evaluation.schema import Results
 from harness.files import slug
 from harness.run.cell_queue import StartLimits
@@ -20,7 +21,8 @@ from harness.run.engines import open_backend
 from harness.run.engines.base import Backend, RunContext
 from harness.run.interrupt import Stop
 from harness.run.plan import plan, repeat_notes, routing_notes
-from harness.run.preflight import is_stand_in, preflight, scripted_models_ready
+from harness.run.predictions import Predictions, check_kind
+from harness.run.preflight import is_stand_in, preflight, preflight_grading, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending, limit_note
@@ -73,6 +75,7 @@ def evaluate(
     stop: Stop,
     fresh: bool = False,
     say: Callable[[str], None] = lambda message: None,
+    predictions: Predictions | None = None,
 ) -> RunEnd:
     """Run every cell of a configuration that has no verdict yet, then compute the results.
 
@@ -82,13 +85,19 @@ def evaluate(
         stop: asked before every cell.
         fresh: put an earlier run in the folder aside first, once it is certain that this one can start.
         say: takes a line for the user.
+        predictions: attempts that were made elsewhere; no agent runs then.
 
     Raises:
         InputError, EnvironmentUnavailableError: before anything is spent, when the run cannot work.
     """
+    if config.predictions and predictions is None:
+        raise ConfigError("predictions: the attempts were made elsewhere; continue with `polyswe grade PREDICTIONS…`")
     dataset = load_dataset(config.dataset)
-    preflight(config, dataset)
-    plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
+    if predictions is None:
+        preflight(config, dataset)
+        plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
+    else:
+        preflight_grading(config)
     for note in filter(None, [*routing_notes(config), limit_note(config)]):
         say(note)
     with folder.locked():
@@ -97,12 +106,22 @@ def evaluate(
         folder.check_store()
         with Store(folder.store_path) as store:
             run = _Run(config, dataset, folder, store, stop)
-            cells = plan(config, dataset, store.rows(), folder)
+            check_kind(folder, store, config)
+            if predictions is None:
+                cells = plan(config, dataset, store.rows(), folder)
+            else:
+                cells = predictions.plan(config, dataset)
+                if changed := predictions.forget_changed(store, cells):
+                    say(f"{changed} predictions are others than before and are graded anew")
+            out = _results_folder(folder, store.rows(), cells)
+            if predictions is not None:
+                out.write_manifest(config, dataset)  # before any attempt: it tells this run from one with agents
             if again := store.plan(cells):
                 say(f"{again} finished attempts are graded again: their grading is another now")
             for note in repeat_notes(config, store.rows(), cells):
                 say(note)
-            out = _results_folder(folder, store.rows(), cells)
+            if predictions is not None:
+                predictions.record(folder, store, cells, stop)
             cells = _run_planned(run, cells, out)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
                 out.write_manifest(config, dataset)
@@ -136,6 +155,8 @@ def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder) -> dict[Cell
                 # the sample has no public copy: this one is what `swebench eval` takes
                 out.write_dataset(run.dataset)
             _run_missing(run, models, list(cells))
+        if run.config.predictions:
+            break
         requested = plan(run.config, run.dataset, run.store.rows(), run.folder)
         if run.stop.requested or requested.keys() <= cells.keys():
             break
@@ -159,6 +180,8 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
     done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
     to_attempt = [cell for cell in cells if rows[cell].state not in (State.GRADED, State.AGENT_DONE)]
+    if run.config.predictions:
+        to_attempt = []  # what was not taken in is not attempted in its place
     instances = {instance.instance_id: instance for instance in run.dataset.instances}
     progress = Progress(
         len(cells),

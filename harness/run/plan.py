@@ -51,6 +51,9 @@ def plan(
         ConfigError: the checkpoint routes to models that the pool lacks.
     """
     models = {model.name: model for model in config.pool}
+    if config.predictions:  # made elsewhere: what was taken in is all there is
+        ids = {instance.instance_id for instance in dataset.instances}
+        return {row.cell: row.key for row in rows if row.instance_id in ids and row.model in models}
     if config.run.mode == "routed":
         requested = _requested_models(config, dataset, rows, folder)
         planned = [(instance, name, 1) for instance in dataset.instances for name in requested[instance.instance_id]]
@@ -100,6 +103,25 @@ def repeat_notes(config: Config, rows: Sequence[CellRow], cells: Mapping[Cell, s
     return notes
 
 
+def prediction_key(config: Config, instance: Instance, patch: str) -> str:
+    """The key of a cell whose attempt was made elsewhere: of the attempt, its patch is all that is known."""
+    digest = hashlib.sha256(patch.encode("utf-8", "surrogatepass")).hexdigest()
+    grading = [_grading(config), _graded_row(instance)]
+    return make_key(
+        attempt=["prediction", digest, instance.instance_id],
+        grading=grading,
+        earlier=f"{instance.fingerprint}.prediction",
+    )
+
+
+def _grading(config: Config) -> dict[str, Any]:
+    return {name: value for name, value in _keyed(config.run).items() if name.startswith("grading_")}
+
+
+def _graded_row(instance: Instance) -> dict[str, Any]:
+    return {name: _parsed(instance.row[name]) for name in GRADING_FIELDS}
+
+
 @dataclass(frozen=True)
 class _Settings:
     """Every setting that may change an outcome of a model."""
@@ -112,15 +134,14 @@ class _Settings:
     @classmethod
     def of(cls, config: Config, model: ModelConfig) -> _Settings:
         attempt = {"model": _keyed(model), "agent": _keyed(config.agent)}
-        grading = {name: value for name, value in _keyed(config.run).items() if name.startswith("grading_")}
+        grading = _grading(config)
         together = json.dumps(attempt | grading, sort_keys=True)
         return cls(attempt, grading, hashlib.sha256(together.encode()).hexdigest()[:16])
 
     def key(self, instance: Instance) -> str:
-        row = {name: _parsed(instance.row[name]) for name in GRADING_FIELDS}
         return make_key(
             attempt=[self.attempt, instance.instance_id, instance.problem_statement, instance.image],
-            grading=[self.grading, row],
+            grading=[self.grading, _graded_row(instance)],
             earlier=f"{instance.fingerprint}.{self.earlier}",
         )
 

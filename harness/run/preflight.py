@@ -41,22 +41,42 @@ def preflight(config: Config, dataset: Dataset) -> None:
     embed_texts(texts, embedder)
 
 
+def preflight_grading(config: Config) -> None:
+    """The same for a run whose attempts exist: no model is called, so there are no keys and prices to check.
+
+    Raises:
+        ConfigError: the router's policy or its parameters do not exist.
+        EnvironmentUnavailableError: too little disk.
+    """
+    check_policy(config)
+    check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
+
+
 def check_settings(config: Config) -> None:
     """Check what the configuration alone can tell, without keys, disk or embedder.
 
     Raises:
         ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
     """
-    try:
-        for policy, params in shared_params(config.router.policy, config.router.params).items():
-            make_policy(policy, **params)
-    except (UnknownPolicyError, PolicyParameterError) as error:
-        raise ConfigError(f"router: {error}") from error
+    check_policy(config)
     try:
         for model in config.pool:
             prices(model)
     except PoolError as error:
         raise ConfigError(f"pool: {error}") from error
+
+
+def check_policy(config: Config) -> None:
+    """Check the router's policy and its parameters.
+
+    Raises:
+        ConfigError: they do not exist.
+    """
+    try:
+        for policy, params in shared_params(config.router.policy, config.router.params).items():
+            make_policy(policy, **params)
+    except (UnknownPolicyError, PolicyParameterError) as error:
+        raise ConfigError(f"router: {error}") from error
 
 
 def check_models(pool: Sequence[ModelConfig]) -> None:

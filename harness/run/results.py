@@ -94,7 +94,7 @@ class RunRecord:
 
     @property
     def notes(self) -> list[str]:
-        notes = _notes(self.rows)
+        notes = [*_notes(self.rows), *prediction_notes(self.config)]
         if self.stand_ins and not self.scripted:
             notes.append(f"scripted stand-ins, no language models: {', '.join(self.stand_ins)}")
         return notes
@@ -136,9 +136,11 @@ def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = la
 def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], None]) -> Results:
     """Every model on every instance: singles, policies held out, bounds."""
     router = record.config.router
+    alone = bool(record.config.predictions) and len(matrix.models) == 1  # nothing to route, so no embedder is needed
+    no_texts = np.zeros((len(matrix), 1), dtype=np.float32)
     inputs = EvaluationInputs(
         outcomes=matrix,
-        embeddings=embed_texts(record.issues, configured_embedder(router)),
+        embeddings=no_texts if alone else embed_texts(record.issues, configured_embedder(router)),
         dataset=record.dataset.title,
         evaluation="live",
         scripted=record.scripted,
@@ -146,7 +148,7 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
         notes=record.notes,
     )
     settings = EvaluationSettings(
-        policies=router.policy,
+        policies=[] if alone else router.policy,
         params=shared_params(router.policy, router.params),
         folds=router.folds,
         repeats=router.repeats,
@@ -329,6 +331,25 @@ def _notes(rows: Sequence[CellRow]) -> list[str]:
     missing = sum(row.state is not State.GRADED for row in rows)
     if missing:
         notes.append(f"{missing} of {len(rows)} cells {'has' if missing == 1 else 'have'} no verdict")
+    return notes
+
+
+def prediction_notes(config: Config) -> list[str]:
+    """Where attempts come from that polyswe did not make; empty for its own."""
+    notes = [
+        f"{source.model}: {source.predictions} patches from {source.source} "
+        f"({', '.join(filter(None, [source.format, source.agent]))}; sha256 {source.sha256[:12]})"
+        for source in config.predictions
+    ]
+    missing = [
+        f"{source.model}: {source.missing} of {source.instances} instances have no prediction and no verdict; a "
+        "leaderboard counts them as not resolved"
+        for source in config.predictions
+        if source.missing
+    ]
+    notes += dict.fromkeys(missing)  # several sources of one model say the same
+    if notes:
+        notes.insert(0, "polyswe graded these attempts and did not make them; costs are as their sources state them")
     return notes
 
 

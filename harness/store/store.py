@@ -262,6 +262,26 @@ class Store:
             signals=json.dumps(_finite(attempt.measured), sort_keys=True),
         )
 
+    def attempt_imported(self, cell: Cell, **stated: str | float | None) -> None:
+        """Record an attempt that was made elsewhere. Call it only after the patch is safely on disk.
+
+        Args:
+            cell: whose attempt it is.
+            stated: columns with what is stated of the attempt; None is unknown.
+        """
+        self._update(cell, state=State.AGENT_DONE, verdict=None, failure=None, detail="", signals="{}", **stated)
+
+    def forget(self, cells: Iterable[Cell]) -> None:
+        """Take cells for new ones: an attempt that was made elsewhere has been replaced by another."""
+        keys = [astuple(cell) for cell in cells]
+        with self._transaction():
+            self._db.executemany(f"DELETE FROM flags WHERE {OF_CELL}", keys)
+            self._db.executemany(
+                "UPDATE cells SET state = ?, verdict = NULL, failure = NULL, detail = '', grading_seconds = NULL, "
+                f"test_seconds = NULL, updated_at = ? WHERE {OF_CELL}",
+                [(State.PLANNED, _now(), *key) for key in keys],
+            )
+
     def add_signals(self, cell: Cell, signals: Mapping[str, float], cost_usd: float = 0.0) -> None:
         """Signals that came after the attempt was recorded, and what they cost."""
         with self._lock:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import PolysweError
+from harness.files import UnreadableFileError
 from harness.submission.entry import check_entry, read_lists
 from harness.submission.evidence import LogGrader, shared_grader
 from harness.submission.findings import Findings, some
@@ -21,7 +22,7 @@ from harness.submission.predictions import FILE as PREDICTIONS
 from harness.submission.predictions import read_predictions
 from harness.submission.secrets import environment_secrets, secrets_in
 from harness.submission.trajectories import check_trajectories
-from harness.submission.tree import MAX_FILE_BYTES, MAX_TREE_BYTES, Tree, UnreadableFileError
+from harness.submission.tree import MAX_FILE_BYTES, MAX_TREE_BYTES, Tree
 from harness.submission.verdicts import VerdictCheck
 from harness.submission.write import MANIFEST
 

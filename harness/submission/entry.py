@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from harness.files import YamlError, parse_yaml
+from harness.files import UnreadableFileError, YamlError, parse_yaml
 from harness.submission.about import TODO
 from harness.submission.findings import Findings, some
 from harness.submission.packages import RESULTS, Row
-from harness.submission.tree import Tree, UnreadableFileError
+from harness.submission.tree import Tree
 from harness.submission.verdicts import LISTS
 from harness.submission.write import CHECKLIST, breakdown, repository, year
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from harness.files import UnreadableFileError, parse_json
 from harness.submission.findings import Findings, some
-from harness.submission.tree import MAX_FILE_BYTES, MAX_JSON_BYTES, Tree, UnreadableFileError, parse_json
+from harness.submission.tree import MAX_FILE_BYTES, MAX_JSON_BYTES, Tree
 
 FILE = "all_preds.jsonl"
 KEYS = ("instance_id", "model_name_or_path", "model_patch")

@@ -6,9 +6,10 @@ import json
 from collections.abc import Collection, Mapping
 
 from harness.data.checks import UnreadableTestsError, test_list
+from harness.files import UnreadableFileError
 from harness.submission.findings import Findings
 from harness.submission.packages import Row
-from harness.submission.tree import Tree, UnreadableFileError
+from harness.submission.tree import Tree
 
 FOLDER = "trajs"
 SHORTEST_HINT = 40

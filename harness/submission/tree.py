@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from harness.files import UnreadableFileError, open_plain, parse_json
 
 MAX_FILE_BYTES = 50 * 2**20
 """GitHub warns above this and refuses twice as much. A larger file is a fault and, but for test outputs, not read."""
@@ -45,10 +45,6 @@ NOT_ENTERED = {".git", ".hg", ".svn"}
 """Version control's own folders: no part of what is published."""
 HARNESS_LINKS = {"image_build_dir"}
 """A link that the official harness before version 4 left in every log folder."""
-
-
-class UnreadableFileError(ValueError):
-    """A file is missing, too large, no plain file or not what its name says; the message is one line."""
 
 
 class Tree:
@@ -152,15 +148,7 @@ class Tree:
     def _open(self, name: str) -> BinaryIO:
         if name not in self.sizes:
             raise UnreadableFileError("missing")
-        try:
-            # a link or a pipe that took the file's place since the scan is not followed and not waited for
-            handle = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise UnreadableFileError(f"cannot be read ({error.strerror})") from error
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise UnreadableFileError("no plain file")
-        return os.fdopen(handle, "rb")
+        return open_plain(self.root / name)
 
     def _scan(self) -> None:
         if self.root.is_symlink():
@@ -208,22 +196,6 @@ class Tree:
             self.notes.append(f"ignored, left by a system or an editor: {', '.join(sorted(leftovers)[:8])}")
         if links:
             self.notes.append(f"{len(links)} links of older harnesses (image_build_dir) are not followed")
-
-
-def parse_json(text: str) -> Any:
-    """A JSON document's value.
-
-    Raises:
-        UnreadableFileError: It is none, or nested deeper than Python can read.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UnreadableFileError(f"not valid JSON ({error.msg})") from error
-    except ValueError as error:  # a number of thousands of digits
-        raise UnreadableFileError("not valid JSON (a number that is too long)") from error
-    except RecursionError as error:
-        raise UnreadableFileError("not readable as JSON (nested too deeply)") from error
 
 
 def _is_leftover(name: str) -> bool:

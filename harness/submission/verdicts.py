@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.files import UnreadableFileError
 from harness.grading.suspect import KINDS, suspicions
 from harness.submission.evidence import CostlyLogError, DamagedLogError, LogGrader, can_be_graded, find_test_output
 from harness.submission.findings import Findings, some
 from harness.submission.packages import Row
 from harness.submission.predictions import Prediction
 from harness.submission.trajectories import instance_of
-from harness.submission.tree import MAX_FILE_BYTES, Tree, UnreadableFileError
+from harness.submission.tree import MAX_FILE_BYTES, Tree
 
 LISTS = ("no_generation", "no_logs", "resolved")
 MAX_COSTLY = 5

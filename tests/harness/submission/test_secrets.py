@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
+from harness.files import UnreadableFileError
 from harness.submission.secrets import MAX_PLACES, environment_secrets, secrets_in
-from harness.submission.tree import BLOCK_BYTES, Tree, UnreadableFileError
+from harness.submission.tree import BLOCK_BYTES, Tree
 
 VALUE = 'pa55"wörd/+=&of no shape'
 KEYS = {

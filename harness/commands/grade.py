@@ -1,0 +1,88 @@
+"""Grading what others made: `polyswe grade`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.common import quiet_libraries, say
+from harness.commands.evaluate import report_end
+from harness.commands.options import SelectOption
+from harness.errors import InputError
+from harness.files import slug
+
+
+def grade(
+    predictions: Annotated[
+        list[Path], typer.Argument(help="Files or folders: preds.json, .jsonl, or an agent's output folder.")
+    ],
+    dataset: Annotated[str, typer.Option(help="The instances they are for, such as verified: see dataset.name.")],
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option(help="Name of the model, in place of the one in the predictions.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
+    select: SelectOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
+    ] = False,
+    grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Head node of the Ray cluster (default: start one on this machine).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. run.grading_timeout=3600 (repeatable)."),
+    ] = None,
+) -> None:
+    """Grade predictions that other agents made, with the official harness. The same command continues a killed run.
+
+    The result is a run folder like any other: report, compare, status, cells, show, submit and replay take it.
+
+    Examples:
+
+        polyswe grade preds.json --dataset verified --run-id my-agent
+
+        polyswe grade sonnet/preds.json openhands/output.jsonl --dataset verified --run-id two-agents
+
+    Exit codes are those of evaluate.
+    """
+    quiet_libraries()
+    if fresh and select:
+        raise InputError("--fresh puts the whole run aside, not only what is selected; choose another --run-id")
+    from harness.config import parse_settings
+    from harness.importers.predictions import read_predictions
+    from harness.run.interrupt import stop_on_signals
+    from harness.run.pipeline import evaluate as run
+    from harness.run.predictions import Predictions, grading_config
+    from harness.selection import with_files_read
+    from harness.store.run_folder import RunFolder
+
+    short_forms = {
+        "dataset.name": dataset,
+        "dataset.split": split,
+        "dataset.select": with_files_read(select) if select else None,
+        "run.grading_workers": grading_workers,
+        "run.engine": engine,
+        "run.ray.address": address,
+        "out.run_id": run_id or slug(predictions[0].resolve().stem),
+        "out.root": out,
+    }
+    sources = [read_predictions(path, model_name) for path in dict.fromkeys(predictions)]
+    taken = Predictions(sources)
+    changes = {key: value for key, value in short_forms.items() if value is not None}
+    config = grading_config(taken, changes | parse_settings(set_ or ()))
+    for note in (note for source in sources for note in source.notes):
+        say(note)
+    folder = RunFolder(config.out.root / str(config.out.run_id))
+    with stop_on_signals(folder.label) as stop:
+        end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken)
+    report_end(end)
