@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, part_of
 from harness.errors import EXIT_ENVIRONMENT
 
@@ -17,6 +18,7 @@ def doctor(
     ] = "sample",
     select: SelectOption = None,
     model: ModelOption = None,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Check this machine and list what is missing and what to do about it.
 

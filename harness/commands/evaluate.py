@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, narrowing, part_of
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from harness.selection import ids_term
@@ -62,6 +63,7 @@ def evaluate(
     history: Annotated[
         list[str] | None, typer.Option(help="Recorded outcomes that --dry-run estimates from (repeatable).")
     ] = None,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Run a benchmark end to end: agents, official grading, results table. The same command continues a killed run.
 

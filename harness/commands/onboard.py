@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import SplitOption
 from harness.errors import InputError
 
@@ -29,6 +30,7 @@ def onboard(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for profile.json and outcomes.csv.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the clusters.")] = 0,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Estimate a new model from a few runs: its expected rate, and where the router would use it.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 
@@ -45,6 +46,7 @@ def replay(
     words: Annotated[
         bool, typer.Option(help="Keep each cluster's representative words and instances in the results.")
     ] = True,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Evaluate routing policies on recorded outcomes: minutes, no Docker, no key.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 from harness.selection import Selection, ids_term
@@ -50,6 +51,7 @@ def fit(
     ] = False,
     config: Annotated[Path | None, typer.Option(help="A run's configuration, for the pool's prices.")] = None,
     repeats: Annotated[int, typer.Option(min=0, help="Repeats of the held-out figures; 0 leaves them out.")] = 1,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Fit a router on recorded outcomes and write its checkpoint (one file, no pickle).
 

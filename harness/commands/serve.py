@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 
 
 def serve(
@@ -30,6 +31,7 @@ def serve(
     call_timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a model's answer.")] = 600,
     client_timeout: Annotated[float, typer.Option(min=1, help="Seconds a client may take to send its request.")] = 60,
     retries: Annotated[int, typer.Option(min=0, help="Retries of a call after a server error.")] = 1,
+    env_file: EnvFileOption = None,
 ) -> None:
     """An OpenAI-compatible endpoint whose model `polyswe` is the router: each conversation goes to the model that its
     first user message is routed to, stays with it, and moves to the next best when that one fails.

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
 from harness.text import one_line
 
@@ -38,6 +39,7 @@ def submit(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check an existing package; write nothing.")] = False,
     dataset: Annotated[str | None, typer.Option(help="Instances to check against (default: of the split).")] = None,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Write what SWE-bench/experiments and sb-cli take, checked; or --check an existing package, also somebody else's.
 
