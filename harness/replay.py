@@ -15,7 +15,7 @@ from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outcome_matrix, write_outcomes_csv
-from harness.importers.matrices import selected
+from harness.importers.matrices import pool_repeats, selected
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.report.tables import write_results
 from router.embedding import DEFAULT_EMBEDDER, TextEmbedder
@@ -55,6 +55,8 @@ class _Recorded:
     difficulties: list[str]
     auxiliary: OutcomeMatrix | None = None
     repeated: Sequence[RepeatedModel] = ()
+    attempts: Sequence[RepeatedModel] = ()
+    """Repeated attempts of the pool itself."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -99,6 +101,7 @@ def replay_sources(
         auxiliary=recorded.auxiliary,
         repositories=recorded.repositories,
         repeated=recorded.repeated,
+        attempts=recorded.attempts,
         notes=recorded.notes,
     )
     results = described(
@@ -148,5 +151,6 @@ def _read(sources: RecordedSources, cache: Path | None) -> _Recorded:
         difficulties=[difficulty[name] for name in matrix.instances],
         auxiliary=auxiliary,
         repeated=repeated,
+        attempts=pool_repeats(loaded.runs, matrix),
         notes=notes,
     )

@@ -37,7 +37,8 @@ def compare(
     tasks: Annotated[str | None, typer.Option(help="Problem statements, for clusters and routing.")] = None,
     split: SplitOption = "test",
     repeats_from: Annotated[
-        list[str] | None, typer.Option(help="Outcomes of your repeated runs, to estimate the noise (repeatable).")
+        list[str] | None,
+        typer.Option(help="Repeated runs to estimate the noise from (default: the runs' own repeats, if any)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
@@ -66,7 +67,7 @@ def compare(
     from harness.compare.compare import compare_sides
     from harness.compare.flags import flag_sentence
     from harness.compare.load import load_side
-    from harness.compare.noise import BUILT_IN, noise_from
+    from harness.compare.noise import noise_from, own_noise
     from harness.compare.part import restricted
     from harness.compare.render import render_markdown
     from harness.compare.rules import DEFAULT_RULES, broken, check_rule
@@ -86,7 +87,8 @@ def compare(
     if select:
         sides = restricted(sides, select, _rows(tasks, split, sides))
     statements = _statements(tasks, split) if tasks else _own_statements(sides)
-    noise = noise_from(repeats_from) if repeats_from else BUILT_IN
+    own = [model for side in sides for model in side.repeated]
+    noise = noise_from(repeats_from) if repeats_from else own_noise(own)
     comparison = compare_sides(*sides, noise, matches=pairs, statements=statements, seed=seed)
     unjudged: InputError | None = None
     try:

@@ -18,8 +18,9 @@ from harness.errors import InputError
 from harness.fitting import router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import RecordedRun, load_outcomes
+from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.run.rollout import roll_out
-from harness.store.matrix import matrix_of_run
+from harness.store.matrix import matrix_of_run, repeats_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 from router.outcomes import OutcomeMatrix
@@ -48,6 +49,8 @@ class RunOutcomes:
     """Where the problem statements are."""
     split: str = "test"
     """Of the dataset."""
+    repeated: tuple[RepeatedModel, ...] = ()
+    """Repeated attempts of its models; `matrix` is of the first ones."""
     notes: tuple[str, ...] = ()
     flags: Mapping[tuple[str, str], Sequence[str]] | None = None
     """Kinds of flags by instance and model; None where attempts were not examined, as in a file of outcomes."""
@@ -79,7 +82,7 @@ def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = F
     return side
 
 
-_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "split", "notes", "flags")
+_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "split", "notes", "flags", "repeated")
 
 
 def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes:
@@ -89,8 +92,9 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
     if not folder.store_path.is_file():
         raise InputError(f"{path}: no outcomes.sqlite in it; the run was never started")
     with Store(folder.store_path, read_only=True) as store:
-        rows = [row for row in store.rows() if row.attempt == 1]
-        flags = store.flags()
+        attempts = store.rows()
+        flags = {cell: kinds for cell, kinds in store.flags().items() if cell.attempt == 1}
+    rows = [row for row in attempts if row.attempt == 1]
     if not rows:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
     instances = sorted({row.instance_id for row in rows})
@@ -104,6 +108,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
     return RunOutcomes(
         label=str(path),
         matrix=matrix_of_run(rows, instances, models),
+        repeated=tuple(repeats_of_run(attempts, models)),
         fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
         routed=routed,
         accepted=accepted,
@@ -160,7 +165,14 @@ def _recorded(place: str, wanted: Sequence[str]) -> RunOutcomes:
         names = match_names(wanted, list(named), globs=True) if not faulty else _matched(wanted, named, loaded.runs)
         named = {name: named[name] for name in names}
     notes = [f"{run.name} is left out: {run.fault}" for run in loaded.runs if run.fault is not None and not wanted]
-    return RunOutcomes(label=place, matrix=_matrix(named), notes=tuple(notes))
+    matrix = _matrix(named)
+    repeated = (attempts_of(run, matrix.instances, name) for name, run in named.items())
+    return RunOutcomes(
+        label=place,
+        matrix=matrix,
+        repeated=tuple(model for model in repeated if model is not None),
+        notes=tuple(notes),
+    )
 
 
 def _matched(wanted: Sequence[str], named: Mapping[str, RecordedRun], runs: Sequence[RecordedRun]) -> list[str]:

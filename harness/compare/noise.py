@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.importers import load_outcomes
-from harness.importers.repeats import repeated_models
+from harness.importers.repeats import RepeatedModel, repeated_models
 from router.arrays import Z95
 
 
@@ -46,6 +46,11 @@ BUILT_IN = Noise(
 """Measured on recorded repeats; the noisier of two models, so that luck is not called a regression."""
 
 
+LEAST_REPEATED = 200
+"""Second and further verdicts from which the compared runs' own repeats are the yardstick: with fewer, a lucky sample
+without flips would make every difference a finding."""
+
+
 def noise_from(sources: Sequence[str]) -> Noise:
     """The same from repeated runs of the user's own models; see `harness.importers.repeats` for how they are named.
 
@@ -54,6 +59,22 @@ def noise_from(sources: Sequence[str]) -> Noise:
     """
     runs = load_outcomes(sources).runs
     repeated, _ = repeated_models(runs, sorted({i for run in runs for i in run.cells}))
+    return Noise(_flips(repeated), f"repeats given: {_named(repeated)}")
+
+
+def own_noise(repeated: Sequence[RepeatedModel]) -> Noise:
+    """The same from the repeated attempts of the compared runs; the built-in measure where they are too few."""
+    pairs = sum(len(model.runs) * (len(model.runs.models) - 1) for model in repeated)
+    if pairs >= LEAST_REPEATED:
+        return Noise(_flips(repeated), f"these runs' own repeats: {_named(repeated)}")
+    if not repeated:
+        return BUILT_IN
+    few = f"the compared runs repeat {pairs} verdicts, {LEAST_REPEATED} are needed to measure it on them"
+    return Noise(BUILT_IN.share, f"{BUILT_IN.source}; {few}")
+
+
+def _flips(repeated: Sequence[RepeatedModel]) -> float:
+    """Verdicts that differ between two runs of a model, over those that would if every verdict were drawn anew."""
     differing = drawn = 0.0
     for model in repeated:
         verdicts = model.runs.resolved
@@ -61,5 +82,8 @@ def noise_from(sources: Sequence[str]) -> Noise:
             rate = float(verdicts[:, [a, b]].mean())
             differing += float((verdicts[:, a] != verdicts[:, b]).sum())
             drawn += 2 * rate * (1 - rate) * len(verdicts)
-    repeats = ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)
-    return Noise(differing / drawn if drawn else 0.0, f"repeats given: {repeats}")
+    return differing / drawn if drawn else 0.0
+
+
+def _named(repeated: Sequence[RepeatedModel]) -> str:
+    return ", ".join(f"{len(m.runs.models)} runs of {m.name} on {len(m.runs)} instances" for m in repeated)

@@ -51,7 +51,7 @@ def embed_texts(
         EnvironmentUnavailableError: the embedder's weights are neither installed nor downloadable.
     """
     model = Embedder(embedder) if isinstance(embedder, str) else embedder
-    if not local_place(model.name):
+    if isinstance(model, Embedder) and not local_place(model.name):
         hub_out_of_reach()  # for its effect on the libraries, which would try for a minute
     try:
         return embed(model, texts, root=cache, progress=show_bar)

@@ -11,6 +11,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.evaluation.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
 from harness.evaluation.recommendation import recommend
+from harness.evaluation.repeats import repeated_attempts
 from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import (
     ClusterProfile,
@@ -32,7 +33,7 @@ from harness.importers import unknown_verdicts
 from harness.importers.repeats import RepeatedModel
 from router.lab.nulls import random_cluster_null
 from router.lab.oracle import oracle, pairs, random_expectation
-from router.lab.repeatable import BOOTSTRAPS, repeatable_oracle
+from router.lab.repeatable import BOOTSTRAPS, LEAST, repeatable_oracle
 from router.outcomes import OutcomeError, OutcomeMatrix, single
 
 
@@ -95,12 +96,16 @@ def build_results(
             f"{len(of_sizes.sizes)} random clusters of the given sizes: {reached.mean:.1f} ± {reached.sd:.1f} in-sample"
         )
     repeatable = None
-    if inputs.repeated and len(complete.models) > 1 and n:
+    repeated = [*inputs.repeated, *_enough_for_oracle(complete, inputs.attempts)]
+    if repeated and len(complete.models) > 1 and n:
         progress("repeatable oracle")
-        repeatable, repeat_notes = _repeatable(complete, inputs.repeated, settings.seed)
+        repeatable, repeat_notes = _repeatable(complete, repeated, settings.seed)
         notes += repeat_notes
     else:
-        notes.append("part of the oracle is luck; repeated runs of the same models would show how much")
+        few = f" on {LEAST} instances or more that every model has a verdict on" if inputs.attempts else ""
+        notes.append(f"part of the oracle is luck; repeated runs of the same models{few} would show how much")
+    if inputs.attempts:
+        notes.append("everything but the table of repeats is computed from each model's first attempts")
     return Results(
         dataset=inputs.dataset,
         instances=len(outcomes),
@@ -116,6 +121,7 @@ def build_results(
         null=next((Null(policy=row.name, in_sample_random_clusters=row.null) for row in rows if row.null), None),
         null_of_sizes=of_sizes,
         clusters=list(clusters),
+        repeated=repeated_attempts(inputs.attempts, seed=settings.seed),
         verifier=quality,
         what_it_takes=reach,
         auxiliary=[] if inputs.auxiliary is None else list(inputs.auxiliary.models),
@@ -188,6 +194,12 @@ def _power(rows: Sequence[Row]) -> list[str]:
         f"with {rows[0].n} instances, a policy's gain of less than about {gain} would probably be missed (estimate: "
         "2.49 × the spread of the permutation null, for one test at 5 % and 80 % power; several policies need more)"
     ]
+
+
+def _enough_for_oracle(complete: OutcomeMatrix, attempts: Sequence[RepeatedModel]) -> list[RepeatedModel]:
+    """Those of the pool's own repeats that the repeatable oracle can use."""
+    known = set(complete.instances)
+    return [model for model in attempts if len(known & set(model.runs.instances)) >= LEAST]
 
 
 def _repeatable(

@@ -329,6 +329,33 @@ class Recommendation(FrozenModel):
     """Why, and how sure it is; to show below the headline, in this order."""
 
 
+class RepeatedAttempts(FrozenModel):
+    """One model's repeated attempts, over the instances that have all of them."""
+
+    model: str
+    attempts: int
+    instances: int
+    left_out: int = 0
+    """Instances that lack the verdict of some attempt."""
+    resolved: list[int]
+    """Instances resolved in each attempt."""
+    mean: float
+    """Of these counts."""
+    sd: float
+    """How far one run's count scatters when nothing but chance differs: √Σ c(k − c) / (k(k − 1)) over the instances, of
+    which c of k attempts resolved each. What shifts a whole run shows in `resolved` instead."""
+    flip_rate: float
+    """Share of the instances whose verdict differs between two attempts."""
+    pass_at: list[float]
+    """pass@1, pass@2, …: share of the instances that at least one of so many attempts resolves."""
+    pass_at_ci95: tuple[float, float]
+    """Of the last one, from resampling instances."""
+    pass_hat: list[float]
+    """pass^1, pass^2, …: share of the instances that every one of so many attempts resolves."""
+    pass_hat_ci95: tuple[float, float]
+    """Of the last one, from resampling instances."""
+
+
 class Results(FrozenModel):
     """The whole document."""
 
@@ -339,6 +366,7 @@ class Results(FrozenModel):
     seed: int
     folds: int
     repeats: int
+    """Of the folds of cross-fitting."""
     scripted: bool = False
     """The models are scripted stand-ins: the numbers say nothing of real models."""
     simulated: bool = False
@@ -355,6 +383,8 @@ class Results(FrozenModel):
     """Breakdowns by repository and difficulty, where known."""
     failures: list[Failure] = []
     """Of live runs, how cells ended that have no plain verdict."""
+    repeated: list[RepeatedAttempts] = []
+    """Models that attempted the instances several times; everything else here is of their first attempts."""
     verifier: VerifierQuality | None = None
     """None where no signals of finished attempts are recorded."""
     what_it_takes: list[Reachable] = []

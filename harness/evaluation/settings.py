@@ -86,7 +86,9 @@ class EvaluationInputs:
     repositories: Sequence[str] | None = None
     """(n,) the repository of each instance: adds rows that leave each repository out in turn."""
     repeated: Sequence[RepeatedModel] = ()
-    """Models that were run several times, for the repeatable oracle."""
+    """Models that were run several times elsewhere, for the repeatable oracle."""
+    attempts: Sequence[RepeatedModel] = ()
+    """The pool's own repeated attempts, `outcomes` being the first ones; they serve the repeatable oracle, too."""
     failures: Sequence[Failure] = ()
     """How cells ended that have no plain verdict."""
     notes: Sequence[str] = ()

@@ -14,6 +14,7 @@ from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.importers.duplicates import same_verdicts
 from harness.importers.recorded import RecordedCell, RecordedRun
+from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.importers.same_model import run_date
 from harness.selection import Selection
 from router.arrays import FloatArray
@@ -162,6 +163,13 @@ def auxiliary_matrix(
         return None, notes
     table = _table(list(columns.values()), outcomes.instances, whole)
     return _matrix(list(columns), table, outcomes.instances), notes
+
+
+def pool_repeats(runs: Sequence[RecordedRun], outcomes: OutcomeMatrix) -> list[RepeatedModel]:
+    """Repeated attempts of a pool whose matrix `outcome_matrix` made of `runs`."""
+    named = _named(runs, frozenset(outcomes.instances))
+    found = (attempts_of(named[model], outcomes.instances, model) for model in outcomes.models if model in named)
+    return [model for model in found if model is not None]
 
 
 def latest_date(runs: Sequence[RecordedRun], outcomes: OutcomeMatrix) -> str | None:

@@ -40,6 +40,8 @@ class RecordedRun:
     """Why its outcomes must not be used, where they contradict what was published."""
     notes: tuple[str, ...] = ()
     """What a reader of numbers computed from it has to know."""
+    repeats: tuple[Mapping[str, RecordedCell], ...] = ()
+    """Cells of the second attempt, of the third, …, by instance; `cells` are those of the first."""
     universe: frozenset[str] | None = None
     """For a source that lists only some instances and means that the others failed: every instance it is known to
     speak of. None where each instance is recorded by itself."""

@@ -6,8 +6,10 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from harness.errors import InputError
 from harness.files import write_atomic
@@ -18,6 +20,9 @@ from router.outcomes import OutcomeMatrix
 
 REQUIRED = ("instance_id", "model", "resolved")
 AMOUNTS = ("cost_usd", "api_calls", "seconds")
+ATTEMPT = "attempt"
+"""Column that tells repeated attempts apart, from 1; without it, or where it is blank, a cell has one attempt."""
+MOST_ATTEMPTS = 1000
 SIGNAL = "signal_"
 """Begins the names of columns that hold signals of finished attempts (`agents.signals`)."""
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": None}
@@ -43,8 +48,8 @@ def read(source: Source) -> RecordedOutcomes:
             f"{source.label}: no column {' or '.join(map(repr, missing))} (it has: {', '.join(columns)[:200]}); "
             f"a CSV of outcomes needs {', '.join(REQUIRED)}"
         )
-    cells: dict[str, dict[str, RecordedCell]] = {}
-    lines: dict[tuple[str, str], int] = {}
+    cells: dict[str, dict[int, dict[str, RecordedCell]]] = {}
+    lines: dict[tuple[str, str, int], int] = {}
     about: dict[str, dict[str, str]] = {}
     try:
         for row in reader:
@@ -55,13 +60,14 @@ def read(source: Source) -> RecordedOutcomes:
             instance, model = csv_original(row["instance_id"]), csv_original(row["model"])
             if not instance or not model:
                 raise InputError(f"{where}: blank {'model' if instance else 'instance_id'}; fill it in")
-            first = lines.setdefault((instance, model), reader.line_num)
+            attempt = _attempt(row.get(ATTEMPT, ""), where)
+            first = lines.setdefault((instance, model, attempt), reader.line_num)
             if first != reader.line_num:
                 raise InputError(
                     f"{source.label}: lines {first} and {reader.line_num} are both {instance} with '{model}'; "
-                    "keep one row per cell, or give repeated runs names of their own"
+                    f"keep one row per cell, or number repeated attempts in a column '{ATTEMPT}'"
                 )
-            cells.setdefault(model, {})[instance] = _read_cell(row, where)
+            cells.setdefault(model, {}).setdefault(attempt, {})[instance] = _read_cell(row, where)
             about.setdefault(model, row)
     except csv.Error as error:
         raise InputError(f"{source.label}: line {reader.line_num}: {error}; the file is damaged") from None
@@ -71,12 +77,13 @@ def read(source: Source) -> RecordedOutcomes:
         RecordedRun(
             name=model,
             source=source.label,
-            cells=by_instance,
+            cells=attempts[min(attempts)],
+            repeats=tuple(attempts.get(number, {}) for number in range(min(attempts) + 1, max(attempts) + 1)),
             agent=about[model].get("agent") or None,
             date=about[model].get("date") or None,
             flag=about[model].get("flag") or None,
         )
-        for model, by_instance in cells.items()
+        for model, attempts in cells.items()
     )
     return RecordedOutcomes(tuple(runs))
 
@@ -92,6 +99,16 @@ def _read_cell(row: dict[str, str], where: str) -> RecordedCell:
     }
     verdict = TRUTH[row["resolved"].casefold()]
     return RecordedCell(verdict, cost, calls, seconds, row.get("exit_status") or None, signals)
+
+
+def _attempt(text: str, where: str) -> int:
+    if not text:
+        return 1
+    if not text.isdecimal() or len(text) > len(str(MOST_ATTEMPTS)) or not 1 <= int(text) <= MOST_ATTEMPTS:
+        raise InputError(
+            f"{where}: {ATTEMPT} is '{text[:40]}', expected a whole number from 1 to {MOST_ATTEMPTS}, or blank"
+        )
+    return int(text)
 
 
 def _amount(text: str, column: str, where: str) -> float | None:
@@ -117,25 +134,35 @@ def _number(text: str, column: str, where: str) -> float:
 
 
 def write_outcomes_csv(
-    matrix: OutcomeMatrix, path: Path, details: Mapping[tuple[str, str], Mapping[str, object]] | None = None
+    matrix: OutcomeMatrix,
+    path: Path,
+    details: Mapping[tuple[str, str, int], Mapping[str, object]] | None = None,
+    repeats: Sequence[OutcomeMatrix] = (),
 ) -> None:
     """Write every cell of a matrix, instance by instance; `read` gives the same numbers back.
 
     Args:
         matrix: The outcomes.
         path: The file.
-        details: Further columns of a cell, by instance and model: the same ones for every cell that has any.
+        details: Further columns of a cell, by instance, model and attempt: the same ones for every cell that has any.
+        repeats: Outcomes of the second attempts, of the third, …; their cells without verdict and details are left out.
     """
     details = details or {}
     further = list(next(iter(details.values()), {}))
+    numbered = [ATTEMPT] if repeats else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals), *further])
-    amounts = (matrix.resolved, matrix.cost, matrix.calls, matrix.seconds, *matrix.signals.values())
-    columns = ([_shown(number) for number in values.ravel().tolist()] for values in amounts)
-    for cell, *shown in zip(itertools.product(matrix.instances, matrix.models), *columns, strict=True):
-        own = details.get(cell, {})
-        writer.writerow([*map(csv_text, cell), *shown, *(_detail(own.get(name)) for name in further)])
+    writer.writerow([*REQUIRED, *AMOUNTS, *(SIGNAL + name for name in matrix.signals), *numbered, *further])
+    for attempt, outcomes in enumerate((matrix, *repeats), start=1):
+        unknown = np.full(outcomes.resolved.shape, np.nan)
+        signals = (outcomes.signals.get(name, unknown) for name in matrix.signals)
+        amounts = (outcomes.resolved, outcomes.cost, outcomes.calls, outcomes.seconds, *signals)
+        columns = ([_shown(number) for number in values.ravel().tolist()] for values in amounts)
+        for cell, *shown in zip(itertools.product(outcomes.instances, outcomes.models), *columns, strict=True):
+            own = details.get((*cell, attempt), {})
+            if attempt == 1 or own or shown[0]:
+                number = [str(attempt)] if repeats else []
+                writer.writerow([*map(csv_text, cell), *shown, *number, *(_detail(own.get(name)) for name in further)])
     write_atomic(path, buffer.getvalue())
 
 

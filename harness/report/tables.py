@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from harness.evaluation.formats import NONE, count, p_value, signed
 from harness.evaluation.schema import Recommendation, Results, Row, VsBestSingle
 from harness.evaluation.verdict import best_single
 from harness.files import write_atomic
+from harness.report.repeats_table import HEADER as REPEATS_HEADER
+from harness.report.repeats_table import NOTE as REPEATS_NOTE
+from harness.report.repeats_table import repeats_lines
 from harness.text import csv_text, line, markdown
 
 WIDTH = 120
@@ -23,6 +27,8 @@ P_VALUES = (
 )
 """The two tests of the table, in words."""
 SHARES_SHOWN = 4
+MOST_NAME = 32
+"""Characters of a model's name in the table of repeats."""
 
 CSV_COLUMNS = (
     *("name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high"),
@@ -50,6 +56,9 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
     paragraphs += ["\n".join(text), _wrapped(_p_values(results), width)]
     if shares := _shares(results):
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {share}", width) for share in shares)]))
+    if results.repeated:
+        paragraphs.append("\n".join(["Repeats", *_columns(repeats_lines(results, intervals=False))]))
+        paragraphs.append(_wrapped(REPEATS_NOTE, width))
     paragraphs.append(_wrapped(_complementarity(results), width))
     if results.failures:
         endings = [_wrapped(f"  {ending}", width) for ending in _failures(results)]
@@ -76,6 +85,8 @@ def render_markdown(results: Results) -> str:
     ]
     if shares := _shares(results):
         parts.append("\n".join(["## Routing share", "", *(f"- {markdown(share)}" for share in shares)]))
+    if results.repeated:
+        parts += ["## Repeats", _repeats_markdown(results), REPEATS_NOTE]
     pairs = ["| a | b | both | only a | only b | neither |", "|---|---|---:|---:|---:|---:|"]
     pairs += [
         f"| {markdown(p.a)} | {markdown(p.b)} | {p.both} | {p.a_only} | {p.b_only} | {p.neither} |"
@@ -254,6 +265,19 @@ def _complementarity(results: Results, with_pairs: bool = True) -> str:
         overlaps = (f"{pair.a_only} {pair.a} but not {pair.b}, {pair.b_only} the reverse" for pair in overlap.pairs)
         text += f" Resolved by {'; '.join(overlaps)}."
     return text
+
+
+def _columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    """The table of repeats, aligned."""
+    tails = [max(map(len, column)) for column in zip(*(line[1:] for line in (REPEATS_HEADER, *lines)), strict=True)]
+    names = min(max(len(line[0]) for line in (REPEATS_HEADER, *lines)), MOST_NAME)
+    return [f"  {_aligned(line, names, tails)}" for line in (REPEATS_HEADER, *lines)]
+
+
+def _repeats_markdown(results: Results) -> str:
+    head = ["| " + " | ".join(REPEATS_HEADER) + " |", "|---" + "|---:" * (len(REPEATS_HEADER) - 1) + "|"]
+    lines = repeats_lines(results, intervals=True)
+    return "\n".join([*head, *("| " + " | ".join([markdown(name), *cells]) + " |" for name, *cells in lines)])
 
 
 def _aligned(cells: tuple[str, ...], name_width: int, tails: list[int]) -> str:

@@ -34,7 +34,7 @@ from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
 from harness.run.preflight import is_stand_in
 from harness.run.rollout import models_missing_from, roll_out
-from harness.store.matrix import matrix_of_run
+from harness.store.matrix import matrix_of_run, repeats_of_run
 from harness.store.run_folder import (
     PATCH_FILE,
     TEST_OUTPUT_FILE,
@@ -115,7 +115,9 @@ def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = la
     models = [model.name for model in config.pool if any(row.model == model.name for row in record.rows)]
     ids = [instance.instance_id for instance in dataset.instances]
     matrix = matrix_of_run(record.rows, ids, models)
-    write_outcomes_csv(matrix, out / "outcomes.csv", _details(record.folder, record.rows))
+    attempts = range(2, max(row.attempt for row in record.rows) + 1)
+    repeats = [matrix_of_run(record.rows, ids, models, attempt=attempt) for attempt in attempts]
+    write_outcomes_csv(matrix, out / "outcomes.csv", _details(record.folder, record.rows), repeats)
     _write_predictions(record.folder, record.rows, models, out / "predictions")
     results = _routed(record, matrix) if config.run.mode == "routed" else _compared(record, matrix, say)
     flagged = flagged_attempts(record.flags, [row.cell for row in record.rows if row.state is State.GRADED])
@@ -144,6 +146,7 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
         dataset=record.dataset.title,
         evaluation="live",
         scripted=record.scripted,
+        attempts=repeats_of_run(record.rows, matrix.models),
         failures=record.failures,
         notes=record.notes,
     )
@@ -275,10 +278,10 @@ def results_again(
         return results_of_run(record, Path(scratch), say)
 
 
-def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str], dict[str, object]]:
+def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str, int], dict[str, object]]:
     """What outcomes.csv says of a cell beyond its outcome; files by their place in the run folder."""
     return {
-        (row.instance_id, row.model): {
+        (row.instance_id, row.model, row.attempt): {
             "verdict": row.verdict,
             "exit_status": row.exit_status,
             "failure": row.failure,
@@ -291,7 +294,6 @@ def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str]
             "test_output": _place(folder, row, TEST_OUTPUT_FILE),
         }
         for row in rows
-        if row.attempt == 1
     }
 
 

@@ -8,11 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grading.verdict import Verdict
+from harness.importers.repeats import RepeatedModel, repeated_model
 from harness.store.store import CellRow, State
 from router.outcomes import OutcomeMatrix
 
 OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})
 """Signals that outcomes have columns of their own for."""
+OWN_AGENT = "mini-swe-agent"
+"""What makes a run's attempts."""
+
+
+def repeats_of_run(rows: Iterable[CellRow], models: Sequence[str]) -> list[RepeatedModel]:
+    """The models among `rows` that attempted instances several times."""
+    verdicts: dict[str, dict[int, dict[str, bool | None]]] = {model: {} for model in models}
+    for row in rows:
+        if row.model in verdicts:
+            known = (row.verdict is Verdict.RESOLVED) if row.state is State.GRADED else None
+            verdicts[row.model].setdefault(row.attempt, {})[row.instance_id] = known
+    found = [
+        repeated_model(model, [attempts.get(number, {}) for number in range(1, max(attempts) + 1)], agent=OWN_AGENT)
+        for model, attempts in verdicts.items()
+        if attempts
+    ]
+    return [model for model in found if model is not None]
 
 
 def matrix_of_run(

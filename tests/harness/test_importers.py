@@ -98,7 +98,7 @@ def test_a_model_that_lacks_a_few_verdicts_stays_in_the_default_pool(tmp_path: P
 
 def test_a_default_pool_of_one_model_is_refused_and_names_the_others(tmp_path: Path):
     runs = load_outcomes([blanks(tmp_path / "o.csv", {"ant": 0, "bee": 10, "cat": 12})]).runs
-    with pytest.raises(InputError, match=r"only 'ant' knows 20 of 20 .* bee \(10 of 20\), cat \(8 of 20\).*--pool"):
+    with pytest.raises(InputError, match=r"only 'ant' knows 20 of 20 .* bee \(10 of 20\), cat \(8 of 20\).*--model"):
         outcome_matrix(runs, None, [f"i{k}" for k in range(20)])
     assert outcome_matrix(runs, ["ant", "cat"], [f"i{k}" for k in range(20)])[0].models == ("ant", "cat")
 

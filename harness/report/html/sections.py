@@ -19,6 +19,7 @@ from harness.report.html.cells import Cells
 from harness.report.html.counts import endings, failures, groups_by_kind, overlaps, shading, solved
 from harness.report.html.heading import Heading
 from harness.report.html.tiles import named_rows
+from harness.report.repeats_table import HEADER, NOTE, repeats_lines
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ def all_rows(page: Page) -> Section | None:
 def rates(page: Page) -> Section | None:
     """Resolution rates with their intervals."""
     return _section(page, "rates", "Resolution rates", "Rates") if "rates" in page.figures else None
+
+
+def repeats(page: Page) -> Section | None:
+    """How far a model's runs differ by chance."""
+    if not page.results.repeated:
+        return None
+    lines = repeats_lines(page.results, intervals=True)
+    return _section(page, "repeats", "Repeats", "Repeats", header=HEADER, lines=lines, note=NOTE)
 
 
 def clusters(page: Page) -> Section | None:
@@ -144,6 +153,7 @@ SECTIONS: tuple[Callable[[Page], Section | None], ...] = (
     short_table,
     all_rows,
     rates,
+    repeats,
     clusters,
     shares,
     complementarity,
