@@ -87,6 +87,7 @@ def evaluate(
     verdict (not the models' fault, or the cost limit); 130: interrupted.
     """
     quiet_libraries()
+    from harness.commands.next_steps import say_next_steps
     from harness.config import find_config, load_config, parse_settings, with_overrides
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
@@ -130,6 +131,8 @@ def evaluate(
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh, say=say)
     report_end(end)
+    if end.results is not None:
+        say_next_steps(folder, end, dataset=settings.dataset.name)
 
 
 def report_end(end: RunEnd) -> None:

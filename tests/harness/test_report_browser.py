@@ -12,8 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import Browser, find_browser
-from hostile_run import INSTANCES, MODELS, write_hostile_run
+from hostile_run import INSTANCES, MODELS, hostile_results, write_hostile_run
 
+from harness.evaluation.schema import Statement
 from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
 from harness.report.html import write_report
@@ -24,6 +25,20 @@ pytestmark = pytest.mark.slow
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 READABLE = 4.5
 """Least contrast of text, WCAG 2 level AA."""
+LONG_HEADLINE = (
+    "Use Gemini 3 Pro Preview (2025-11-18): 371 of 500 resolved, 1 fewer than the best model [−16, +14], at 64% of its "
+    "cost ($0.460 per instance)."
+)
+LONG_ANSWER = {
+    "Why": "It is the cheapest model whose estimated rate is within 3 points of the best (the rule of policy auto).",
+    "Routing": "Not shown to pay: the best policy, cascade:prior=shared-difficulty, resolves 377.4 of 500 held out, "
+    "5.4 more than the best model [−4.2, +15.3], at $0.755 per instance. Test that the text helps: p 0.59. A gain "
+    "under 12 instances would probably be missed.",
+    "How sure": "With 500 instances, a true difference between Gemini 3 Pro Preview (2025-11-18) and Claude 4.5 Opus "
+    "medium (20251101) of less than 4.3 points (22 instances) would probably be missed. Choosing by this rule on "
+    "training folds resolves 371 of 500 held out, 1 fewer than the best model [−16, +14].",
+}
+"""A recommendation about real models, as long as they come."""
 CONTRASTS = """
 (() => {
   const context = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d");
@@ -206,6 +221,21 @@ def test_cells_are_searched_filtered_and_sorted_by_the_keyboard(browser: Browser
     resolved = browser.run("[...document.querySelectorAll('#results tbody tr')].map((row) => +row.cells[1].dataset.v)")
     assert resolved == sorted(resolved, reverse=True)
     assert browser.run("document.querySelectorAll('#results thead th')[1].ariaSort") == "descending"
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
+def test_the_answer_is_on_the_first_screen(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
+    results = hostile_results()
+    assert results.recommendation is not None
+    statements = [Statement(label=label, text=text) for label, text in LONG_ANSWER.items()]
+    advice = results.recommendation.model_copy(update={"headline": LONG_HEADLINE, "statements": statements})
+    page = write_report(tmp_path, results.model_copy(update={"recommendation": advice, "dataset": "verified"}))
+    browser.open(page, width=width, height=height)
+    ends = browser.run(
+        "[...document.querySelectorAll('.answers:not(.more) p')].map((p) => p.getBoundingClientRect().bottom)"
+    )
+    assert len(ends) == 3
+    assert max(ends) <= height
 
 
 def test_a_phone_comes_to_the_cells_soon(browser: Browser, run: RunFolder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def draw_cost_quality(results: Results) -> Drawing | None:
     chance = [row for row in priced if row.kind == "random"]
     taken = [_place(row) for row in [*singles, *configured, *chance]]
 
-    entries = len(singles) + len(policies) + 5
+    entries = len(singles) + len(policies) + 6
     description = f"Cost per instance against share resolved: {len(singles)} models, {len(policies)} policies"
     drawing = blank("cost-quality", description, width=WIDTH, height=4.6 + 0.19 * math.ceil(entries / COLUMNS))
     axes = drawing.axes
@@ -63,8 +63,11 @@ def draw_cost_quality(results: Results) -> Drawing | None:
     for row in singles:
         (dot,) = axes.plot(*_place(row), "o", color=COLOURS["ink"], markersize=5.5, zorder=4)
         drawing.tip(dot, _tip(row))
+    key += _draw_recommended(drawing, results, singles)
     _draw_oracle(drawing, [row for row in priced if row.kind == "oracle"])
-    axes.set_xlabel("USD per instance, logarithmic; curves: policies, held out, at every weight of cost")
+    axes.set_xlabel(
+        f"{results.money_kind}USD per instance, logarithmic; curves: policies, held out, at every weight of cost"
+    )
     axes.set_ylabel(f"share resolved of {results.instances} instances")
     axes.yaxis.set_major_formatter(as_percent)
     axes.grid()
@@ -134,6 +137,21 @@ def _draw_references(drawing: Drawing, results: Results, singles: Sequence[Row])
         else:
             _note_above(drawing, axes.get_xlim()[1], f"↑ {text}", line=1)
     return key
+
+
+def _draw_recommended(drawing: Drawing, results: Results, singles: Sequence[Row]) -> list[Line2D]:
+    """A ring around the recommended model."""
+    advice = results.recommendation
+    if advice is None or advice.use is None or advice.use.kind != "single":
+        return []
+    style: dict[str, Any] = {
+        "markersize": 11,
+        "markerfacecolor": "none",
+        "markeredgecolor": COLOURS["accent"],
+        "markeredgewidth": 2,
+    }
+    place = next((_place(row) for row in singles if row.name == advice.use.name), None)
+    return [] if place is None else drawing.axes.plot(*place, "o", zorder=5, label="recommended", **style)
 
 
 def _draw_oracle(drawing: Drawing, oracles: Sequence[Row]) -> None:

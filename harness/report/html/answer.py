@@ -14,7 +14,7 @@ QUESTIONS = {
 }
 """Each question with the labels of the statements that answer it; the last one takes all other labels, too."""
 FIRST = ("Why", "Routing", "How sure")
-"""Labels that the question above them makes superfluous."""
+"""Labels of the statements that are the answers; the others come below."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class Answer:
     """A question and what the recommendation says about it."""
 
     question: str
-    statements: Sequence[Statement]
+    texts: Sequence[str]
+    """The answer."""
+    more: Sequence[Statement]
+    """What else belongs to it."""
 
 
 def answers_of(advice: Recommendation) -> list[Answer]:
@@ -32,8 +35,11 @@ def answers_of(advice: Recommendation) -> list[Answer]:
     by_question: dict[str, list[Statement]] = {question: [] for question in QUESTIONS}
     for statement in advice.statements:
         by_question[known.get(statement.label, last)].append(statement)
-    return [
-        Answer(question, sorted(statements, key=lambda statement: statement.label not in FIRST))
-        for question, statements in by_question.items()
-        if statements
-    ]
+    return [_answer(question, statements) for question, statements in by_question.items() if statements]
+
+
+def _answer(question: str, statements: Sequence[Statement]) -> Answer:
+    """Where none of the statements is the answer itself, all are."""
+    more = [statement for statement in statements if statement.label not in FIRST]
+    texts = [statement.text for statement in statements if statement.label in FIRST]
+    return Answer(question, texts, more) if texts else Answer(question, [one.text for one in more], [])

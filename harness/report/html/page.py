@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.evaluation.schema import Results
 from harness.report.figures import ON_PAGE, Drawing, inline
-from harness.report.html.answer import FIRST, answers_of
+from harness.report.html.answer import answers_of
 from harness.report.html.assets import environment, shell
 from harness.report.html.cells import Cells
 from harness.report.html.heading import heading_of
@@ -40,7 +40,6 @@ def render_page(
             heading=page.heading,
             results=results,
             answers=answers_of(results.recommendation) if results.recommendation else [],
-            labels_left_out=FIRST,
             tiles=tiles_of(results),
             sections=sections_of(page),
         )
