@@ -41,7 +41,9 @@ def compare(
         typer.Option(help="Repeated runs to estimate the noise from (default: the runs' own repeats, if any)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap, folds and clusters.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of bootstrap, folds and clusters (default: 0, and a run's own folds).")
+    ] = None,
     trust_embedder: Annotated[
         bool,
         typer.Option(

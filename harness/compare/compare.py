@@ -20,19 +20,14 @@ from harness.compare.clusters import (
 from harness.compare.flags import Change, FlaggedCell, flagged_cells
 from harness.compare.load import RunOutcomes
 from harness.compare.noise import Noise
-from harness.compare.pairs import Compared, Outcomes, compare_pair, judged, with_missing
+from harness.compare.pairs import Compared, compare_pair, judged, with_missing
+from harness.compare.routed import BestSingles, routed_change
+from harness.compare.sides import Sides, lacking, live_outcomes, outcomes_of
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
 from router.clustering import number_of_clusters
-from router.lab.crossfit import crossfit, folds
 from router.outcomes import OutcomeMatrix
-from router.policies.cluster import ClusterPolicy
-
-FOLDS, REPEATS = 10, 5
-"""Of the cross-fitted routed row."""
-LEAST_ROUTED = 10
-"""Fewer instances with every verdict on both sides are not cross-fitted."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,10 @@ class Comparison:
     noise: Noise
     no_routed: str
     """Why there is no routed row; empty where there is one."""
+    best: BestSingles | None
+    """The best single models; None where they cannot be compared."""
+    dropped: tuple[str, ...]
+    """Models left out of the routed row and of `best`, with what they know of the common instances."""
     no_routing: str
     """Why nothing is said of the routing's changes; empty where something is."""
     notes: tuple[str, ...]
@@ -72,29 +71,6 @@ class Comparison:
         return {"schema": 1, **document}
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """Both sides on their common instances."""
-
-    base: RunOutcomes
-    new: RunOutcomes
-    instances: list[str]
-    base_matrix: OutcomeMatrix
-    new_matrix: OutcomeMatrix
-    texts: list[str] | None
-    """Of the instances; None where one is unknown."""
-    noise: Noise
-    seed: int
-
-    @property
-    def both_routed(self) -> bool:
-        return self.base.routed is not None and self.new.routed is not None
-
-    @property
-    def both_matrices(self) -> bool:
-        return self.base.routed is None and self.new.routed is None
-
-
 def compare_sides(
     base: RunOutcomes,
     new: RunOutcomes,
@@ -102,7 +78,7 @@ def compare_sides(
     *,
     matches: Sequence[tuple[str, str]] = (),
     statements: Mapping[str, str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Comparison:
     """Compare two sides on their common instances.
 
@@ -112,39 +88,43 @@ def compare_sides(
         noise: What re-running alone changes.
         matches: Parts of names of a base model and the new model to put beside it; other models pair up by equal names.
         statements: Problem statements by instance; without them no clusters and no routed row of a matrix.
-        seed: Of bootstrap, folds and clusters.
+        seed: Of bootstrap, folds and clusters; None is 0, and the run's own for the folds of its router.
 
     Raises:
         InputError: no common instance, other versions of all of them, or nothing on both sides.
     """
     instances, notes = _common(base, new)
-    sides = _Sides(
+    if statements is not None:  # in the dataset's order, as the report has them: folds depend on it
+        place = {name: k for k, name in enumerate(statements)}
+        instances.sort(key=lambda name: place.get(name, len(place)))
+    paired = _paired(base.matrix.models, new.matrix.models, matches)
+    sides = Sides(
         base=base,
         new=new,
         instances=instances,
         base_matrix=_rows_of(base.matrix, instances),
         new_matrix=_rows_of(new.matrix, instances),
         texts=_texts(statements, instances),
+        paired=paired,
         noise=noise,
         seed=seed,
     )
-    paired = _paired(base.matrix.models, new.matrix.models, matches)
     rows: list[Compared] = []
     verdicts: list[PairedVerdicts] = []
     failures = list(new.failures)
     named = {failure.rpartition(": ")[0] for failure in new.failures}
     for left, right in paired:
-        one, other = _outcomes(sides.base_matrix, left), _outcomes(sides.new_matrix, right)
-        lacking = [] if new.routed is not None else _lacking(one, other)  # what a router did not ask for is not missing
-        cells = [f"{instances[i]} / {right}" for i in lacking]
+        one, other = outcomes_of(sides.base_matrix, left), outcomes_of(sides.new_matrix, right)
+        missing = [] if new.routed is not None else lacking(one, other)  # what a router did not ask for is not missing
+        cells = [f"{instances[i]} / {right}" for i in missing]
         failures += [f"{cell}: no verdict" for cell in cells if cell not in named]
-        row, row_notes = _model_row(sides, left, right, lacking)
+        row, row_notes = _model_row(sides, left, right, missing)
         notes += row_notes
         if row is not None:
             rows.append(row)
             verdicts.append(PairedVerdicts(left, one.resolved, other.resolved))
-    routed, no_routed = _routed(sides)
-    rows += [routed] if routed is not None else []
+    routed = routed_change(sides)
+    rows += [routed.row] if routed.row is not None else []
     if not rows:
         raise InputError(
             f"no model is on both sides (base: {', '.join(base.matrix.models[:6])}; new: "
@@ -159,8 +139,8 @@ def compare_sides(
         new=new.label,
         common=len(instances),
         rows=tuple(judged(rows)),
-        only_base=tuple(m for m in base.matrix.models if m not in paired_base),
-        only_new=tuple(m for m in new.matrix.models if m not in paired_new),
+        only_base=tuple(m for m in _judged_models(sides.base_matrix) if m not in paired_base),
+        only_new=tuple(m for m in _judged_models(sides.new_matrix) if m not in paired_new),
         # of two routed runs models are the routing's choice, not the user's
         unjudged=() if sides.both_routed else tuple(m for m in base.matrix.models if m not in compared),
         failing=tuple(changes.failing),
@@ -169,7 +149,9 @@ def compare_sides(
         base_failures=base.failures,
         new_failures=tuple(failures),
         noise=noise,
-        no_routed=no_routed,
+        no_routed=routed.why_not,
+        best=routed.best,
+        dropped=routed.dropped,
         no_routing=changes.no_routing,
         notes=(*base.notes, *(note for note in new.notes if note not in base.notes), *notes, *_unexamined(base, new)),
         newly_resolved=sum(change == "newly resolved" for change in verdict_changes.values()),
@@ -177,15 +159,20 @@ def compare_sides(
     )
 
 
-def _changes(sides: _Sides, paired: Sequence[tuple[str, str]]) -> dict[tuple[str, str, str], Change]:
+def _judged_models(matrix: OutcomeMatrix) -> list[str]:
+    """Models with a verdict on any common instance; those of other datasets in the same file have none."""
+    return [name for name, known in zip(matrix.models, (~np.isnan(matrix.resolved)).any(axis=0), strict=True) if known]
+
+
+def _changes(sides: Sides, paired: Sequence[tuple[str, str]]) -> dict[tuple[str, str, str], Change]:
     """How the verdict of each compared cell changed, by instance, the base's model and the new side's."""
     changes: dict[tuple[str, str, str], Change] = {}
     for left, right in paired:
-        moved = _outcomes(sides.new_matrix, right).resolved - _outcomes(sides.base_matrix, left).resolved
+        moved = outcomes_of(sides.new_matrix, right).resolved - outcomes_of(sides.base_matrix, left).resolved
         changes |= {(i, left, right): _change(by) for i, by in zip(sides.instances, moved.tolist(), strict=True)}
     accepted = sides.base.accepted or {}, sides.new.accepted or {}
     if sides.both_routed:
-        moved = _live(sides.new, sides.instances).resolved - _live(sides.base, sides.instances).resolved
+        moved = live_outcomes(sides.new, sides.instances).resolved - live_outcomes(sides.base, sides.instances).resolved
         for i, by in zip(sides.instances, moved.tolist(), strict=True):
             if i in accepted[0] and i in accepted[1]:
                 changes[i, accepted[0][i], accepted[1][i]] = _change(by)
@@ -212,15 +199,9 @@ def _texts(statements: Mapping[str, str] | None, instances: Sequence[str]) -> li
     return [statements[i] for i in instances]
 
 
-def _lacking(base: Outcomes, new: Outcomes) -> list[int]:
-    """Instances that the base has a verdict on and the new side has none."""
-    found: list[int] = np.flatnonzero(~np.isnan(base.resolved) & np.isnan(new.resolved)).tolist()
-    return found
-
-
-def _model_row(sides: _Sides, left: str, right: str, lacking: Sequence[int]) -> tuple[Compared | None, list[str]]:
+def _model_row(sides: Sides, left: str, right: str, missing: Sequence[int]) -> tuple[Compared | None, list[str]]:
     """A model on both sides, over the instances that both know; None where there is none."""
-    one, other = _outcomes(sides.base_matrix, left), _outcomes(sides.new_matrix, right)
+    one, other = outcomes_of(sides.base_matrix, left), outcomes_of(sides.new_matrix, right)
     instances = sides.instances
     known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
     if not len(known):
@@ -235,10 +216,10 @@ def _model_row(sides: _Sides, left: str, right: str, lacking: Sequence[int]) -> 
         other.take(known),
         sides.noise,
         new_name=right,
-        seed=sides.seed,
+        seed=sides.bootstrap_seed,
     )
-    names = [instances[i] for i in lacking]
-    return with_missing(row, names, one.resolved[list(lacking)], sides.noise, sides.seed), notes
+    names = [instances[i] for i in missing]
+    return with_missing(row, names, one.resolved[list(missing)], sides.noise, sides.bootstrap_seed), notes
 
 
 def _common(base: RunOutcomes, new: RunOutcomes) -> tuple[list[str], list[str]]:
@@ -290,71 +271,6 @@ def _rows_of(matrix: OutcomeMatrix, instances: Sequence[str]) -> OutcomeMatrix:
     return matrix.take(np.array([place[name] for name in instances], dtype=np.int64))
 
 
-def _outcomes(matrix: OutcomeMatrix, model: str) -> Outcomes:
-    j = matrix.models.index(model)
-    return Outcomes(resolved=matrix.resolved[:, j], cost=matrix.cost[:, j], seconds=matrix.seconds[:, j])
-
-
-def _routed(sides: _Sides) -> tuple[Compared | None, str]:
-    """The routed system, live on both sides or cross-fitted on both over the same folds; or why there is none."""
-    if sides.both_routed:
-        return _live_row(sides)
-    if not sides.both_matrices:
-        return None, "one side ran only its routed cells, the other a matrix"
-    if len(sides.base_matrix.models) < 2 or len(sides.new_matrix.models) < 2:
-        return None, "a side has one model only"
-    if sides.texts is None:
-        return None, "problem statements are needed: give --tasks"
-    return _cross_fitted_row(sides, sides.texts)
-
-
-def _live_row(sides: _Sides) -> tuple[Compared | None, str]:
-    one, other = _live(sides.base, sides.instances), _live(sides.new, sides.instances)
-    known = np.flatnonzero(~np.isnan(one.resolved) & ~np.isnan(other.resolved))
-    if not len(known):
-        return None, "no routed cell has a verdict on both sides"
-    names = [sides.instances[i] for i in known.tolist()]
-    row = compare_pair(
-        "routed", names, one.take(known), other.take(known), sides.noise, kind="routed", how="live", seed=sides.seed
-    )
-    lacking = _lacking(one, other)
-    names = [sides.instances[i] for i in lacking]
-    return with_missing(row, names, one.resolved[lacking], sides.noise, sides.seed), ""
-
-
-def _cross_fitted_row(sides: _Sides, texts: Sequence[str]) -> tuple[Compared | None, str]:
-    base_known = ~np.isnan(sides.base_matrix.resolved).any(axis=1)
-    new_known = ~np.isnan(sides.new_matrix.resolved).any(axis=1)
-    known = np.flatnonzero(base_known & new_known)
-    n = len(known)
-    if n < LEAST_ROUTED:
-        return None, f"only {n} instances have every verdict on both sides"
-    X = embed_texts([texts[i] for i in known.tolist()])
-    splits = folds(n, min(FOLDS, n), REPEATS, sides.seed)
-    policy = ClusterPolicy(n_clusters=max(2, number_of_clusters(n)), seed=sides.seed)
-    one, other = (crossfit(policy, X, matrix.take(known), splits) for matrix in (sides.base_matrix, sides.new_matrix))
-    row = compare_pair(
-        "routed",
-        [sides.instances[i] for i in known.tolist()],
-        Outcomes(resolved=one.resolved, cost=one.cost, seconds=one.seconds),
-        Outcomes(resolved=other.resolved, cost=other.cost, seconds=other.seconds),
-        sides.noise,
-        kind="routed",
-        how=f"cross-fitted, {policy.n_clusters} clusters, the same {REPEATS} × {min(FOLDS, n)} folds on both sides",
-        seed=sides.seed,
-    )
-    # what the base would have resolved where only the new side lacks verdicts is not known: at most all of it
-    lacking = [sides.instances[i] for i in np.flatnonzero(base_known & ~new_known).tolist()]
-    return with_missing(row, lacking, np.ones(len(lacking)), sides.noise, sides.seed), ""
-
-
-def _live(side: RunOutcomes, instances: Sequence[str]) -> Outcomes:
-    assert side.routed is not None
-    unknown = (np.nan, np.nan, np.nan)
-    resolved, cost, seconds = np.array([side.routed.get(i, unknown) for i in instances], dtype=np.float64).T
-    return Outcomes(resolved=resolved, cost=cost, seconds=seconds)
-
-
 @dataclass(frozen=True)
 class _ClusterChanges:
     failing: Sequence[FailingCluster] = ()
@@ -364,7 +280,7 @@ class _ClusterChanges:
     """Why nothing is said of the routing's changes."""
 
 
-def _clusters(sides: _Sides, paired: Sequence[tuple[str, str]], verdicts: Sequence[PairedVerdicts]) -> _ClusterChanges:
+def _clusters(sides: Sides, paired: Sequence[tuple[str, str]], verdicts: Sequence[PairedVerdicts]) -> _ClusterChanges:
     """Newly failing clusters, and changes of the routing."""
     instances, k = sides.instances, number_of_clusters(len(sides.instances))
     if k == 0 or sides.texts is None:
@@ -372,10 +288,10 @@ def _clusters(sides: _Sides, paired: Sequence[tuple[str, str]], verdicts: Sequen
     X = embed_texts(sides.texts)
     if sides.both_matrices:
         renamed = _as_in_base(sides.new_matrix, paired)
-        labels, routing = routing_changes(X, sides.base_matrix, renamed, k, seed=sides.seed)
+        labels, routing = routing_changes(X, sides.base_matrix, renamed, k, seed=sides.bootstrap_seed)
         return _ClusterChanges(failing_clusters(labels, instances, verdicts), routing, k)
     # the outcomes of a routed run are those its router chose: a table fitted on them would see its own choices
-    labels = cluster_labels(X, k, sides.seed)
+    labels = cluster_labels(X, k, sides.bootstrap_seed)
     failing = failing_clusters(labels, instances, verdicts)
     if sides.base.accepted is None or sides.new.accepted is None:
         return _ClusterChanges(failing, clusters=k, no_routing="one side ran only its routed cells")

@@ -45,6 +45,8 @@ class RunOutcomes:
     """Cells without a verdict for reasons that were not the model's."""
     swebench: str | None = None
     """Version that graded."""
+    router: RouterConfig | None = None
+    """How a run evaluated its policies."""
     dataset: str | None = None
     """Where the problem statements are."""
     split: str = "test"
@@ -82,7 +84,11 @@ def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = F
     return side
 
 
-_REST = ("fingerprints", "routed", "accepted", "failures", "swebench", "dataset", "split", "notes", "flags", "repeated")
+EVALUATED = ("policy", "params", "folds", "repeats", "seed")
+_REST = (
+    *("fingerprints", "routed", "accepted", "failures", "swebench", "router", "dataset", "split", "notes", "flags"),
+    "repeated",
+)
 
 
 def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes:
@@ -114,10 +120,16 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         accepted=accepted,
         failures=tuple(f"{row.cell}: {row.failure or row.state}" for row in unfinished),
         swebench=frozen.get("versions", {}).get("swebench"),
+        router=_evaluated(config.get("router", {})),
         dataset=config["dataset"]["name"],
         flags=_kinds(flags),
         split=config["dataset"].get("split", "test"),
     )
+
+
+def _evaluated(frozen: Mapping[str, Any]) -> RouterConfig:
+    """What decides a policy's held-out numbers; the rest of the section concerns live routing and the embedder."""
+    return RouterConfig.model_validate({key: frozen[key] for key in EVALUATED if key in frozen})
 
 
 def _kinds(flags: Mapping[Cell, Sequence[Flag]]) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from harness.compare.compare import Comparison
 from harness.compare.flags import flag_section, flag_sentence
 from harness.compare.pairs import Change, Compared
+from harness.compare.routed import BestSingles
 from harness.compare.rules import Broken
-from harness.evaluation.formats import NONE
+from harness.evaluation.formats import NONE, count, signed
 from harness.text import markdown
 
 SHOWN = 12
@@ -16,11 +17,30 @@ SHOWN = 12
 
 def headline(comparison: Comparison) -> str:
     """What changed, in a sentence."""
-    by: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        by.setdefault(row.judgement, []).append(f"{_name(row)} ({row.delta:+.3g})")
-    if set(by) <= {"identical"}:
+    models = [row for row in comparison.rows if row.kind == "model"]
+    pool_changed = bool(comparison.only_base or comparison.only_new) and bool(models)
+    if all(row.judgement == "identical" for row in comparison.rows) and not pool_changed:
         return f"No difference: {len(comparison.rows)} rows are identical on {comparison.common} common instances."
+    if not pool_changed:
+        return "; ".join(_judgements(comparison.rows)) + "."
+    joined, left = (_number(names) for names in (comparison.only_new, comparison.only_base))
+    parts = [f"{joined} joined, {left} left", *_judgements(models, of_pool=True)]
+    parts += [_routed_change(row) for row in comparison.rows if row.kind == "routed"]
+    if comparison.clusters and not comparison.no_routing:
+        parts.append(f"{len(comparison.routing)} of {comparison.clusters} clusters re-assigned")
+    parts += [_best_change(comparison.best)] if comparison.best is not None else []
+    if comparison.dropped:
+        parts.append(f"{_number(comparison.dropped)} left out for want of verdicts")
+    return "; ".join(parts) + "."
+
+
+def _judgements(rows: Sequence[Compared], *, of_pool: bool = False) -> list[str]:
+    """How the rows changed; `of_pool` says that they are all the models that both pools have."""
+    by: dict[str, list[str]] = {}
+    for row in rows:
+        by.setdefault(row.judgement, []).append(f"{_name(row)} ({row.delta:+.3g})")
+    if of_pool and set(by) == {"identical"}:
+        return ["the common model is unchanged" if len(rows) == 1 else f"the {len(rows)} common models are unchanged"]
     parts = [
         f"{len(by[kind])} {word}: {', '.join(by[kind][:SHOWN])}"
         for kind, word in (("regression", "regressed"), ("improvement", "improved"), ("unclear", "unclear"))
@@ -30,7 +50,26 @@ def headline(comparison: Comparison) -> str:
         parts.append(f"{len(moved)} flipped more than re-running would, totals alike: {', '.join(moved[:SHOWN])}")
     if quiet := len(by.get("within noise", [])) + len(by.get("identical", [])):
         parts.append(f"{quiet} within what re-running the same model would show")
-    return "; ".join(parts) + "."
+    return parts
+
+
+def _number(names: Sequence[str]) -> str:
+    return "none" if not names else f"{len(names)} model{'s' if len(names) > 1 else ''}"
+
+
+def _routed_change(row: Compared) -> str:
+    if row.judgement == "identical":
+        return f"routed unchanged at {count(row.base_resolved)}"
+    low, high = row.ci95
+    change = f"{signed(row.delta)} [{signed(low)}, {signed(high)}], {row.judgement}"
+    return f"routed {count(row.base_resolved)} → {count(row.new_resolved)} ({change})"
+
+
+def _best_change(best: BestSingles) -> str:
+    base, new = markdown(best.base_model), markdown(best.new_model)
+    if (best.base_model, best.base_resolved) == (best.new_model, best.new_resolved):
+        return f"best single unchanged: {base}, {best.base_resolved} of {best.n}"
+    return f"best single {best.base_resolved} → {best.new_resolved} of {best.n} ({base} → {new})"
 
 
 def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules: Sequence[str] = ()) -> str:
@@ -51,6 +90,11 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     )
     if comparison.no_routed:
         parts.append(f"No routed row: {markdown(comparison.no_routed)}.")
+    if comparison.dropped:
+        parts.append(
+            "Left out of the routed row and of the best single models, as they know too few of the common instances: "
+            f"{', '.join(map(markdown, comparison.dropped))}."
+        )
     if comparison.no_routing and comparison.clusters:
         parts.append(f"Changes of the routing are left out: {markdown(comparison.no_routing)}.")
     for title, names in (("Only in the base", comparison.only_base), ("Only in the new", comparison.only_new)):
@@ -103,7 +147,15 @@ def _table(comparison: Comparison) -> str:
     head = ["", "n", "base", "new", "Δ [95 %]", "p (Holm)", "flips +/−", "re-running shows"]
     head += ["$/instance", "s/instance", ""]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    unchanged = [row for row in comparison.rows if _is_unchanged(row)]
+    folded = unchanged if len(unchanged) > 1 else []
+    if folded:
+        sizes = sorted({row.n for row in folded})
+        n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
+        lines.append("| " + " | ".join((f"{len(folded)} unchanged models", n, *[NONE] * 8, "identical")) + " |")
     for row in comparison.rows:
+        if row in folded:
+            continue
         low, high = row.ci95
         expected = row.expected
         cells = (
@@ -120,7 +172,15 @@ def _table(comparison: Comparison) -> str:
             row.judgement,
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    table = "\n".join(lines)
+    names = ", ".join(_name(row) for row in folded)
+    return f"{table}\n\nUnchanged, in every verdict and in cost: {names}." if folded else table
+
+
+def _is_unchanged(row: Compared) -> bool:
+    """A model of which every verdict is the same, and so are cost and seconds where they are known."""
+    equal = all(change is None or change.base == change.new for change in (row.cost, row.seconds))
+    return row.kind == "model" and row.judgement == "identical" and equal and not row.missing
 
 
 def _name(row: Compared) -> str:

@@ -13,7 +13,7 @@ from harness.evaluation.rows import TextTest, make_row, sweep_of
 from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from router.decision import is_clairvoyant
-from router.lab.crossfit import DEFAULT_COST_WEIGHTS, crossfit, folds, group_folds, in_sample
+from router.lab.crossfit import DEFAULT_COST_WEIGHTS, CrossFit, Folds, crossfit, folds, group_folds, in_sample
 from router.lab.nulls import permutation_null, random_cluster_null
 from router.outcomes import OutcomeMatrix, Replay, single
 from router.policies import is_baseline, make_policy
@@ -148,6 +148,34 @@ class Laboratory:
             except ValueError as error:
                 raise InputError(f"policy {name}: {error}") from error
 
+    def cross_fitted(self, name: str) -> CrossFit:
+        """What a policy by short name decides held out: the replay behind its cross-fitted row.
+
+        Raises:
+            InputError: no such policy or parameter, or an impossible value.
+        """
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1):
+            try:
+                return self._cross_fit(self._made(name)[0])
+            except ValueError as error:
+                raise InputError(f"policy {name}: {error}") from error
+
+    def _splits(self) -> Folds:
+        settings = self.settings
+        return folds(len(self.inputs.outcomes), settings.folds, settings.repeats, settings.seed)
+
+    def _cross_fit(self, policy: Policy, cost_weights: Sequence[float] | None = None) -> CrossFit:
+        return crossfit(
+            policy,
+            self.inputs.embeddings,
+            self.inputs.outcomes,
+            self._splits(),
+            cost_weights=cost_weights,
+            auxiliary=self.inputs.auxiliary,
+        )
+
     def _made(self, name: str) -> tuple[Policy, tuple[str, ...]]:
         """Unfitted and seeded, with no more clusters than the smallest training fold has instances."""
         given = self.settings.params_of(name)
@@ -167,16 +195,8 @@ class Laboratory:
 
     def _held_out(self, policy: Policy, name: str) -> Row:
         outcomes, settings = self.inputs.outcomes, self.settings
-        splits = folds(len(outcomes), settings.folds, settings.repeats, settings.seed)
         self.progress(f"{name}: {settings.folds} folds × {settings.repeats} repeats")
-        replay = crossfit(
-            policy,
-            self.inputs.embeddings,
-            outcomes,
-            splits,
-            cost_weights=DEFAULT_COST_WEIGHTS,
-            auxiliary=self.inputs.auxiliary,
-        )
+        replay = self._cross_fit(policy, DEFAULT_COST_WEIGHTS)
         # with one model there is one choice, and no permutation changes anything; what does not route claims nothing
         test = None if policy.is_baseline else TextTest(1.0)
         if len(outcomes.models) > 1 and not policy.is_baseline:
@@ -190,7 +210,7 @@ class Laboratory:
                 policy,
                 self.inputs.embeddings,
                 outcomes,
-                splits[: 1 if policy.is_nested else NULL_REPEATS],
+                self._splits()[: 1 if policy.is_nested else NULL_REPEATS],
                 permutations,
                 seed=settings.seed,
                 auxiliary=self.inputs.auxiliary,

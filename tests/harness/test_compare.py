@@ -29,8 +29,10 @@ from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
 from harness.data.rows import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_INPUT, EXIT_OK, InputError
+from harness.evaluation.verdict import best_single
 from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
+from harness.run.results import results_again
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
@@ -381,17 +383,17 @@ def test_a_dataset_that_has_gone_leaves_the_runs_own_copy_or_a_comparison_withou
         models = ["scripted-small", "scripted-medium", LARGE]
         write_outcomes_csv(matrix_of_run(store.rows(), IDS, models), record)
     code, text, told = run(str(record), str(new))  # only the new side names a dataset
-    assert (code, "(cross-fitted" in text) == (EXIT_OK, True), told
+    assert (code, "cross-fitted: " in text) == (EXIT_OK, True), told
     for path in (base, new):
         frozen = path / "run.yaml"
         frozen.write_text(frozen.read_text().replace("name: sample", "name: /gone/tasks.jsonl"))
     code, text, told = run(str(base), str(new))
-    assert (code, "(cross-fitted" in text) == (EXIT_OK, False), told
+    assert (code, "cross-fitted: " in text) == (EXIT_OK, False), told
     assert "no such file" in told
     rows = [{k: row[k] for k in ("instance_id", "problem_statement")} for row in load_rows("sample")]
     (new / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, text, told = run(str(base), str(new))
-    assert (code, "(cross-fitted" in text) == (EXIT_OK, True), told
+    assert (code, "cross-fitted: " in text) == (EXIT_OK, True), told
     code, text, told = run(str(base), str(new), "--fail-if", "any newly failing cluster")
     assert (code, text.startswith("# ")) == (2, True)
 
@@ -514,3 +516,58 @@ def test_costs_that_are_partly_unknown_are_bounds_and_judge_no_rule() -> None:
     assert "1 → ≥ 0.75 (unknown of 25%)" in render_markdown(found)
     with pytest.raises(InputError, match="the cost of a is known of 30 of 40 instances only"):
         broken(["any model cost rises by more than 10 %"], found)
+
+
+def test_the_same_router_has_the_same_number_in_the_report_and_in_a_comparison(make_run: MakeRun) -> None:
+    path = make_run().path
+    results = results_again(path)
+    (reported,) = [row for row in results.rows if (row.name, row.evaluation) == ("cluster", "cross-fitted")]
+    statements = {str(row["instance_id"]): str(row["problem_statement"]) for row in load_rows("sample")}
+    found = compared(load_side(str(path)), load_side(str(path)), statements=statements)
+    routed = next(row for row in found.rows if row.kind == "routed")
+    assert (routed.n, routed.base_resolved) == (reported.n, pytest.approx(reported.resolved))
+    assert routed.how == "cluster, cross-fitted: 5 folds × 10 repeats"
+    assert found.best is not None
+    best = best_single(results.rows)
+    assert best is not None
+    assert (found.best.base_model, found.best.base_resolved) == (best.name, best.resolved)
+
+
+def pools(known: int = 40) -> tuple[RunOutcomes, RunOutcomes]:
+    """b joins and is better than a on the odd instances; c joins and is known on a few."""
+    k = np.arange(40)
+    a, b, c = (k % 2 == 0).astype(float), (k % 4 != 0).astype(float), np.ones(40)
+    c[known:] = np.nan
+    other = np.zeros(40)
+    return side(np.c_[a, other].tolist(), ("a", "o")), side(np.c_[a, other, b, c].tolist(), ("a", "o", "b", "c"))
+
+
+def test_the_headline_says_how_the_pool_changed() -> None:
+    base, new = pools()
+    words = headline(compared(base, new))
+    assert words == (
+        "2 models joined, none left; the 2 common models are unchanged; best single 20 → 40 of 40 (a → c)."
+    )
+    assert headline(compared(new, base)).startswith("none joined, 2 models left; ")
+    text = render_markdown(compared(base, new))
+    assert "| 2 unchanged models | 40 |" in text
+    assert "Unchanged, in every verdict and in cost: a, o." in text
+    statements = {f"i{k:03}": f"{'cat' if k % 2 else 'database index'} {k}" for k in range(40)}
+    words = headline(compared(base, new, statements=statements))
+    assert "; routed 20 → 40 (+20 [+14, +26], improvement); 1 of 2 clusters re-assigned; best single" in words
+
+
+def test_a_model_that_would_empty_the_common_set_is_dropped_and_named() -> None:
+    base, new = pools(known=5)
+    statements = {f"i{k:03}": f"text {k}" for k in range(40)}
+    found = compared(base, new, statements=statements)
+    assert next(row for row in found.rows if row.kind == "routed").n == 40
+    assert found.dropped == ("c (5 of 40)",)
+    assert "1 model left out for want of verdicts" in headline(found)
+    assert "know too few of the common instances: c (5 of 40)." in render_markdown(found)
+    # what only the new side lacks of a common model is missing, and no reason to look elsewhere
+    gone = np.array(new.matrix.resolved)
+    gone[:30, 0] = np.nan
+    lost = compared(base, RunOutcomes("n", new.matrix.with_resolved(gone)), statements=statements)
+    assert lost.dropped == ("c (5 of 40)",)
+    assert next(row for row in lost.rows if row.kind == "routed").missing == 30
