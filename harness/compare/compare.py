@@ -161,7 +161,7 @@ def compare_sides(
 
 def _judged_models(matrix: OutcomeMatrix) -> list[str]:
     """Models with a verdict on any common instance; those of other datasets in the same file have none."""
-    return [name for name, known in zip(matrix.models, (~np.isnan(matrix.resolved)).any(axis=0), strict=True) if known]
+    return [name for j, name in enumerate(matrix.models) if not np.isnan(matrix.resolved[:, j]).all()]
 
 
 def _changes(sides: Sides, paired: Sequence[tuple[str, str]]) -> dict[tuple[str, str, str], Change]:
