@@ -39,6 +39,7 @@ def report(
     """
     quiet_libraries()
     from harness.evaluation.schema import read_results
+    from harness.importers.predictions import refuse_predictions
     from harness.store.run_folder import RunFolder
 
     folder = run if run.is_dir() else run.parent
@@ -53,6 +54,7 @@ def report(
     elif select or model:
         raise InputError("--select and --model need a run whose numbers are computed again, without --as-written")
     else:
+        refuse_predictions(run)
         results = read_results(run)
     say(f"report: {write_all(folder, results)}")
 

@@ -20,6 +20,7 @@ from harness.grading.verdict import Verdict
 from harness.importers import RecordedRun, load_outcomes
 from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.run.rollout import roll_out
+from harness.store.keys import instance_of
 from harness.store.matrix import matrix_of_run, repeats_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store
@@ -115,7 +116,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         label=str(path),
         matrix=matrix_of_run(rows, instances, models),
         repeated=tuple(repeats_of_run(attempts, models)),
-        fingerprints={row.instance_id: row.key.partition(".")[0] for row in rows},
+        fingerprints={row.instance_id: instance_of(row.key) for row in rows},
         routed=routed,
         accepted=accepted,
         failures=tuple(f"{row.cell}: {row.failure or row.state}" for row in unfinished),

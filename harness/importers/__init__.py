@@ -16,8 +16,9 @@ from harness.errors import InputError
 from harness.importers import details, evaluation, experiments, leaderboards, table
 from harness.importers.duplicates import flag_copies, merge_listings
 from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix, unknown_verdicts
+from harness.importers.predictions import refuse_predictions
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
-from harness.importers.source import Source, read_source
+from harness.importers.source import Source, is_url, read_source
 from harness.importers.table import write_outcomes_csv
 
 __all__ = [
@@ -82,8 +83,11 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
 
 def _load(name: str, cache: Path | None) -> RecordedOutcomes:
     source = read_source(name, cache)
+    if source.folder is None and not is_url(name):
+        refuse_predictions(Path(name).expanduser())
     for importer in IMPORTERS.values():
         if importer.matches(source):
             loaded = importer.read(source)
             return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
+    refuse_predictions(Path(name).expanduser())
     raise InputError(f"{name}: a folder without outcomes.csv; name a file or a finished run's folder")

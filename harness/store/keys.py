@@ -46,5 +46,10 @@ def change(stored: str, planned: str) -> Change:
     return Change.NONE if stored == planned.split(SEPARATOR)[-1] else Change.ATTEMPT
 
 
+def instance_of(key: str) -> str:
+    """The fingerprint of the instance (its text, its grading) that a key holds, whatever the settings were."""
+    return key.split(SEPARATOR)[-1].partition(".")[0]
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -77,6 +77,11 @@ class Collected:
         return "2+" if any(len(attempt.paid) > 1 for attempt in self.attempts) else "1"
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Whether polyswe only graded the attempts."""
+        return bool(self.config.predictions)
+
+    @property
     def partial(self) -> bool:
         return len(self.attempts) < len(self.dataset.instances)
 

@@ -164,7 +164,7 @@ def _metadata(collected: Collected, system: str, about: About) -> dict[str, Any]
         "os_model": about.os_model,
         "os_system": about.os_system,
         "system": {"attempts": collected.attempts_tag},
-        "agent": "mini-swe-agent",
+        "agent": _agents(collected) or TODO,
     }
     info = {"name": system, "site": about.site, "report": about.report, "authors": about.authors, "logo": about.logo}
     return {"info": info, "tags": tags}
@@ -180,7 +180,7 @@ def _readme(
     if collected.partial:
         parts.append(f"**A trial package over {total} of {len(collected.dataset.instances)} instances.**")
     parts += [about.description] if about.description else []
-    agent = f"mini-swe-agent {collected.versions.get('mini-swe-agent', '')}".strip()
+    agent = markdown(_agents(collected)) if collected.made_elsewhere else _own_agent(collected)
     cost = [attempt.cost_usd for attempt in collected.attempts if attempt.cost_usd is not None]
     mean = f"${sum(cost) / total:.3f} an instance" if cost else "unknown"
     if 0 < len(cost) < total:
@@ -192,7 +192,7 @@ def _readme(
                 "| | |",
                 "| --- | --- |",
                 f"| Split | `{split}` |",
-                f"| Agent | {agent} |",
+                f"| Agent | {agent or TODO} |",
                 f"| {'Models' if collected.routing else 'Model'} | {models} |",
                 f"| Resolved | {resolved} / {total} ({resolved / total:.2%}) |",
                 f"| No generation | {len(lists['no_generation'])} |",
@@ -217,8 +217,23 @@ def _readme(
     return "\n\n".join(parts) + "\n"
 
 
+def _own_agent(collected: Collected) -> str:
+    return f"mini-swe-agent {collected.versions.get('mini-swe-agent', '')}".strip()
+
+
+def _agents(collected: Collected) -> str:
+    """What made the attempts; empty where their source does not state it."""
+    if not collected.made_elsewhere:
+        return "mini-swe-agent"
+    names = {model.name for model in collected.models}
+    agents = [source.agent for source in collected.config.predictions if source.model in names]
+    return ", ".join(dict.fromkeys(filter(None, agents)))
+
+
 def _checklist(collected: Collected, about: About) -> list[str]:
     """The four lines, each ticked with what it rests on, or left open."""
+    if collected.made_elsewhere:
+        return [f"- [ ] {line} ({TODO}: polyswe did not make these attempts)" for line in CHECKLIST.values()]
     no_web = about.no_web if about.no_web is not None else collected.config.agent.network == "none"
     evidence = {
         "pass@1": "one cell an instance in the run's store; attempts lost to failures that were not the model's were "

@@ -14,11 +14,21 @@ from typing import Protocol
 
 from harness.errors import InputError
 from harness.importers.predictions import experiments, harbor, mini_swe_agent, openhands, plain, swe_agent
+from harness.importers.predictions.files import head
 from harness.importers.predictions.other_files import what_it_is
 from harness.importers.predictions.prediction import AttemptRecord, Prediction, PredictionSource
 from harness.text import one_line
 
-__all__ = ["READERS", "AttemptRecord", "Prediction", "PredictionSource", "Reader", "attempt_of", "read_predictions"]
+__all__ = [
+    "READERS",
+    "AttemptRecord",
+    "Prediction",
+    "PredictionSource",
+    "Reader",
+    "attempt_of",
+    "read_predictions",
+    "refuse_predictions",
+]
 
 MAX_NAME = 120
 """Characters of a model's name."""
@@ -77,6 +87,24 @@ def read_predictions(path: Path, model: str | None = None) -> PredictionSource:
     named = _named(source, model)
     predictions, notes = _each_once(path, named)
     return replace(source, format=name, predictions=tuple(predictions), notes=(*source.notes, *notes))
+
+
+def refuse_predictions(path: Path) -> None:
+    """Name `polyswe grade` where a command that needs verdicts is given predictions.
+
+    Raises:
+        InputError: the file or folder holds predictions.
+    """
+    if path.is_dir():
+        # a submission's verdicts may lie beside its patches
+        found = not what_it_is(path) and any(READERS[name].matches(path) for name in READERS if name != "experiments")
+    else:
+        begin = head(path, 2**16)
+        found = b'"model_patch"' in begin or (b'"test_result"' in begin and b'"instance_id"' in begin)
+    if found:
+        raise InputError(
+            f"{path}: predictions, which have no verdicts yet; grade them first: polyswe grade {path} --dataset DATASET"
+        )
 
 
 def attempt_of(source: PredictionSource, prediction: Prediction) -> AttemptRecord:

@@ -39,7 +39,7 @@ def mini_swe_agent(content: Mapping[str, Any]) -> AttemptRecord:
     """A `.traj.json` of mini-swe-agent: `info.model_stats`, and tokens and times in the messages."""
     info = mapping(content.get("info"))
     stats = mapping(info.get("model_stats"))
-    messages = [message for message in content["messages"] if isinstance(message, dict)]
+    messages = [_with_actions(message) for message in content["messages"] if isinstance(message, dict)]
     extras = [mapping(message.get("extra")) for message in messages]
     replies = [mapping(extra.get("response")) for extra in extras if extra.get("response")]
     times = [time for extra in extras if (time := amount(extra.get("timestamp"))) is not None]
@@ -80,12 +80,12 @@ def openhands(line: Mapping[str, Any]) -> AttemptRecord:
     tokens = mapping(metrics.get("accumulated_token_usage"))
     history = line.get("history")
     events = [event for pair in (history if isinstance(history, list) else []) for event in _events(pair)]
-    calls = next((len(calls) for name in ("token_usages", "response_latencies") if (calls := metrics.get(name))), None)
-    error = text(line.get("error"))
+    calls = [metrics.get(name) for name in ("token_usages", "response_latencies")]
+    error = " ".join(text(line.get("error")).split())
     finished = any(event.get("action") == "finish" or _kind(event) == "FinishAction" for event in events)
     return AttemptRecord(
         cost_usd=amount(metrics.get("accumulated_cost")),
-        api_calls=calls,
+        api_calls=next((len(each) for each in calls if isinstance(each, list) and each), None),
         prompt_tokens=count(tokens.get("prompt_tokens")),
         completion_tokens=count(tokens.get("completion_tokens")),
         cached_tokens=count(tokens.get("cache_read_tokens")),
@@ -135,6 +135,18 @@ def _span(times: Sequence[object]) -> float | None:
 
 
 # ---- messages ----
+
+
+def _with_actions(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of mini-swe-agent whose commands are where version 2 has them; version 1 has them in its text."""
+    extra = {**mapping(message.get("extra"))}
+    actions = extra.get("actions")
+    if message.get("role") != "assistant" or isinstance(actions, list):
+        extra["actions"] = [a for a in (actions if isinstance(actions, list) else []) if isinstance(a, dict)]
+    else:
+        blocks = _parts(message.get("content")).split("```")[1::2]
+        extra["actions"] = [{"command": block.partition("\n")[2].strip()} for block in blocks]
+    return {**message, "extra": extra}
 
 
 def _reply(said: object, commands: Sequence[tuple[str, str]]) -> dict[str, Any]:
