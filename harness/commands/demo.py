@@ -37,21 +37,27 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the results.")] = Pa
     from harness.lab.demo import degraded, simulated_benchmark
     from harness.replay import write_replay
     from harness.report.html import write_report
-    from harness.report.tables import render_terminal
+    from harness.report.tables import render_answer
 
     check_output(out, folder=True)
-    base, worse = out / "base", out / "degraded"
+    # their names label the comparison, which reads outcomes alone
+    base, worse = out / "simulated-base", out / "simulated-degraded"
     say("simulated data: no model is run, and no number below was measured")
     benchmark = simulated_benchmark(SEED)
     results = _evaluated(benchmark)
     write_replay(results, benchmark.outcomes, base)
-    output(render_terminal(results))
+    output(render_answer(results))
     say(f"report, simulated: {write_report(base, results)}")
-    model = _best(results)
+    assert results.recommendation is not None  # every simulated cell has a verdict
+    assert results.recommendation.use is not None
+    model = results.recommendation.use.name
     write_outcomes_csv(degraded(benchmark, model, SEED), worse / "outcomes.csv")
     say(f"now {model} gets worse (simulated), and the gate compares the two sets:")
     code = _gate(base / "outcomes.csv", worse / "outcomes.csv", out / "comparison")
-    say(f"the gate ended with exit code {code} (0: open, 1: a rule is broken, 2: bad input); a CI job would stop here")
+    say(
+        f"the gate ended with exit code {code}, which stops a CI job (0: no rule is broken, 1: one is, 2: bad input); "
+        "the demo itself ends with 0"
+    )
 
 
 def _evaluated(benchmark: SimulatedBenchmark) -> Results:
@@ -76,16 +82,8 @@ def _evaluated(benchmark: SimulatedBenchmark) -> Results:
     )
 
 
-def _best(results: Results) -> str:
-    from harness.evaluation.verdict import best_single
-
-    best = best_single(results.rows)
-    assert best is not None  # every simulated cell has a verdict
-    return best.name
-
-
 def _gate(base: Path, new: Path, out: Path) -> int:
-    """Run `polyswe compare` as a CI job would; returns its exit code. Of what it prints, the first lines are shown."""
+    """Run `polyswe compare` as a CI job would; returns its exit code. Of what it prints, the headline is shown."""
     say(f"polyswe compare {base} {new} --out {out}")
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
@@ -93,5 +91,5 @@ def _gate(base: Path, new: Path, out: Path) -> int:
             compare(str(base), str(new), out=out)
         except typer.Exit as end:
             code = end.exit_code
-    output("\n".join(line for line in printed.getvalue().splitlines() if line.startswith((">", "#")))[:2000])
+    output("\n".join(line for line in printed.getvalue().splitlines() if line.startswith(">"))[:2000])
     return code

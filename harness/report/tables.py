@@ -49,11 +49,7 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
     name_width = max(24, min(max(len(cells[0]) for cells in lines), width - sum(tails) - 2 * len(tails)))
     text = [_aligned(header, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
     text += [_aligned(cells, name_width, tails) for cells in lines]
-    title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
-    paragraphs = [_wrapped(title, width)]
-    if results.recommendation is not None:
-        paragraphs.append(_recommendation(results.recommendation, width))
-    paragraphs += ["\n".join(text), _wrapped(_p_values(results), width)]
+    paragraphs = [_answer(results, width), "\n".join(text), _wrapped(_p_values(results), width)]
     if shares := _shares(results):
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {share}", width) for share in shares)]))
     if results.repeated:
@@ -67,6 +63,11 @@ def render_terminal(results: Results, width: int = WIDTH) -> str:
         paragraphs.append("\n".join(["Notes", *(_wrapped(f"  - {note}", width) for note in results.notes)]))
     paragraphs.append(_wrapped(results.verdict, width))
     return "\n\n".join(paragraphs) + "\n"
+
+
+def render_answer(results: Results, width: int = WIDTH) -> str:
+    """The title and the recommendation alone, as plain text."""
+    return _answer(_harmless(results), width) + "\n"
 
 
 def render_markdown(results: Results) -> str:
@@ -142,7 +143,7 @@ def _harmless(results: Results) -> Results:
 
 def _header(results: Results) -> tuple[str, ...]:
     """The table's heading; costs that nobody pays are called so."""
-    price = f"{results.money_kind}$/inst." if results.money_kind else "$/instance"
+    price = f"{results.money_kind}$" if results.money_kind else "$/instance"
     return tuple(price if name == "$/instance" else name for name in HEADER)
 
 
@@ -306,7 +307,15 @@ def _p_text(vs: VsBestSingle) -> str:
 def _p_values(results: Results) -> str:
     """What the two columns mean, and for how many policies the second is corrected."""
     tried = sum(row.vs_best_single is not None and row.vs_best_single.p_text_holm is not None for row in results.rows)
-    return P_VALUES + (f", corrected for {tried} policies (Holm)." if tried > 1 else ".")
+    text = P_VALUES + (f", corrected for {tried} policies (Holm)." if tried > 1 else ".")
+    return text + (f" {results.money_kind.capitalize()}$: per instance, paid by nobody." if results.money_kind else "")
+
+
+def _answer(results: Results, width: int) -> str:
+    title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
+    if results.recommendation is None:
+        return _wrapped(title, width)
+    return f"{_wrapped(title, width)}\n\n{_recommendation(results.recommendation, width)}"
 
 
 def _recommendation(recommendation: Recommendation, width: int) -> str:

@@ -36,19 +36,24 @@ def test_the_demo_is_marked_as_simulated_and_its_gate_closes(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", WITHOUT, str(out)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Simulated benchmark: 500 instances, 12 models" in done.stdout
-    assert "simulated $/inst." in done.stdout
+    assert "at simulated $" in done.stdout
     assert "ended with exit code 1" in done.stderr
 
-    results = json.loads((out / "base" / "results.json").read_text())
+    results = json.loads((out / "simulated-base" / "results.json").read_text())
     assert results["simulated"]
     assert all(name.startswith("sim-") for name in results["pool"])
-    page = (out / "base" / "results.html").read_text()
+    page = (out / "simulated-base" / "results.html").read_text()
     assert "<title>Simulated benchmark · 12 models" in page
     assert "No model was run" in page
     assert "simulated $ / instance" in page
 
-    compared = ["compare", str(out / "base" / "outcomes.csv"), str(out / "degraded" / "outcomes.csv")]
+    compared = [
+        "compare",
+        str(out / "simulated-base" / "outcomes.csv"),
+        str(out / "simulated-degraded" / "outcomes.csv"),
+    ]
     assert CliRunner().invoke(app, compared).exit_code == 1
     assert json.loads((out / "comparison" / "comparison.json").read_text())["broken"]
-    unchanged = ["compare", str(out / "base" / "outcomes.csv"), str(out / "base" / "outcomes.csv")]
+    assert "simulated" in (out / "comparison" / "comparison.md").read_text().splitlines()[0]
+    unchanged = ["compare", str(out / "simulated-base" / "outcomes.csv"), str(out / "simulated-base" / "outcomes.csv")]
     assert CliRunner().invoke(app, unchanged).exit_code == 0
