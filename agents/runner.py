@@ -183,7 +183,7 @@ def run_agent(
 
         loading = time.monotonic() - waiting  # once a process, and no time of the attempt's
         deadline.extend(loading)
-        part = _model_part(parts["model"], model)
+        part = model_settings(config, model)
         llm = PoolModel(
             model,
             config.retry,
@@ -293,7 +293,9 @@ def _merged(overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _model_part(part: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+def model_settings(config: AgentConfig, model: ModelConfig) -> dict[str, Any]:
+    """mini-swe-agent's settings of a model, with the configuration's overrides."""
+    part: dict[str, Any] = _merged(config.overrides)["model"]
     if any(word in model.model.lower() for word in ("anthropic", "sonnet", "opus", "claude")):
         part = {"set_cache_control": "default_end"} | part  # as upstream's get_model: ten times cheaper with caching
     return part

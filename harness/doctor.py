@@ -6,13 +6,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from agents.errors import PoolError
-from agents.pool import check_pool
+from agents.pool import ModelConfig, check_pool
 from harness.config import Config
 from harness.config.tree import Engine
 from harness.data.embeddings import local_place
@@ -20,6 +21,7 @@ from harness.data.instances import Dataset, load_dataset
 from harness.docker.engine import connect, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
 from harness.run.forecast import disk_needed, disk_shortage, engine_disk
+from harness.run.preflight import scripted_models_ready
 from harness.store.run_folder import VERSIONED
 from harness.text import line
 from router.embedding import DEFAULT_EMBEDDER
@@ -27,6 +29,14 @@ from router.embedding import DEFAULT_EMBEDDER
 if TYPE_CHECKING:
     from docker import DockerClient
 
+    from agents.ping import Ping
+
+PING = "ping"
+"""What findings about a model's answer are called."""
+MOST_PINGS = 8
+"""Models called at the same time."""
+SLOW_SECONDS = 20.0
+"""An answer that takes longer is worth a warning."""
 NARROWEST = 60
 """Columns below which lines are not wrapped any further."""
 
@@ -54,8 +64,13 @@ class Finding:
         return self.level is Level.MISSING
 
 
-def examine(config: Config) -> list[Finding]:
-    """Check everything that a configuration needs; nothing is changed and no model is called."""
+def examine(config: Config, *, call_models: bool = False) -> list[Finding]:
+    """Check everything that a configuration needs; nothing is changed.
+
+    Args:
+        config: what would be run.
+        call_models: make one short call to each model whose key and price are in order; each call is paid.
+    """
     findings = [Finding(Level.OK, "Python", f"{sys.version.split()[0]} ({sys.prefix})")]
     client: DockerClient | None = None
     try:
@@ -72,13 +87,17 @@ def examine(config: Config) -> list[Finding]:
     except (InputError, EnvironmentUnavailableError) as error:
         findings.append(Finding(Level.MISSING, "dataset", str(error).removeprefix("dataset ")))
     findings.append(_embedder(config))
-    findings += _pool(config)
+    models = _checked_models(config.pool)
+    findings += models.values()
+    if call_models:
+        findings += _pings(config, [model for model in config.pool if not models[model.name].blocking])
     findings += _packages()
     return findings
 
 
 def render(findings: Sequence[Finding], columns: int | None = None) -> str:
     """A paragraph for each finding, wrapped to `columns`; None writes each on one line, for pipes."""
+    called = any(finding.what == PING for finding in findings)
     names = max(len(finding.what) for finding in findings)
     indent = " " * (len(Level.MISSING) + names + 4)
     lines = []
@@ -87,7 +106,8 @@ def render(findings: Sequence[Finding], columns: int | None = None) -> str:
         paragraph = f"{finding.level:<{len(Level.MISSING)}}  {finding.what:<{names}}  {line(text)}"
         lines += [paragraph] if columns is None else _wrapped(paragraph, indent, max(columns, NARROWEST))
     missing = sum(finding.blocking for finding in findings)
-    end = f"not ready: {missing} missing" if missing else "ready; keys and prices were checked, no model was called"
+    ready = "ready; each model answered a call" if called else "ready; no model was called (--ping calls each once)"
+    end = f"not ready: {missing} missing" if missing else ready
     return "\n".join([*lines, "", end])
 
 
@@ -156,17 +176,37 @@ def _embedder(config: Config) -> Finding:
     )
 
 
-def _pool(config: Config) -> Iterator[Finding]:
-    """Keys and prices, by the same check that a run makes."""
-    for model in config.pool:
+def _checked_models(pool: Sequence[ModelConfig]) -> dict[str, Finding]:
+    """Keys and prices by model, by the same check that a run makes."""
+    findings = {}
+    for model in pool:
         try:
             check_pool([model])
         except PoolError as error:
             advice = str(error).removeprefix(f"model {model.name} ")
-            yield Finding(Level.MISSING, "model", f"{model.name} ({model.model})", advice)
+            findings[model.name] = Finding(Level.MISSING, "model", f"{model.name} ({model.model})", advice)
         else:
             key = f"{model.api_key_env} is set" if model.api_key_env else "no key variable"
-            yield Finding(Level.OK, "model", f"{model.name} ({model.model}; {key})")
+            findings[model.name] = Finding(Level.OK, "model", f"{model.name} ({model.model}; {key})")
+    return findings
+
+
+def _pings(config: Config, models: Sequence[ModelConfig]) -> list[Finding]:
+    """A call to each model, all at the same time, in the pool's order."""
+    from agents.ping import ping
+
+    with scripted_models_ready(models) as reachable, ThreadPoolExecutor(MOST_PINGS) as pool:
+        return list(pool.map(lambda model: _pinged(model.name, ping(model, config.agent)), reachable))
+
+
+def _pinged(name: str, ping: Ping) -> Finding:
+    took = f"{ping.seconds:.1f} s, ${ping.cost_usd:.6f}"
+    if ping.failure:
+        return Finding(Level.MISSING, PING, f"{name}: {ping.failure} ({took})", ping.detail)
+    if ping.seconds > SLOW_SECONDS:
+        advice = "an agent makes dozens of such calls for an instance"
+        return Finding(Level.WARN, PING, f"{name}: answered with a tool call, slowly ({took})", advice)
+    return Finding(Level.OK, PING, f"{name}: answered with a tool call ({took})")
 
 
 def _packages() -> Iterator[Finding]:

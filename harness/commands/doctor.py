@@ -19,16 +19,26 @@ def doctor(
     select: SelectOption = None,
     model: ModelOption = None,
     env_file: EnvFileOption = None,
+    ping: Annotated[
+        bool, typer.Option("--ping", help="Call each model once, and show key, id, tools, cost and time; it is paid.")
+    ] = False,
 ) -> None:
-    """Check this machine and list what is missing and what to do about it.
+    """Check this machine and list what is missing and what to do about it. Nothing is changed.
 
-    Nothing is changed and no model is called. Exit code 3 when a run with the configuration would fail.
+    Examples:
+
+        polyswe doctor my.yaml
+
+        polyswe doctor my.yaml --ping         # a fraction of a cent for each model
+
+    Exit code 3 when a run with the configuration would fail.
     """
     quiet_libraries()
     from harness.config import find_config, load_config
     from harness.doctor import examine, render, terminal_columns
 
-    findings = examine(part_of(load_config(find_config(config)), select or (), model or ()))
+    settings = part_of(load_config(find_config(config)), select or (), model or ())
+    findings = examine(settings, call_models=ping)
     output(render(findings, terminal_columns()))
     if any(finding.blocking for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)

@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from agents.scripted.server import ScriptedServer
+from harness.cli import app
 from harness.config import RunConfig
 from harness.docker.engine import connect
 from harness.doctor import Finding, Level, render
 from harness.errors import EngineUnavailableError
 from harness.run.forecast import disk_shortage
+from harness.sample import PLAYBOOK
 
 FINDINGS = [
     Finding(Level.OK, "Python", "3.12"),
@@ -113,3 +117,23 @@ def test_a_hub_out_of_reach_is_one_finding_without_the_libraries_retries(tmp_pat
     assert done.returncode == 3
     assert done.stderr == ""
     assert len([line for line in done.stdout.splitlines() if "hub" in line and line.startswith("MISSING")]) == 1
+
+
+def test_doctor_calls_each_model_once_when_asked(tmp_path: Path) -> None:
+    config = tmp_path / "two.yaml"
+    with ScriptedServer(PLAYBOOK) as server:
+        config.write_text(
+            "dataset: {name: sample}\npool:\n"
+            f"- {{name: right, model: openai/scripted-small, api_base: '{server.url}', free: true}}\n"
+            f"- {{name: wrong id, model: openai/nobody, api_base: '{server.url}', free: true}}\n"
+        )
+        quiet = CliRunner().invoke(app, ["doctor", str(config)])
+        assert server.stats()["scripted-small"].calls == 0
+        called = CliRunner().invoke(app, ["doctor", str(config), "--ping"])
+        assert server.stats()["scripted-small"].calls == 1
+    assert "  ping " not in quiet.output
+    pings = [line for line in called.output.splitlines() if "  ping " in line]
+    assert [line.split()[0] for line in pings] == ["ok", "MISSING"]
+    assert "right: answered with a tool call" in pings[0]
+    assert "wrong id: not-found" in pings[1]
+    assert called.exit_code == 3
