@@ -20,7 +20,7 @@ from harness.data.embeddings import local_place
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.engine import connect, endpoint, server_version
 from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
-from harness.run.forecast import disk_needed, disk_shortage, engine_disk
+from harness.run.disk import disk_needed, disk_shortage, engine_disk
 from harness.run.preflight import scripted_models_ready
 from harness.store.run_folder import VERSIONED
 from harness.text import line
@@ -35,6 +35,8 @@ PING = "ping"
 """What findings about a model's answer are called."""
 MOST_PINGS = 8
 """Models called at the same time."""
+NOWHERE = "http://127.0.0.1:9/v1"
+"""An address where nobody answers."""
 SLOW_SECONDS = 20.0
 """An answer that takes longer is worth a warning."""
 NARROWEST = 60
@@ -195,6 +197,8 @@ def _pings(config: Config, models: Sequence[ModelConfig]) -> list[Finding]:
     """A call to each model, all at the same time, in the pool's order."""
     from agents.ping import ping
 
+    # the first call loads LiteLLM for three seconds, which are not the model's
+    ping(ModelConfig(name="nobody", model="openai/none", api_base=NOWHERE, free=True), config.agent)
     with scripted_models_ready(models) as reachable, ThreadPoolExecutor(MOST_PINGS) as pool:
         return list(pool.map(lambda model: _pinged(model.name, ping(model, config.agent)), reachable))
 

@@ -17,7 +17,7 @@ from harness.config import RunConfig
 from harness.docker.engine import connect
 from harness.doctor import Finding, Level, render
 from harness.errors import EngineUnavailableError
-from harness.run.forecast import disk_shortage
+from harness.run.disk import disk_shortage
 from harness.sample import PLAYBOOK
 
 FINDINGS = [

@@ -16,7 +16,7 @@ import pytest
 from agents.container.history import DERIVED_FROM_LABEL
 from harness.docker.images import OFFLINE_ATTEMPTS, Images, Patience, pull_failure_kind
 from harness.errors import ImageUnavailableError
-from harness.run.forecast import disk_needed
+from harness.run.disk import disk_needed
 
 if TYPE_CHECKING:
     from docker import DockerClient

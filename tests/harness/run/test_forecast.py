@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,9 +15,11 @@ from harness.config import Config, find_config, load_config, with_overrides
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, InputError
 from harness.grading.verdict import Grade, Verdict
-from harness.importers import write_outcomes_csv
+from harness.importers import load_outcomes, write_outcomes_csv
+from harness.run.expected import Expected, interval
 from harness.run.forecast import forecast, render
 from harness.run.plan import plan
+from harness.run.records import KNOWN_COSTS
 from harness.store.matrix import matrix_of_run
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
@@ -69,13 +73,16 @@ def test_a_runs_own_cells_tell_more(config: Config, dataset: Dataset, tmp_path: 
     model = seen.models[0]
     assert (model.graded, model.to_grade, model.to_attempt) == (4, 1, 10)
     assert model.cost == pytest.approx(10 * 0.12)
-    assert model.cost_error > 0
+    assert model.cost_range is not None
+    assert 1.0 < model.cost_range[0] < 1.2 < model.cost_range[1] < 1.4
+    assert seen.cost_range is None, "nothing is known of the other models"
     assert model.agent_seconds == pytest.approx(400)
     assert model.test_seconds == pytest.approx(11 * 10.0), "the wait for other instances' tests is none of it"
     assert seen.spent == pytest.approx(0.6 + 0.5)
     assert seen.grading_hours == pytest.approx((11 * 10 + 30 * 60 + 41 * 2) / 2 / 3600)
-    assert "at which no further cell starts" in render(seen, folder.path)
-    assert "at worst $5.00" in render(seen, folder.path)
+    text = " ".join(render(seen, folder.path).split())
+    assert "at which no further cell starts" in text
+    assert "at worst $5.00" in text
 
 
 def test_another_grading_is_forecast_as_gradings_alone(config: Config, dataset: Dataset, tmp_path: Path) -> None:
@@ -147,6 +154,68 @@ def test_an_unknown_price_is_refused(config: Config, dataset: Dataset, tmp_path:
     pool = [config.pool[0].model_copy(update=nameless)]
     with pytest.raises(ConfigError, match="price of model scripted-small"):
         forecast(config.model_copy(update={"pool": pool}), dataset, RunFolder(tmp_path))
+
+
+def test_the_text_fits_100_columns_and_names_each_basis_once(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    changes = {"run.max_cost": 1500.0, "pool.scripted-small.record": "Haiku", "pool.scripted-large.rpm": 1}
+    pool = [model.model_copy(update={"name": f"{model.name}, with a name of many words"}) for model in config.pool]
+    seen = forecast(with_overrides(config, changes), dataset, RunFolder(tmp_path / "run"))
+    longer = forecast(config.model_copy(update={"pool": pool}), dataset, RunFolder(tmp_path / "run"))
+    for text in (render(seen, Path("results/x")), render(longer, Path("results/x"))):
+        assert max(map(len, text.splitlines())) <= 100
+        assert text.count("assumed: 600,000") == 1
+
+
+def test_a_record_alone_gives_the_published_mean_with_its_range(
+    config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    known = with_overrides(config, {"pool.scripted-small.record": "4.5 haiku"})
+    small = forecast(known, dataset, RunFolder(tmp_path / "run")).models[0]
+    assert small.cost == pytest.approx(15 * 0.3309)
+    assert small.cost_range is not None
+    assert small.cost_range[0] < small.cost < small.cost_range[1] < 2 * small.cost
+    assert "Claude 4.5 Haiku" in small.basis
+    assert small.agent_seconds == pytest.approx(15 * 66.2 * 7.5)
+
+
+def test_a_models_limits_decide_the_time(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    free = forecast(config, dataset, RunFolder(tmp_path / "run"))
+    assert free.agent_hours == pytest.approx(45 * 300 / 4 / 3600)
+    limited = forecast(with_overrides(config, {"pool.scripted-small.rpm": 2}), dataset, RunFolder(tmp_path / "run"))
+    assert limited.agent_hours == pytest.approx(15 * 40 / 2 / 60)
+    assert any("the limits of scripted-small" in note for note in limited.notes)
+
+
+def test_the_published_means_are_those_of_the_leaderboard(shared_data: Path) -> None:
+    board = load_outcomes([str(shared_data / "outcomes" / "leaderboards-2026-02-26.json")])
+    runs = {run.name: run for run in board.runs if run.board == "bash-only"}
+    for row in csv.DictReader(KNOWN_COSTS.open(encoding="utf-8", newline="")):
+        cells = runs[row["model"]].cells.values()
+        costs = [cell.cost_usd for cell in cells if cell.cost_usd is not None]
+        calls = [cell.api_calls for cell in cells if cell.api_calls is not None]
+        assert len(costs) == int(row["instances"])
+        assert np.mean(costs) == pytest.approx(float(row["cost_usd"]), abs=1e-4)
+        assert np.std(costs, ddof=1) == pytest.approx(float(row["cost_sd"]), abs=1e-4)
+        assert np.mean(calls) == pytest.approx(float(row["calls"]), abs=0.05)
+
+
+def test_the_range_of_a_sum_holds_what_happens(shared_data: Path) -> None:
+    """On real costs: 40 cells known, 60 others of the same model to come; 95 % ranges hold nine sums of ten or more."""
+    board = load_outcomes([str(shared_data / "outcomes" / "leaderboards-2026-02-26.json")])
+    known = {row["model"] for row in csv.DictReader(KNOWN_COSTS.open(encoding="utf-8", newline=""))}
+    rng, held, tries = np.random.default_rng(0), 0, 0
+    for run in (run for run in board.runs if run.name in known and run.board == "bash-only"):
+        costs = np.array([cell.cost_usd for cell in run.cells.values() if cell.cost_usd is not None])
+        for _ in range(4):
+            drawn = rng.permutation(costs)[:100]
+            expected = Expected(own=list(drawn[:40]), past={}, assumed=0.0)
+            draws = expected.draws([str(k) for k in range(60)], seed=tries)
+            assert draws is not None
+            low, high = interval(draws)
+            held += low <= drawn[40:].sum() <= high
+            tries += 1
+    assert tries == 4 * len(known)
+    assert 0.9 * tries <= held
 
 
 def test_the_command_starts_and_writes_nothing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from harness.data.instances import Dataset
 from harness.docker.engine import RUN_LABEL
 from harness.errors import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
+from harness.run.forecast import forecast
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.results import results_again
@@ -79,6 +80,20 @@ def undisturbed(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ru
     end = evaluate(load_config(find_config("sample")), folder, stop=Stop())
     assert end.missing == []
     return folder
+
+
+def test_the_forecast_of_the_sample_is_right_within_a_factor_of_1_5(
+    undisturbed: RunFolder, sample: Dataset, tmp_path: Path
+) -> None:
+    seen = forecast(load_config(find_config("sample")), sample, RunFolder(tmp_path / "none"))
+    rows = rows_of(undisturbed).values()
+    for model in seen.models:
+        paid = sum(row.cost_usd or 0.0 for row in rows if row.model == model.model)
+        assert paid / 1.5 <= model.cost <= paid * 1.5
+        assert model.cost_range is not None
+        assert model.cost_range[0] <= paid <= model.cost_range[1]
+    agents = sum(row.agent_seconds or 0.0 for row in rows) / 4
+    print(f"agents: {seen.agent_hours * 3600:.0f} s forecast, {agents:.0f} s taken")  # depends on the machine's load
 
 
 def test_every_stand_in_ends_as_its_script_intends(undisturbed: RunFolder, sample: Dataset) -> None:
