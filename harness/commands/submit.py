@@ -77,6 +77,8 @@ def submit(
     )
     checked = done.checked
     output(f"{done.path}: {checked.resolved} resolved, {checked.regraded} verdicts derived again from the logs")
+    if done.attempt:
+        say(f"the package holds {done.attempt}; --attempt takes another, chosen before the verdicts are known")
     for line in checked.findings.lines():
         say(line)
     if checked.findings.gaps:

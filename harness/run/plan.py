@@ -97,9 +97,9 @@ def repeat_notes(config: Config, rows: Sequence[CellRow], cells: Mapping[Cell, s
     beyond = [row for row in rows if row.model in asked and row.attempt > asked[row.model]]
     notes = []
     if counted := sum(row.cell in cells for row in beyond):
-        notes.append(f"{counted} repeated attempts on record are more than 'repeats' asks for; they stay and count")
+        notes.append(f"the run holds {_cells(counted)} beyond 'repeats'; their verdicts count")
     if idle := sum(row.cell not in cells and Cell(row.instance_id, row.model) in cells for row in beyond):
-        notes.append(f"{idle} repeated attempts beyond 'repeats' have no verdict at these settings and are left alone")
+        notes.append(f"the run holds {_cells(idle)} beyond 'repeats' without a verdict at these settings: not run now")
     return notes
 
 
@@ -120,6 +120,10 @@ def _grading(config: Config) -> dict[str, Any]:
 
 def _graded_row(instance: Instance) -> dict[str, Any]:
     return {name: _parsed(instance.row[name]) for name in GRADING_FIELDS}
+
+
+def _cells(number: int) -> str:
+    return f"{number} {'cell' if number == 1 else 'cells'}"
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,10 @@ class Collected:
     versions: Mapping[str, str]
     date: str
     """YYYYMMDD of the last verdict"""
+    attempt: int = 1
+    """Which of the model's repeated attempts."""
+    repeats: int = 1
+    """How often the run let the model attempt the instances; the package holds one of these attempts."""
 
     @property
     def attempts_tag(self) -> str:
@@ -157,7 +161,9 @@ def collect_run(
         models=tuple(pool),
         routing=routing.description if routing else None,
         versions=manifest.get("versions", {}),
-        date=max(attempt.row.updated_at for attempt in attempts)[:10].replace("-", ""),
+        date=max(one.row.updated_at for one in attempts)[:10].replace("-", ""),
+        attempt=attempt,
+        repeats=max(cell.attempt for cell in rows if cell.model in {entry.name for entry in pool}),
     )
 
 

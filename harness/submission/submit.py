@@ -25,6 +25,8 @@ class Submission:
 
     path: Path
     checked: Checked
+    attempt: str = ""
+    """Which attempt it holds, where the run has repeats."""
 
 
 def submit(
@@ -73,7 +75,8 @@ def submit(
         root.rename(place)
     (package,) = find_packages(place)
     checked.package = package
-    return Submission(place, checked)
+    several = collected.repeats > 1
+    return Submission(place, checked, f"attempt {collected.attempt} of {collected.repeats}" if several else "")
 
 
 def _check_place(place: Path, *, overwrite: bool) -> None:

@@ -134,6 +134,7 @@ def _write_public(collected: Collected, label: str, public: Path) -> None:
         "scripted": collected.dataset.scripted or any(model.scripted for model in collected.models),
         "routing": collected.routing,
         "attempts": collected.attempts_tag,
+        **({"attempt": collected.attempt, "repeats": collected.repeats} if collected.repeats > 1 else {}),
         "models": {attempt.instance.instance_id: attempt.row.model for attempt in collected.attempts},
         "versions": dict(collected.versions),
     }

@@ -303,7 +303,10 @@ def verdict_by_default(place: int, model: str) -> Verdict:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Writes a run folder of the sample: `make_run(name, verdicts={cell: verdict}, only=[ids], unfinished=[cells])`."""
+    """Writes a run folder of the sample: `make_run(name, verdicts={cell: verdict}, only=[ids], unfinished=[cells])`.
+
+    With `repeats`, `later` holds the verdicts of those repeated attempts that differ from the first one.
+    """
 
     def make(
         name: str = "run",
@@ -311,10 +314,11 @@ def make_run(tmp_path: Path) -> MakeRun:
         only: Sequence[str] | None = None,
         unfinished: Sequence[tuple[str, str]] = (),
         cost: float = 1.0,
+        repeats: int = 1,
+        later: Mapping[Cell, Verdict] | None = None,
     ) -> RunFolder:
-        config = with_overrides(
-            load_config(find_config("sample")), {"dataset.instances": only, "out.root": tmp_path, "out.run_id": name}
-        )
+        changes = {"dataset.instances": only, "out.root": tmp_path, "out.run_id": name, "run.repeats": repeats}
+        config = with_overrides(load_config(find_config("sample")), changes)
         dataset = load_dataset(config.dataset)
         folder = RunFolder(tmp_path / name)
         folder.path.mkdir()
@@ -329,6 +333,7 @@ def make_run(tmp_path: Path) -> MakeRun:
                     continue
                 place, instance = instances[cell.instance_id]
                 verdict = (verdicts or {}).get((cell.instance_id, cell.model), verdict_by_default(place, cell.model))
+                verdict = (later or {}).get(cell, verdict)
                 write_cell(
                     folder, store, cell, instance, verdict, cost * (1 + [SMALL, MEDIUM, LARGE].index(cell.model))
                 )

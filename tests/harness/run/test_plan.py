@@ -100,8 +100,8 @@ def test_fewer_repeats_take_no_verdict_away(config: Config, dataset: Dataset, tm
     cells = plan(config, dataset, rows)
     assert [cell for cell in cells if cell.attempt > 1] == [graded]
     counted, left = repeat_notes(config, rows, cells)
-    assert counted.startswith("1 repeated attempts")
-    assert left.startswith("2 repeated attempts")
+    assert counted.startswith("the run holds 1 cell beyond")
+    assert "2 cells beyond 'repeats' without a verdict" in left
     assert repeat_notes(config, rows[:0], cells) == []
 
 
