@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.attempt import Usage
 from agents.budget import Budget, Call
+from agents.callbacks import callback_metadata
 from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
 from agents.http import Exchange, recorded
@@ -65,6 +66,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         usage: Usage | None = None,
         rate: RateLimit | None = None,
         on_wait: Callable[[float], None] | None = None,
+        trace: Mapping[str, Any] | None = None,
         **upstream: Any,
     ) -> None:
         """A model for one attempt.
@@ -78,6 +80,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             usage: Counted up.
             rate: Calls and tokens a minute, shared by the agents that use the model.
             on_wait: Receives the seconds until the next call's turn before they are waited for.
+            trace: Metadata of every call for LiteLLM's callbacks (`agents.callbacks`); providers do not receive it.
             **upstream: Arguments of LitellmModelConfig other than the model's name and registry; the entry's own
                 `model_kwargs` go before its `model_kwargs`.
         """
@@ -91,6 +94,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         self.on_call = on_call
         self.rate = rate
         self.on_wait = on_wait
+        self.trace = trace
         self._last_cost = 0.0
         self.prices = prices(pool)
         self.provider = _provider(pool)
@@ -227,6 +231,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         timeout = min(patience, remaining if remaining == math.inf else max(1, math.ceil(remaining)))
         key, base = api_key(self.pool), address(self.pool)
         arguments = resolved(self.config.model_kwargs | kwargs) | ({"api_base": base} if base else {})
+        if self.trace:
+            arguments["metadata"] = callback_metadata(self.trace, arguments.get("metadata") or {})
         started = time.monotonic()
 
         def call() -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agents.attempt import Attempt
 from agents.budget import Budget, Call
@@ -57,6 +58,7 @@ def review(
     budget: Budget | None = None,
     on_call: Callable[[Call], None] | None = None,
     rate: RateLimit | None = None,
+    trace: Mapping[str, Any] | None = None,
 ) -> Review:
     """Ask `reviewer` for the chances of a finished attempt. An empty patch is 0 without a question.
 
@@ -68,6 +70,7 @@ def review(
         budget: The run's, asked before the call.
         on_call: Receives every request as soon as it has ended.
         rate: The reviewer's calls and tokens a minute.
+        trace: Metadata of the call for LiteLLM's callbacks.
 
     Raises:
         ProviderError: As an agent's calls do, like a PoolError or BudgetSpentError.
@@ -76,7 +79,9 @@ def review(
 
     if not attempt.patch.strip():
         return Review(score=0.0, cost_usd=0.0)
-    llm = PoolModel(reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call, rate=rate)
+    llm = PoolModel(
+        reviewer, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call, rate=rate, trace=trace
+    )
     prompt = _PROMPT.format(marker=MARKER, issue=issue, patch=attempt.patch[:MAX_PATCH])
     return Review(score=read_score(llm.ask(prompt)), cost_usd=llm.usage.cost_usd)
 

@@ -114,6 +114,7 @@ def run_agent(
     on_call: Callable[[Call], None] | None = None,
     rate: RateLimit | None = None,
     on_wait: Callable[[float], None] | None = None,
+    trace: Mapping[str, Any] | None = None,
     host: DockerHost | None = None,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it. Thread-safe.
@@ -131,6 +132,7 @@ def run_agent(
         on_call: Receives every call as soon as it has ended, before the agent sees its reply.
         rate: The model's calls and tokens a minute, shared by the agents of a run.
         on_wait: Receives the seconds until a call's turn before they are waited for.
+        trace: Metadata of every call for LiteLLM's callbacks.
         host: The Docker Engine, to be shared by the agents of a process. By default the one that the client chooses.
 
     Raises:
@@ -193,6 +195,7 @@ def run_agent(
             usage=usage,
             rate=rate,
             on_wait=on_wait,
+            trace=trace,
             **part,
         )
         with _attached(attempt, model):

@@ -169,6 +169,9 @@ class RunConfig(StrictModel):
     """Seconds before a pull is tried again; they double each time, up to five minutes."""
     least_disk_gb: float = Field(default=LEAST_DISK_GB, ge=0)
     """Free space, where the run and the engine write, below which no cell is started."""
+    callbacks: list[str] = []
+    """LiteLLM's callbacks that are shown every call, such as `langfuse_otel`, with run, instance, model and attempt as
+    metadata. They send the conversations to the service that their own environment variables name."""
     engine: Engine = Engine.LOCAL
     """Where the cells run: on this machine, or on the nodes of a Ray cluster (extra `ray`)."""
     ray: RayConfig = RayConfig()

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import BudgetSpentError, Call
@@ -173,9 +174,17 @@ class CellRunner:
             on_call=record_call,
             rate=self.backend.rates.get(cell.model),
             on_wait=lambda seconds: self._wait(cell, seconds),
+            trace=self._trace(cell),
         )
         if self.agent.reviewer is not None:
             self._review(cell, finished, charge)
+
+    def _trace(self, cell: Cell) -> dict[str, Any] | None:
+        """What callbacks are told of a call."""
+        if not self.limits.callbacks:
+            return None
+        run = self.folder.path.name
+        return {"run": run, "instance": cell.instance_id, "model": cell.model, "attempt": cell.attempt}
 
     def _wait(self, cell: Cell, seconds: float) -> None:
         """Show that the agent waits for its model's next turn, where that takes long enough to be seen."""
@@ -215,6 +224,7 @@ class CellRunner:
                 budget=self.backend.budget,
                 on_call=record_call,
                 rate=self.backend.rates.get(self.agent.reviewer),
+                trace=self._trace(cell),
             )
         except (ProviderError, BudgetSpentError) as error:
             self.progress.say(f"{cell}: no review, {error}")

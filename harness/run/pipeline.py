@@ -26,6 +26,7 @@ from harness.run.preflight import is_stand_in, preflight, preflight_grading, scr
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending, limit_note
+from harness.run.tracing import traced
 from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 
@@ -200,7 +201,8 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
         say=progress.say,
     )
     try:
-        with open_backend(context) as backend:
+        callbacks = run.config.run.callbacks if to_attempt else []
+        with traced(callbacks, progress.say), open_backend(context) as backend:
             runner = CellRunner(
                 instances=instances,
                 models={model.name: model for model in models},

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from agents.callbacks import check_callbacks
 from agents.errors import MissingKeyError, PoolError
 from agents.pool import ModelConfig, check_pool, prices
 from harness.config import Config
+from harness.config.tree import Engine
 from harness.data.embeddings import configured_embedder, embed_texts, load_ahead
 from harness.data.instances import Dataset
 from harness.docker.engine import check_disk
 from harness.errors import ConfigError, EnvironmentUnavailableError
 from harness.evaluation.settings import shared_params
+from harness.run.tracing import traced
 from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
 
 SCRIPTED_ADDRESS = "scripted"
@@ -39,6 +42,8 @@ def preflight(config: Config, dataset: Dataset) -> None:
         )
     check_disk(config.out.root if config.out.root.exists() else Path(), config.run.least_disk_gb)
     embed_texts(texts, embedder)
+    with traced(config.run.callbacks, lambda message: None):
+        pass  # a trial: what they lack is said before anything is put aside or paid
 
 
 def preflight_grading(config: Config) -> None:
@@ -56,9 +61,15 @@ def check_settings(config: Config) -> None:
     """Check what the configuration alone can tell, without keys, disk or embedder.
 
     Raises:
-        ConfigError: the router's policy or its parameters do not exist, or a model's price is unknown.
+        ConfigError: the router's policy or its parameters, or a callback, do not exist, or a model's price is unknown.
     """
     check_policy(config)
+    if config.run.callbacks and config.run.engine is Engine.RAY:
+        raise ConfigError("run.callbacks: not with engine 'ray', whose agents work in processes of other machines")
+    try:
+        check_callbacks(config.run.callbacks)
+    except PoolError as error:
+        raise ConfigError(f"run.callbacks: {error}") from error
     try:
         for model in config.pool:
             prices(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.attempt import AgentTask, Attempt
 from agents.budget import Budget, Call
@@ -56,6 +56,7 @@ class RunAgent(Protocol):
         on_call: Callable[[Call], None],
         rate: RateLimit | None,
         on_wait: Callable[[float], None],
+        trace: Mapping[str, Any] | None,
     ) -> Attempt: ...
 
 

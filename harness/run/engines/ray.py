@@ -111,8 +111,9 @@ class RayBackend:
         on_call: Callable[[Call], None],
         rate: RateLimit | None,
         on_wait: Callable[[float], None],
+        trace: Mapping[str, Any] | None = None,
     ) -> Attempt:
-        """As `agents.runner.run_agent`, on a node.
+        """As `agents.runner.run_agent`, on a node, without callbacks.
 
         Raises:
             NodeLostError: the node died or turned out unfit; what its calls had cost is known from `on_call`.
