@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from harness.commands.common import output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
-from harness.commands.options import ModelOption, SelectOption, narrowing, part_of
+from harness.commands.options import ModelOption, SelectOption, narrowing, part_of, redo_request
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from harness.selection import ids_term
 
@@ -33,6 +34,14 @@ def evaluate(
     instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     limit: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     split: Annotated[str | None, typer.Option(help="Split of the dataset, e.g. dev (default: the file's).")] = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDING",
+            help="Attempt finished cells again that ended so, e.g. 'empty patch', LimitsExceeded, all (repeatable); "
+            "--select and --model narrow it.",
+        ),
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Fitted router for --mode routed.")] = None,
     trust_embedder: Annotated[
@@ -77,6 +86,8 @@ def evaluate(
 
         polyswe evaluate my.yaml --select "repo=django/*|sympy/*" --select sample=50@7 --model "sonnet*"
 
+        polyswe evaluate my.yaml --redo "empty patch" --model "sonnet*"   # once more; the first attempts are kept
+
         polyswe evaluate my.yaml --set agent.step_limit=100 --set pool.sonnet.model_kwargs.temperature=0.2
 
         polyswe evaluate my.yaml --engine ray --address 10.0.0.1:6379
@@ -93,10 +104,14 @@ def evaluate(
     from harness.run.pipeline import evaluate as run
     from harness.run.pipeline import run_folder
 
-    if fresh and (select or model or instance or limit):
+    # two options of earlier versions, as terms
+    terms = [*(select or ()), *([ids_term(instance)] if instance else ()), *([f"slice=0:{limit}"] if limit else ())]
+    if fresh and (terms or model or redo):
+        part = [("--redo", redo or ["all"]), ("--select", terms), ("--model", model or ())]
+        words = [word for option, values in part for value in values for word in (option, value)]
         raise InputError(
-            "--fresh puts the whole run aside, not only the part that is selected; to run that part by itself, give it "
-            "a run folder of its own: --run-id NAME in place of --fresh"
+            "--fresh puts the whole run aside, not only the part that is selected. To attempt that part again: "
+            f"{shlex.join(['polyswe', 'evaluate', config, *words])}. To run it by itself: --run-id NAME, no --fresh"
         )
     path = find_config(config)
     short_forms = {
@@ -115,21 +130,26 @@ def evaluate(
     }
     changes = {key: value for key, value in short_forms.items() if value is not None}
     settings = with_overrides(load_config(path), changes | parse_settings(set_ or ()))
-    # two options of earlier versions, as terms
-    terms = [*(select or ()), *([ids_term(instance)] if instance else ()), *([f"slice=0:{limit}"] if limit else ())]
-    settings = part_of(settings, terms, model or ())
+    request = redo_request(settings, redo, model)
+    # a routed run's router chooses from the whole pool: there --model only says whose cells are redone
+    settings = part_of(settings, terms, () if request and settings.run.mode == "routed" else model or ())
     folder = run_folder(settings, path)
     if dry_run:
         from harness.data.instances import load_dataset
         from harness.run.forecast import forecast, render
+        from harness.run.redo import preview
 
-        expected = forecast(settings, load_dataset(settings.dataset), folder, history or ())
+        dataset = load_dataset(settings.dataset)
+        again = preview(request, settings, dataset, folder) if request else None
+        if again:
+            output(again.render() + "\n")
+        expected = forecast(settings, dataset, folder, history or (), again.cells if again else ())
         output(render(expected, folder.path))
         if expected.disk_shortage:
             raise typer.Exit(EXIT_ENVIRONMENT)
         return
     with stop_on_signals(folder.label) as stop:
-        end = run(settings, folder, stop=stop, fresh=fresh, say=say)
+        end = run(settings, folder, stop=stop, fresh=fresh, redo=request, say=say)
     report_end(end)
     if end.results is not None:
         say_next_steps(folder, end, dataset=settings.dataset.name)

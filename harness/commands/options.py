@@ -11,6 +11,7 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.config import Config
+    from harness.run.redo import RedoRequest
 
 SelectOption = Annotated[
     list[str] | None,
@@ -58,3 +59,17 @@ def part_of(config: Config, select: Sequence[str], models: Sequence[str]) -> Con
 def narrowing(select: Sequence[str] | None, models: Sequence[str] | None) -> Callable[[Config], Config] | None:
     """`part_of` for these options; None where neither is given."""
     return (lambda config: part_of(config, select or (), models or ())) if select or models else None
+
+
+def redo_request(config: Config, endings: Sequence[str] | None, models: Sequence[str] | None) -> RedoRequest | None:
+    """What `--redo` asks for; None without it.
+
+    Raises:
+        InputError: `--model` names no model of the pool.
+    """
+    from harness.data.model_names import match_names
+    from harness.run.redo import RedoRequest
+
+    if not endings:
+        return None
+    return RedoRequest(endings, match_names(models or [], [entry.name for entry in config.pool], globs=True))

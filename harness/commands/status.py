@@ -19,7 +19,7 @@ from harness.selection import Selection
 if TYPE_CHECKING:
     from harness.run.status import RunStatus
     from harness.store.run_folder import RunFolder
-    from harness.store.store import CellRow
+    from harness.store.store import Cell, CellRow
 
 RESULTS = Path("results")
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. results/sample.")]
@@ -79,15 +79,19 @@ def cells(
         polyswe cells results/my --model sonnet --select repo=django/* --json
     """
     quiet_libraries()
-    from harness.run.status import read_cells, state_of
+    from harness.run.status import read_cells, read_replaced, state_of
     from harness.store.run_folder import RunFolder
 
     folder = RunFolder(run)
     rows, _ = read_cells(folder)
+    earlier: dict[Cell, list[str]] = {}
+    for one in read_replaced(folder):
+        earlier.setdefault(one.cell, []).append(str(one.row.verdict))
     wanted = [row for row in _chosen(folder, rows, select, model) if _matches(state_of(row), state)]
     if as_json:
         for row in wanted:
-            output(json.dumps(_cell_values(row, state_of(row), folder.cell_dir(row.cell))))
+            values = _cell_values(row, state_of(row), folder.cell_dir(row.cell))
+            output(json.dumps(values | {"earlier": earlier.get(row.cell, [])}))
         return
     repeated = any(row.attempt > 1 for row in rows)
     labels = [f"{row.model} @{row.attempt}" if repeated else row.model for row in wanted]
@@ -97,6 +101,8 @@ def cells(
         cost = "" if row.cost_usd is None else f"${row.cost_usd:.3f}"
         calls = "" if row.api_calls is None else f"{row.api_calls} calls"
         line = f"{row.instance_id:{width}}  {label:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
+        if row.cell in earlier:
+            line = f"{line}  redone, before: {', '.join(earlier[row.cell])}"
         output(line.rstrip())
     output(f"{len(wanted)} of {len(rows)} cells")
 
@@ -106,6 +112,9 @@ def show(
     instance: Annotated[str, typer.Argument(help="An instance's id, or a unique part of it.")],
     model: Annotated[str, typer.Argument(help="A model, by a unique part of its name.")],
     attempt: Annotated[int, typer.Option(min=1, help="Which attempt, where the run has repeats.")] = 1,
+    earlier: Annotated[
+        int | None, typer.Option(min=1, help="Of a cell that was redone: its first attempt (1), its second, …")
+    ] = None,
     patch: Annotated[bool, typer.Option("--patch", help="Print the patch.")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
@@ -120,7 +129,7 @@ def show(
     """
     quiet_libraries()
     from harness.data.model_names import match_names
-    from harness.run.status import read_cells, state_of
+    from harness.run.status import read_cells, read_replaced, state_of
     from harness.store.run_folder import PATCH_FILE, RunFolder
     from harness.store.store import Cell
 
@@ -137,6 +146,11 @@ def show(
     if row is None:
         raise InputError(f"{run}: no such cell was planned: {cell}")
     place = folder.cell_dir(row.cell)
+    before = [one for one in read_replaced(folder) if one.cell == cell]
+    if earlier is not None:
+        if earlier > len(before):
+            raise InputError(f"{run}: {cell} has {len(before)} earlier attempts")
+        row, place, before = before[earlier - 1].row, folder.earlier_dir(cell, earlier), []
     if patch or tests or steps:
         if patch:
             output(_content(place / PATCH_FILE), end="")
@@ -148,6 +162,8 @@ def show(
     for key, value in _cell_values(row, state_of(row), place).items():
         if value not in (None, "", {}):
             output(f"{key:18} {value}")
+    for one in before:
+        output(f"{'earlier':18} {one.row.verdict}, ${one.cost_usd:.3f}, {folder.earlier_dir(cell, one.number)}")
     for file in sorted(place.glob("*")) if place.is_dir() else []:
         output(f"{'file':18} {file}")
     output(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
@@ -193,6 +209,9 @@ def _render(seen: RunStatus) -> str:
             f"{model.name[:30]:{width}}  {model.cells:5}  {model.graded:6}  {model.resolved:8}  {model.running:7}"
             f"  {model.failed:6}  {model.waiting:7}  {'$' + format(model.cost_usd, '.2f'):>8}"
         )
+    if redone := sum(model.redone for model in seen.models):
+        earlier = sum(model.earlier_cost_usd for model in seen.models)
+        lines.append(f"{redone} cells were redone; their earlier attempts cost ${earlier:.2f} of that")
     for event in seen.failures:
         lines.append(f"  {event.at[:19]}  {event.cell}: {event.kind}"[:100])
     return "\n".join(lines)

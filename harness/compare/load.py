@@ -19,6 +19,7 @@ from harness.fitting import router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import RecordedRun, load_outcomes
 from harness.importers.repeats import RepeatedModel, attempts_of
+from harness.run.redo import redo_notes
 from harness.run.rollout import roll_out
 from harness.store.keys import instance_of
 from harness.store.matrix import matrix_of_run, repeats_of_run
@@ -101,6 +102,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
     with Store(folder.store_path, read_only=True) as store:
         attempts = store.rows()
         flags = {cell: kinds for cell, kinds in store.flags().items() if cell.attempt == 1}
+        replaced = store.replaced()
     rows = [row for row in attempts if row.attempt == 1]
     if not rows:
         raise InputError(f"{path}: an empty run: no cell was ever planned")
@@ -123,6 +125,7 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         swebench=frozen.get("versions", {}).get("swebench"),
         router=_evaluated(config.get("router", {})),
         dataset=config["dataset"]["name"],
+        notes=tuple(f"{path}: {note}" for note in redo_notes(replaced)),
         flags=_kinds(flags),
         split=config["dataset"].get("split", "test"),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from harness.run.spending import (
 )
 from harness.store.keys import Change, change
 from harness.store.run_folder import RunFolder
-from harness.store.store import ATTEMPTED, Cell, CellRow, State
+from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
 
 ASSUMED_CALLS = 40.0
 """Of an attempt of which nothing is recorded."""
@@ -127,7 +127,13 @@ class Forecast:
         return working + OWN_SECONDS / 3600 if working else 0.0
 
 
-def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Sequence[str] = ()) -> Forecast:
+def forecast(
+    config: Config,
+    dataset: Dataset,
+    folder: RunFolder,
+    history: Sequence[str] = (),
+    again: Collection[Cell] = (),
+) -> Forecast:
     """Look ahead without starting or writing anything.
 
     Args:
@@ -136,6 +142,7 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
         folder: where the run is, or would be kept.
         history: recorded outcomes (what `polyswe replay` takes) whose runs are named like models of the pool, or like
             what the entries' `record` says.
+        again: finished cells that would be attempted again.
 
     Raises:
         InputError: prices are unknown, or the history or the run's store cannot be read.
@@ -150,6 +157,7 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
     refused = {cell for cell, what in changes.items() if what is Change.ATTEMPT}
     regraded = {cell for cell, what in changes.items() if what is Change.GRADING}
     known = {cell: row for cell, row in rows.items() if cell in cells and cell not in refused}
+    known |= {cell: replace(known[cell], state=State.PLANNED) for cell in again if cell in known}
     records = records_of(config.pool, history)
     models = [
         _model_forecast(model, [cell for cell in cells if cell.model == model.name], known, records[model.name], config)
@@ -178,7 +186,7 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
         dataset=dataset.title,
         instances=len(dataset.instances),
         models=models,
-        spent=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in rows.values()),
+        spent=_spent(folder),
         agent_workers=config.run.agent_workers,
         agent_hours=agent_hours,
         grading_hours=grading_seconds / config.run.grading_workers / 3600,
@@ -190,6 +198,13 @@ def forecast(config: Config, dataset: Dataset, folder: RunFolder, history: Seque
         max_cost=config.run.max_cost,
         notes=notes,
     )
+
+
+def _spent(folder: RunFolder) -> float:
+    if not folder.store_path.is_file():
+        return 0.0
+    with Store(folder.store_path, read_only=True) as store:
+        return store.spent()
 
 
 def _model_forecast(

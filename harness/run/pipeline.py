@@ -12,7 +12,7 @@ from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.images import GB_PER_IMAGE
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InputError
 from harness.evaluation.schema import Results
 from harness.files import slug
 from harness.run.cell_queue import StartLimits
@@ -24,6 +24,7 @@ from harness.run.plan import plan, repeat_notes, routing_notes
 from harness.run.predictions import Predictions, check_kind
 from harness.run.preflight import is_stand_in, preflight, preflight_grading, scripted_models_ready
 from harness.run.progress import Progress
+from harness.run.redo import RedoRequest, choose, move_folders
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending, limit_note
 from harness.run.tracing import traced
@@ -75,6 +76,7 @@ def evaluate(
     *,
     stop: Stop,
     fresh: bool = False,
+    redo: RedoRequest | None = None,
     say: Callable[[str], None] = lambda message: None,
     predictions: Predictions | None = None,
 ) -> RunEnd:
@@ -85,6 +87,7 @@ def evaluate(
         folder: where the run is kept.
         stop: asked before every cell.
         fresh: put an earlier run in the folder aside first, once it is certain that this one can start.
+        redo: finished cells to attempt again; their earlier attempts are kept beside.
         say: takes a line for the user.
         predictions: attempts that were made elsewhere; no agent runs then.
 
@@ -108,7 +111,10 @@ def evaluate(
         with Store(folder.store_path) as store:
             run = _Run(config, dataset, folder, store, stop)
             check_kind(folder, store, config)
+            move_folders(folder, store)  # what a killed redo has left
             if predictions is None:
+                if redo:
+                    _put_aside(run, redo, say)
                 cells = plan(config, dataset, store.rows(), folder)
             else:
                 cells = predictions.plan(config, dataset)
@@ -123,11 +129,34 @@ def evaluate(
                 say(note)
             if predictions is not None:
                 predictions.record(folder, store, cells, stop)
-            cells = _run_planned(run, cells, out)
+            whole = out.is_part and redo is not None  # the results of the whole run are others now
+            cells = _run_planned(run, cells, None if whole else out)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
                 out.write_manifest(config, dataset)
             rows = [row for row in store.rows() if row.cell in cells]
-        return RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path)
+        if whole:
+            end = RunEnd(rows, _whole_results(folder, say), stop.reason, folder.path)
+        else:
+            end = RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path)
+        if not end.missing:
+            with Store(folder.store_path) as store:
+                store.close_redos()
+        return end
+
+
+def _put_aside(run: _Run, redo: RedoRequest, say: Callable[[str], None]) -> None:
+    """Put the finished attempts aside that are to be made again.
+
+    Raises:
+        InputError: no cell ended so, or the run's settings are others than those of the attempts on record.
+    """
+    rows = run.store.rows() if run.config.run.mode == "routed" else []  # else nothing beyond what is asked for now
+    cells = plan(run.config, run.dataset, rows, run.folder)
+    run.store.plan(cells)
+    chosen = choose(redo, run.store, cells, run.config.run.mode)
+    say(chosen.render())
+    run.store.replace(chosen.cells)
+    move_folders(run.folder, run.store)
 
 
 def run_folder(config: Config, config_path: Path) -> RunFolder:
@@ -147,12 +176,16 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
     return folder.part if others and has_manifest else folder
 
 
-def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder) -> dict[Cell, str]:
-    """Run the planned cells, and those that a cascade asks for once it has seen their attempts; returns all of them."""
+def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder | None) -> dict[Cell, str]:
+    """Run the planned cells, and those that a cascade asks for once it has seen their attempts; returns all of them.
+
+    The configuration is written to `out`.
+    """
     while _any_missing(run.store.rows(), cells):
         with scripted_models_ready(run.config.pool) as models:
-            out.write_manifest(run.config, run.dataset)
-            if run.dataset.scripted:
+            if out is not None:
+                out.write_manifest(run.config, run.dataset)
+            if out is not None and run.dataset.scripted:
                 # the sample has no public copy: this one is what `swebench eval` takes
                 out.write_dataset(run.dataset)
             _run_missing(run, models, list(cells))
@@ -247,6 +280,17 @@ def _load_for_results() -> None:
     import sklearn.cluster  # noqa: F401
 
     import harness.run.results  # noqa: F401
+
+
+def _whole_results(folder: RunFolder, say: Callable[[str], None]) -> Results | None:
+    """The results of the whole run after a part of it was redone."""
+    from harness.run.results import results_again
+
+    try:
+        return results_again(folder.path, say)
+    except InputError as error:  # no verdict is left, or its configuration cannot be read
+        say(str(error))
+        return None
 
 
 def _results(run: _Run, rows: Sequence[CellRow], out: Path, say: Callable[[str], None]) -> Results | None:

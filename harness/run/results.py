@@ -33,6 +33,7 @@ from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
 from harness.run.preflight import is_stand_in
+from harness.run.redo import redo_notes
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run, repeats_of_run
 from harness.store.run_folder import (
@@ -43,7 +44,7 @@ from harness.store.run_folder import (
     attempt_slug,
     read_patch,
 )
-from harness.store.store import Cell, CellRow, FailureRow, State, Store
+from harness.store.store import Cell, CellRow, FailureRow, Replaced, State, Store
 from router.outcomes import OutcomeMatrix, Replay
 from router.router import Router
 
@@ -64,6 +65,8 @@ class RunRecord:
     """Everything that went wrong in these cells, also what was overcome."""
     flags: Mapping[Cell, Sequence[Flag]]
     """Signs of help in these cells' attempts."""
+    replaced: Sequence[Replaced] = ()
+    """Earlier attempts of these cells."""
 
     @classmethod
     def read(cls, config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow]) -> RunRecord:
@@ -72,7 +75,8 @@ class RunRecord:
         with Store(folder.store_path, read_only=True) as store:
             failure_events = [event for event in store.failures() if event.cell in cells]
             flags = {cell: flags for cell, flags in store.flags().items() if cell in cells}
-        return cls(config, dataset, folder, rows, failure_events, flags)
+            replaced = [earlier for earlier in store.replaced() if earlier.cell in cells]
+        return cls(config, dataset, folder, rows, failure_events, flags, replaced)
 
     @property
     def issues(self) -> list[str]:
@@ -94,7 +98,7 @@ class RunRecord:
 
     @property
     def notes(self) -> list[str]:
-        notes = [*_notes(self.rows), *prediction_notes(self.config)]
+        notes = [*_notes(self.rows), *prediction_notes(self.config), *redo_notes(self.replaced)]
         if self.stand_ins and not self.scripted:
             notes.append(f"scripted stand-ins, no language models: {', '.join(self.stand_ins)}")
         return notes

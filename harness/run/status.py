@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.run.failures import kind_of
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, FailureRow, State, Store
+from harness.store.store import CellRow, FailureRow, Replaced, State, Store
 
 RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""
@@ -34,7 +34,11 @@ class ModelStatus:
     """Ended by a failure that was not the model's, and not tried again yet."""
     waiting: int
     cost_usd: float
-    """Of finished attempts, and of what was lost to failures."""
+    """Of finished attempts, of what was lost to failures, and of earlier attempts of cells that were redone."""
+    redone: int = 0
+    """Cells that were attempted again after they had a verdict."""
+    earlier_cost_usd: float = 0.0
+    """Of their earlier attempts."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def run_status(
     rows = part(every)
     cells = {row.cell for row in rows}
     failures = [event for event in failures if event.cell in cells]
+    replaced = [earlier for earlier in read_replaced(folder) if earlier.cell in cells]
     order = list(dict.fromkeys(row.model for row in rows))
     finished = sorted(_time(row) for row in rows if row.state is State.GRADED)
     rate, spending = _rates(rows, finished)
@@ -97,7 +102,7 @@ def run_status(
     return RunStatus(
         run=folder.path.name,
         at_work=_at_work(folder),
-        models=[_model_status(name, rows) for name in order],
+        models=[_model_status(name, rows, replaced) for name in order],
         started=min(map(_time, rows), default=None),
         updated=max(map(_time, rows), default=None),
         cells_per_hour=rate,
@@ -122,6 +127,12 @@ def read_cells(folder: RunFolder) -> tuple[list[CellRow], list[FailureRow]]:
         raise InputError(f"{folder.store_path}: not a readable outcome store ({error})") from error
 
 
+def read_replaced(folder: RunFolder) -> list[Replaced]:
+    """Earlier attempts of the run's cells that were attempted again."""
+    with Store(folder.store_path, read_only=True) as store:
+        return store.replaced()
+
+
 def state_of(row: CellRow) -> str:
     """One word or two for what has become of a cell: its verdict, its failure, or how far it is."""
     if row.state is State.GRADED:
@@ -142,8 +153,9 @@ def _at_work(folder: RunFolder) -> bool:
     return False
 
 
-def _model_status(name: str, rows: Sequence[CellRow]) -> ModelStatus:
+def _model_status(name: str, rows: Sequence[CellRow], replaced: Sequence[Replaced]) -> ModelStatus:
     own = [row for row in rows if row.model == name]
+    earlier = sum(one.cost_usd for one in replaced if one.row.model == name)
     by_state: Mapping[State, int] = {state: sum(row.state is state for row in own) for state in State}
     return ModelStatus(
         name=name,
@@ -153,7 +165,9 @@ def _model_status(name: str, rows: Sequence[CellRow]) -> ModelStatus:
         running=by_state[State.RUNNING] + by_state[State.AGENT_DONE],
         failed=sum(row.state is State.FAILED and not kind_of(row.failure or "").scored for row in own),
         waiting=by_state[State.PLANNED],
-        cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in own),
+        cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in own) + earlier,
+        redone=len({one.cell for one in replaced if one.row.model == name}),
+        earlier_cost_usd=earlier,
     )
 
 

@@ -81,6 +81,11 @@ class RunFolder:
         """The cell's files; a repeated attempt's lie beside those of the first."""
         return self.cells_path / slug(cell.instance_id) / attempt_slug(cell.model, cell.attempt)
 
+    def earlier_dir(self, cell: Cell, number: int) -> Path:
+        """The files of an attempt whose cell was attempted again; `number` counts such attempts from 1."""
+        place = self.cell_dir(cell)
+        return place.with_name(f"{place.name}.replaced-{number}")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out of the folder while this one works in it; the lock goes with the process.
@@ -150,7 +155,7 @@ class RunFolder:
             return
         if self.store_path.is_file() and self.store_path.stat().st_size:
             with Store(self.store_path, read_only=True) as store:
-                if store.rows():
+                if store.rows() or store.replaced():
                     return
             state = "holds no cells"
         else:

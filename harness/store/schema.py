@@ -80,6 +80,20 @@ CREATE TABLE IF NOT EXISTS flags (      -- signs that a finished attempt had hel
     attempt INTEGER NOT NULL DEFAULT 1
 ) STRICT
 """,
+    """
+CREATE TABLE IF NOT EXISTS replaced (   -- finished attempts of cells that were attempted again
+    instance_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    number INTEGER NOT NULL,            -- of the cell's earlier attempts, from 1
+    at REAL NOT NULL,                   -- seconds since the epoch; the cell's calls from then on are the new attempt's
+    moved INTEGER NOT NULL DEFAULT 0,   -- its folder has its new name
+    closed INTEGER NOT NULL DEFAULT 0,  -- the command that replaced it has come to its end
+    row TEXT NOT NULL,                  -- JSON: the row of the table cells
+    flags TEXT NOT NULL,                -- JSON: its rows of the table flags
+    PRIMARY KEY (instance_id, model, attempt, number)
+) STRICT
+""",
 )
 """What is kept beside the cells."""
 

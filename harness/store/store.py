@@ -10,7 +10,8 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -128,6 +129,29 @@ class FailureRow:
     @property
     def cell(self) -> Cell:
         return Cell(self.instance_id, self.model, self.attempt)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A finished attempt whose cell was attempted again."""
+
+    row: CellRow
+    number: int
+    """Of the cell's earlier attempts, from 1."""
+    moved: bool
+    """Its folder has its new name."""
+    closed: bool
+    """The command that replaced it has come to its end."""
+    flags: Sequence[Flag] = ()
+
+    @property
+    def cell(self) -> Cell:
+        return self.row.cell
+
+    @property
+    def cost_usd(self) -> float:
+        """Everything that was paid for it."""
+        return (self.row.cost_usd or 0.0) + self.row.lost_cost_usd
 
 
 class Store:
@@ -347,7 +371,9 @@ class Store:
         key = astuple(cell)
         with self._lock:
             calls = self._db.execute(
-                f"SELECT COUNT(*) AS number, TOTAL(cost_usd) AS paid FROM calls WHERE {OF_CELL}", key
+                f"SELECT COUNT(*) AS number, TOTAL(cost_usd) AS paid FROM calls WHERE {OF_CELL} AND started_at >= "
+                f"(SELECT TOTAL(at) FROM (SELECT MAX(at) AS at FROM replaced WHERE {OF_CELL}))",
+                (*key, *key),
             ).fetchone()
             earlier = self._db.execute(
                 f"SELECT TOTAL(lost_cost_usd) AS lost FROM cells WHERE {OF_CELL}", key
@@ -362,6 +388,46 @@ class Store:
         cost = row.cost_usd or 0.0 if row else 0.0
         self._update(cell, cost_usd=None)
         self.failed(cell, LOST, "the patch of its finished attempt is gone, and its trajectory does not hold it", cost)
+
+    # ---- attempting finished cells again ----
+
+    def replace(self, cells: Iterable[Cell]) -> None:
+        """Put the finished attempts of these cells aside, all or none, so that the cells can be planned anew."""
+        at = time.time()
+        with self._transaction():
+            for cell in cells:
+                key = astuple(cell)
+                row = dict(self._db.execute(f"SELECT * FROM cells WHERE {OF_CELL}", key).fetchone())
+                flags = self._db.execute(f"SELECT kind, step, command, failed FROM flags WHERE {OF_CELL}", key)
+                self._db.execute(
+                    "INSERT INTO replaced (instance_id, model, attempt, number, at, row, flags) VALUES (?, ?, ?, "
+                    f"(SELECT COUNT(*) + 1 FROM replaced WHERE {OF_CELL}), ?, ?, ?)",
+                    (*key, *key, at, json.dumps(row), json.dumps([dict(flag) for flag in flags])),
+                )
+                self._db.execute(f"DELETE FROM flags WHERE {OF_CELL}", key)
+                self._db.execute(f"DELETE FROM cells WHERE {OF_CELL}", key)
+
+    def moved(self, earlier: Replaced) -> None:
+        """Record that the folder of an earlier attempt has its new name."""
+        with self._lock:
+            key = *astuple(earlier.cell), earlier.number
+            self._db.execute(f"UPDATE replaced SET moved = 1 WHERE {OF_CELL} AND number = ?", key)
+
+    def close_redos(self) -> None:
+        """Record that the commands have ended all of whose cells have a verdict again: their cells may be redone."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE replaced SET closed = 1 WHERE closed = 0 AND at NOT IN (SELECT replaced.at FROM replaced JOIN "
+                "cells USING (instance_id, model, attempt) WHERE cells.state != ?)",
+                (State.GRADED,),
+            )
+
+    def replaced(self) -> list[Replaced]:
+        """Earlier attempts of cells that were attempted again, by cell, the first one first."""
+        if not columns_of(self._db, "replaced"):  # a file of an earlier version that is only read
+            return []
+        rows = self._select("SELECT * FROM replaced ORDER BY instance_id, model, attempt, number")
+        return [self._replaced(row) for row in rows]
 
     # ---- what is on record ----
 
@@ -380,9 +446,9 @@ class Store:
         return self._cell_row(rows[0]) if rows else None
 
     def spent(self) -> float:
-        """USD spent so far, failed attempts included."""
+        """USD spent so far, failed and replaced attempts included."""
         (total,) = self._select("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) AS usd FROM cells")
-        return float(total["usd"])
+        return float(total["usd"]) + sum(earlier.cost_usd for earlier in self.replaced())
 
     def failures(self) -> list[FailureRow]:
         """Everything that went wrong so far and was not the model's, in order."""
@@ -394,9 +460,7 @@ class Store:
         rows = self._select("SELECT * FROM flags ORDER BY instance_id, model, rowid")
         flags: dict[Cell, list[Flag]] = {}
         for row in rows:
-            failed = None if row["failed"] is None else bool(row["failed"])
-            flag = Flag(kind=row["kind"], step=row["step"], command=row["command"], failed=failed)
-            flags.setdefault(_cell_of(row), []).append(flag)
+            flags.setdefault(_cell_of(row), []).append(_flag_of(row))
         return flags
 
     # ---- images ----
@@ -433,6 +497,20 @@ class Store:
             return _cell_row(row)
         except ValueError as error:
             raise self._damaged(f"cell {row['instance_id']} / {row['model']}: {error}") from error
+
+    def _replaced(self, row: sqlite3.Row) -> Replaced:
+        try:
+            values = json.loads(row["row"])
+            flags = [_flag_of(flag) for flag in json.loads(row["flags"])]
+            return Replaced(
+                row=_cell_row({name: values.get(name) for name in COLUMNS}),
+                number=row["number"],
+                moved=bool(row["moved"]),
+                closed=bool(row["closed"]),
+                flags=flags,
+            )
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(f"earlier attempt of {_cell_of(row)}: {error}") from error
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
@@ -514,7 +592,12 @@ def _cell_of(row: sqlite3.Row) -> Cell:
     return Cell(row["instance_id"], row["model"], row["attempt"] if "attempt" in row.keys() else 1)  # noqa: SIM118
 
 
-def _cell_row(row: sqlite3.Row) -> CellRow:
+def _flag_of(row: sqlite3.Row | Mapping[str, Any]) -> Flag:
+    failed = None if row["failed"] is None else bool(row["failed"])
+    return Flag(kind=row["kind"], step=row["step"], command=row["command"], failed=failed)
+
+
+def _cell_row(row: sqlite3.Row | Mapping[str, Any]) -> CellRow:
     """Raises ValueError where the row is damaged."""
     values: dict[str, Any] = dict(row)
     values["state"] = State(row["state"])

@@ -129,6 +129,7 @@ def collect_run(
         raise InputError(f"{path}: no outcomes.sqlite in it; name the folder of a run")
     with Store(folder.store_path, read_only=True) as store:
         rows = {row.cell: row for row in store.rows()}
+        redone = {earlier.cell: earlier for earlier in reversed(store.replaced())}  # the first attempt of each
     faults = [] if rows else ["the run has no cells: it was never started"]
     if len(run_over.instances) < len(whole.instances) and not partial:
         faults.append(
@@ -151,6 +152,14 @@ def collect_run(
         {name: Cell(name, one, attempt) for name, one in chosen.items()},
         routing.requested if routing else {},
     )
+    used = {row.cell for attempt in attempts for row in (attempt.row, *attempt.paid)} & redone.keys()
+    if used:
+        verdicts = Counter(str(redone[cell].row.verdict) for cell in used)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        missing.append(
+            f"{len(used)} attempts were redone after their verdicts were known (first verdicts: {counts}): a "
+            "leaderboard takes first attempts (pass@1); evaluate anew with another --run-id"
+        )
     if faults := [*faults, *missing]:
         raise RefusedError(str(path), faults)
     return Collected(

@@ -325,7 +325,11 @@ def test_logs_of_instances_without_a_script_are_graded_again(
     [
         (["nowhere"], EXIT_INPUT, "nowhere: no such folder"),
         (["{package}", "--dataset", "nothing.jsonl"], EXIT_INPUT, "dataset nothing.jsonl: no such file"),
-        (["{package}", "--dataset", "nobody/nothing"], EXIT_ENVIRONMENT, "dataset nobody/nothing: neither a file"),
+        (
+            ["{package}", "--dataset", "nobody/nothing"],
+            EXIT_ENVIRONMENT,
+            "dataset nobody/nothing, split test: not a file",
+        ),
     ],
 )
 def test_unreadable_input_and_a_missing_environment_are_no_findings(
