@@ -134,6 +134,8 @@ def evaluate(
     # a routed run's router chooses from the whole pool: there --model only says whose cells are redone
     settings = part_of(settings, terms, () if request and settings.run.mode == "routed" else model or ())
     folder = run_folder(settings, path)
+    if all(model.scripted for model in settings.pool):
+        say("the models are scripted stand-ins: every cost below is pretended")
     if dry_run:
         from harness.data.instances import load_dataset
         from harness.run.forecast import forecast, render

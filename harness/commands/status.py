@@ -104,6 +104,8 @@ def cells(
         if row.cell in earlier:
             line = f"{line}  redone, before: {', '.join(earlier[row.cell])}"
         output(line.rstrip())
+    if wanted and all(row.scripted for row in wanted):
+        output("costs are pretended: the models are scripted stand-ins")
     output(f"{len(wanted)} of {len(rows)} cells")
 
 

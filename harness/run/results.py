@@ -19,6 +19,7 @@ from harness.data.embeddings import configured_embedder, embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.evaluation.annotate import described
+from harness.evaluation.formats import money_kind
 from harness.evaluation.results import build_results
 from harness.evaluation.rows import bounded, make_row
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
@@ -206,7 +207,8 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         )
     row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
-    cost = "" if row.cost_per_instance is None else f" at ${row.cost_per_instance:.3g} an instance"
+    kind = money_kind(scripted=record.scripted, simulated=False)
+    cost = "" if row.cost_per_instance is None else f" at {kind}${row.cost_per_instance:.3g} an instance"
     verdict = (
         f"Live, routing by {config.router.checkpoint.name} resolves {row.resolved:g} of {row.n} "
         f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{in_sample}; only the routed cells were run, "

@@ -11,6 +11,7 @@ from typing import Any
 from agents.leaks import Flag
 from harness.data.instances import repositories_of
 from harness.data.rows import read_rows
+from harness.evaluation.formats import money_kind
 from harness.importers.recorded import RecordedCell
 from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
@@ -44,6 +45,8 @@ class CellFacts:
     verdict: str
     """The store's verdict; "resolved", "unresolved" or "no verdict" where only outcomes are recorded."""
     cost_usd: float | None = None
+    money_kind: str = ""
+    """Stands before the cost where nobody pays it."""
     api_calls: float | None = None
     seconds: float | None = None
     exit_status: str = ""
@@ -142,6 +145,7 @@ def _facts_from_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
         resolved=row.verdict == "resolved" if graded else None,
         verdict=str(row.verdict) if graded else NO_VERDICT,
         cost_usd=row.cost_usd,
+        money_kind=money_kind(scripted=row.scripted, simulated=False),
         api_calls=row.api_calls,
         seconds=row.agent_seconds,
         exit_status=row.exit_status or "",

@@ -71,6 +71,8 @@
     box.replaceChildren(svg);
     place.querySelector(".left-out").textContent = shown < instances.length
       ? `The first ${shown.toLocaleString("en")} of ${instances.length.toLocaleString("en")} instances; the list below has all.` : "";
+    place.querySelector(".names").textContent = left === NAMES ? ""
+      : models.map((model) => `${model + 1} ${data.models[model]}`).join(" · ");
     if (cursor) show(cursor.column, cursor.line);
   }
 
