@@ -85,10 +85,10 @@ def statements(found: Findings) -> list[Statement]:
     texts = {
         "Caution": _caution(found),
         "Why": _why(found),
-        "Most resolved": _most_resolved(found),
-        "Runner-up": _runner_up(found),
         "Routing": _routing(found),
         "How sure": _how_sure(found),
+        "Most resolved": _most_resolved(found),
+        "Runner-up": _runner_up(found),
         "Head-room": _head_room(found),
     }
     return [Statement(label=label, text=text) for label, text in texts.items() if text]
@@ -192,8 +192,8 @@ def _how_sure(found: Findings) -> str:
             text = f"{pair.capitalize()} have the same verdict on every instance."
     else:
         text = (
-            f"A true difference of less than {seen.points:.1f} points ({seen.points * seen.n / 100:.0f} instances) "
-            f"between {pair} would probably be missed (80 % power at n = {seen.n})."
+            f"Brackets are 95 % intervals. A true difference of less than {seen.points:.1f} points "
+            f"({seen.points * seen.n / 100:.0f} instances) between {pair} would probably be missed (power 80 %)."
         )
     row = found.held_out
     if use.kind == "single" and row is not None and row.n >= FEW_INSTANCES and row.delta is not None:
