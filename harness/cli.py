@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import locale
 import os
 import re
 import sqlite3
@@ -113,8 +115,24 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(lab, name="lab")
 
 
+def _read_files_as_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding.
+
+    swebench reads datasets, patches and logs in the locale's encoding, which changes them or fails. The mode can be set
+    only at the start of a process; its children inherit it. The terminal keeps its encoding.
+    """
+    is_utf8 = codecs.lookup(locale.getencoding()).name == "utf-8"
+    if sys.flags.utf8_mode or is_utf8 or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    if sys.stdout is not None:
+        os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
+    os.execv(sys.executable, sys.orig_argv)
+
+
 def main() -> None:
     """Entry point: known errors are one line on stderr and an exit code, never a traceback."""
+    _read_files_as_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it was closed
             stream.reconfigure(errors="backslashreplace")  # no terminal's encoding ends a run

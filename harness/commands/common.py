@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,3 +101,18 @@ def check_output(path: Path, *, folder: bool) -> None:
             pass
     except OSError as error:  # permissions, a read-only or virtual file system, a full disk
         raise InputError(f"--out {path}: nothing can be written in {existing} ({error.strerror})") from None
+
+
+def check_policies(names: Sequence[str]) -> None:
+    """Refuse a routing policy or a parameter that does not exist, before anything is read or computed.
+
+    Raises:
+        InputError: naming it, and those that exist.
+    """
+    from router.policies import PolicyParameterError, UnknownPolicyError, make_policy
+
+    for name in names:
+        try:
+            make_policy(name)
+        except (UnknownPolicyError, PolicyParameterError) as error:
+            raise InputError(f"--policy: {error}") from error

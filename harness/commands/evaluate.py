@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, narrowing, part_of, redo_request
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from harness.selection import ids_term
 
 if TYPE_CHECKING:
+    from harness.config import Config
     from harness.run.pipeline import RunEnd
 
 
@@ -133,6 +134,7 @@ def evaluate(
     request = redo_request(settings, redo, model)
     # a routed run's router chooses from the whole pool: there --model only says whose cells are redone
     settings = part_of(settings, terms, () if request and settings.run.mode == "routed" else model or ())
+    check_start(settings, address=address)
     folder = run_folder(settings, path)
     if all(model.scripted for model in settings.pool):
         say("the models are scripted stand-ins: every cost below is pretended")
@@ -155,6 +157,21 @@ def evaluate(
     report_end(end)
     if end.results is not None:
         say_next_steps(folder, end, dataset=settings.dataset.name)
+
+
+def check_start(settings: Config, *, address: str | None) -> None:
+    """Refuse what cannot work before a dataset is loaded.
+
+    Raises:
+        InputError: an address without an engine that takes one, an unknown policy, or no place to write to.
+    """
+    from harness.config.tree import Engine
+    from harness.run.preflight import check_policy
+
+    if address is not None and settings.run.engine is not Engine.RAY:
+        raise InputError("--address names the head node of a Ray cluster: add --engine ray")
+    check_policy(settings)
+    check_output(settings.out.root, folder=True)
 
 
 def report_end(end: RunEnd) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import quiet_libraries, say
-from harness.commands.evaluate import report_end
+from harness.commands.evaluate import check_start, report_end
 from harness.commands.options import SelectOption
 from harness.errors import InputError
 from harness.files import slug
@@ -82,6 +82,7 @@ def grade(
     config = grading_config(taken, changes | parse_settings(set_ or ()))
     for note in (note for source in sources for note in source.notes):
         say(note)
+    check_start(config, address=address)
     folder = RunFolder(config.out.root / str(config.out.run_id))
     with stop_on_signals(folder.label) as stop:
         end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken)

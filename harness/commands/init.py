@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import check_output, quiet_libraries, say
 from harness.commands.options import SplitOption
 from harness.errors import InputError
 
@@ -39,6 +39,7 @@ def init(
 
     if out.exists() and not force:
         raise InputError(f"{out} exists; choose another name or give --force")
+    check_output(out, folder=False)
     models = list(model or [])
     if not models and sys.stdin.isatty():
         answer = typer.prompt("Models, by their LiteLLM ids, separated by spaces")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
 from harness.commands.options import SplitOption
 
 lab = typer.Typer(no_args_is_help=True, help="Studies of the method on recorded and simulated outcomes.")
@@ -45,6 +45,7 @@ def calibrate(
     """
     quiet_libraries()
     check_output(out, folder=False)
+    check_policies([policy])
     from harness.lab.calibration import GAINS, Settings
     from harness.lab.calibration import calibrate as run
 
@@ -194,6 +195,7 @@ def tables(
     """
     quiet_libraries()
     check_output(out, folder=True)
+    check_policies(policy or ())
     from harness.commands.replay import sizes_of
     from harness.lab.parts import PARTS, TableSettings
     from harness.lab.tables import write_tables
@@ -237,6 +239,7 @@ def transfer(
     """
     quiet_libraries()
     check_output(out, folder=True)
+    check_policies(policy or ())
     from harness.lab.recorded import joint
     from harness.lab.transfer import POLICIES, study_transfer
 

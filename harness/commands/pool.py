@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
 from harness.commands.options import SplitOption
 
 
@@ -39,6 +39,7 @@ def pool(
     from harness.files import write_atomic
     from harness.pool.history import pool_history, render_history
 
+    check_policies([policy])
     if out is not None:
         check_output(out, folder=False)
     statements = read_problem_statements(tasks, split=split)

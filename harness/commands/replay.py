@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
@@ -63,6 +63,7 @@ def replay(
     from harness.report.tables import render_terminal
 
     check_output(out, folder=True)
+    check_policies(policy or ())
     sources = RecordedSources(
         outcomes=outcomes,
         tasks=tasks,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries
+from harness.commands.common import check_output, check_policies, output, quiet_libraries
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
@@ -63,6 +63,7 @@ def fit(
     from harness.fitting import FitSettings, fit_router
 
     check_output(out, folder=False)
+    check_policies([policy] if policy else ())
     settings = FitSettings(
         split=split,
         pool=model,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.errors import EXIT_FINDINGS, EXIT_INTERNAL, EXIT_OK, InputError
 from harness.text import one_line
@@ -59,6 +59,8 @@ def submit(
         raise typer.Exit(_check(run, dataset, accept or []))
     if system is None:
         raise InputError("--system NAME is missing: the name the leaderboard is to show")
+    if out is not None:
+        check_output(out, folder=True)
     from harness.submission.submit import submit as write
 
     done = write(

@@ -34,6 +34,8 @@ class HarnessProcess:
                 stderr=log,
                 # Ctrl-C reaches the whole foreground group; the run decides what to finish
                 start_new_session=True,
+                # the official harness reads patches and logs in the locale's encoding
+                env={**os.environ, "PYTHONUTF8": "1"},
             )
 
     @property

@@ -247,3 +247,15 @@ def test_a_foreign_package_of_our_name_is_named_before_anything_runs(tmp_path: P
     assert str(tmp_path / "agents") in done.stderr
     assert "environment of its own" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_locale_of_another_encoding_changes_no_file(tmp_path: Path) -> None:
+    """swebench reads the sample in the locale's encoding, which cannot hold it."""
+    row = {"instance_id": "a__b-1", "problem_statement": "Größe – 寸法", "repo": "a/b"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    ascii_only = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    for source, found in (("sample", "15 can be graded"), (str(tmp_path / "rows.jsonl"), "1 rows")):
+        done = polyswe("dataset", "show", source, **ascii_only)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert found in done.stdout
+        assert done.stdout.isascii(), "the terminal keeps its encoding"
