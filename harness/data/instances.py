@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.checks import GRADING_FIELDS, faults_of, readable, repeated_ids
 from harness.data.classic import advice, completed, is_classic, with_scripts
+from harness.data.convert import advice_for
 from harness.data.rows import dataset_title, load_rows
 from harness.errors import InputError
 from harness.selection import Candidate, Selection
@@ -79,7 +80,7 @@ def _checked(rows: Iterable[Mapping[str, Any]], name: str) -> list[Instance]:
     """Instances from rows; every fault of the dataset is named at once, before anything runs."""
     instances: list[Instance] = []
     faults: list[str] = []
-    scripts_missing = False
+    without_script: Mapping[str, Any] | None = None
     for number, came in enumerate(rows, 1):
         instance_id = came.get("instance_id")
         if not isinstance(instance_id, str) or not instance_id.strip():
@@ -87,15 +88,17 @@ def _checked(rows: Iterable[Mapping[str, Any]], name: str) -> list[Instance]:
             continue
         row = readable(came)
         if found := faults_of(row):
-            scripts_missing |= not row.get("eval_script")
+            without_script = without_script or (None if row.get("eval_script") else row)
             faults += [f"{instance_id[:128]} {fault}" for fault in found]
             continue
         instances.append(Instance(instance_id, str(row["problem_statement"]), str(row["repo"]), str(row["image"]), row))
     faults += repeated_ids([instance.instance_id for instance in instances])
     if faults:
         shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-        hint = f" ({advice(name) if scripts_missing else 'dataset.exclude leaves instances out'})"
-        raise InputError(f"dataset {name}: {shown}{hint}")
+        hint = "dataset.exclude leaves instances out"
+        if without_script is not None:
+            hint = advice_for(without_script, name) or advice(name)
+        raise InputError(f"dataset {name}: {shown} ({hint})")
     if not instances:
         raise InputError(f"dataset {name}: no instances")
     return instances

@@ -79,6 +79,15 @@ def convert_rows(rows: Sequence[Mapping[str, Any]], name: str) -> Converted:
     return Converted(converter.TITLE, converted, dict(reasons.most_common()))
 
 
+def advice_for(row: Mapping[str, Any], name: str) -> str:
+    """What to do about a row of another benchmark that lacks its script; empty for a row of none that is known."""
+    for refused in REFUSED:
+        if refused.matches(row):
+            return f"{refused.title} rows cannot be graded, because {refused.because}"
+    titles = [converter.TITLE for converter in CONVERTERS if converter.matches(row)]
+    return f"these are {titles[0]} rows: polyswe dataset convert {name} --out FILE completes them" if titles else ""
+
+
 def source_of(row: Mapping[str, Any], name: str) -> Converter:
     """The converter for a dataset's rows, judged by one of them.
 

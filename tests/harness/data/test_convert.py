@@ -91,6 +91,8 @@ def plain_row(**columns: Any) -> Row:
 def test_a_converted_row_passes_the_checks_of_a_dataset(source: str, tmp_path: Path) -> None:
     make, image = SHAPES[source]
     (tmp_path / "rows.jsonl").write_text(json.dumps(make(plain_row())) + "\n")
+    with pytest.raises(InputError, match=f"these are {source} rows: polyswe dataset convert"):
+        load_dataset(DatasetConfig(name=str(tmp_path / "rows.jsonl")))
     out = tmp_path / "converted.jsonl"
     done = CliRunner().invoke(app, ["dataset", "convert", str(tmp_path / "rows.jsonl"), "--out", str(out)])
     assert done.exit_code == 0, done.output
