@@ -17,7 +17,7 @@ from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
 from harness.report.flag_kinds import explain_flag
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, State, Store
+from harness.store.store import Cell, CellRow, State, Store
 
 NO_VERDICT = "no verdict"
 """Stands for the verdict of a cell that has none."""
@@ -57,6 +57,12 @@ class CellFacts:
     pending: bool = False
     """The run has not finished this cell, and no failure is recorded."""
     flags: tuple[FlagNote, ...] = ()
+    attempt: int = 1
+
+    @property
+    def label(self) -> str:
+        """The model, and which of its repeated attempts."""
+        return self.model + (f", attempt {self.attempt}" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ class Cells:
     instances: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     facts: tuple[CellFacts, ...] = ()
-    """By instance, then model."""
+    """By instance, then model: the first attempts, which the results are made of."""
+    further: tuple[CellFacts, ...] = ()
+    """Repeated attempts. They have pages of their own, which the first attempts' pages link to."""
     run: RunFolder | None = None
     """The run whose cell folders hold patches, test output and trajectories; None for recorded outcomes."""
     repositories: Mapping[str, str] = field(default_factory=dict)
@@ -93,10 +101,11 @@ def load_cells(folder: Path) -> Cells:
     facts: list[CellFacts] = []
     for instance in instances:
         for outcomes in recorded.runs:
-            if (instance, outcomes.name) in stored:
-                facts.append(_facts_from_store(*stored[instance, outcomes.name]))
+            if (cell := Cell(instance, outcomes.name)) in stored:
+                facts.append(_facts_from_store(*stored[cell]))
             elif instance in outcomes.cells:
                 facts.append(_facts_from_record(instance, outcomes.name, outcomes.cells[instance]))
+    listed = {(fact.instance, fact.model) for fact in facts}
     rows = [] if run is None else _dataset_rows(run)
     by_id = {str(row.get("instance_id")): row for row in rows}
     repositories = repositories_of([{"instance_id": name} | by_id.get(name, {}) for name in instances])
@@ -104,6 +113,11 @@ def load_cells(folder: Path) -> Cells:
         instances=instances,
         models=tuple(outcomes.name for outcomes in recorded.runs),
         facts=tuple(facts),
+        further=tuple(
+            _facts_from_store(row, flags)
+            for cell, (row, flags) in stored.items()
+            if cell.attempt > 1 and (cell.instance_id, cell.model) in listed
+        ),
         run=run,
         repositories={name: repository for name, repository in repositories.items() if repository},
         issues={name: str(row.get("problem_statement") or "") for name, row in by_id.items()},
@@ -129,12 +143,10 @@ def _run_of(folder: Path) -> RunFolder | None:
     return None
 
 
-def _stored(run: RunFolder) -> dict[tuple[str, str], tuple[CellRow, Sequence[Flag]]]:
-    """By instance and model: the first attempt, which the results are made of."""
+def _stored(run: RunFolder) -> dict[Cell, tuple[CellRow, Sequence[Flag]]]:
     with Store(run.store_path, read_only=True) as store:
         flags = store.flags()
-        first = [row for row in store.rows() if row.attempt == 1]
-    return {(row.instance_id, row.model): (row, flags.get(row.cell, ())) for row in first}
+        return {row.cell: (row, flags.get(row.cell, ())) for row in store.rows()}
 
 
 def _facts_from_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
@@ -142,6 +154,7 @@ def _facts_from_store(row: CellRow, flags: Sequence[Flag]) -> CellFacts:
     return CellFacts(
         instance=row.instance_id,
         model=row.model,
+        attempt=row.attempt,
         resolved=row.verdict == "resolved" if graded else None,
         verdict=str(row.verdict) if graded else NO_VERDICT,
         cost_usd=row.cost_usd,

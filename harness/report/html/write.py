@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from harness.errors import InputError
 from harness.evaluation.schema import Results, read_results
-from harness.files import slug, write_atomic
+from harness.files import write_atomic
 from harness.report.figures import ON_PAGE, Drawing, draw
 from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
@@ -77,15 +77,15 @@ def _views(cells: Cells) -> Iterator[tuple[CellView, Path]]:
     if cells.run is None:
         return
     by_instance: dict[str, list[tuple[CellFacts, Path]]] = {}
-    for fact in cells.facts:
-        place = cells.run.cell_dir(Cell(fact.instance, fact.model))
+    for fact in (*cells.facts, *cells.further):
+        place = cells.run.cell_dir(Cell(fact.instance, fact.model, fact.attempt))
         if place.is_dir():
             by_instance.setdefault(fact.instance, []).append((fact, place))
     for instance, placed in by_instance.items():
         for fact, place in placed:
             siblings = tuple(
-                Sibling(model=other.model, folder=slug(other.model), verdict=other.verdict, resolved=other.resolved)
-                for other, _ in placed
+                Sibling(model=other.label, folder=beside.name, verdict=other.verdict, resolved=other.resolved)
+                for other, beside in placed
                 if other is not fact
             )
             yield CellView(facts=fact, siblings=siblings, issue=cells.issues.get(instance, "")), place

@@ -18,6 +18,7 @@ from harness.data.instances import load_dataset
 from harness.errors import EXIT_OK
 from harness.grading.verdict import Verdict
 from harness.importers import load_outcomes
+from harness.report.html.write import write_report
 from harness.run.forecast import forecast
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
@@ -67,6 +68,19 @@ def test_tables_are_of_first_attempts_and_repeats_have_their_own(make_run: MakeR
     assert [model.name for model in load_side(str(run.path)).repeated] == list(once.pool)
     predictions = sorted(path.name for path in (run.path / "predictions").iterdir())
     assert predictions[:3] == [f"{LARGE}.jsonl", f"{LARGE}@2.jsonl", f"{LARGE}@3.jsonl"]
+
+
+def test_the_report_has_a_table_of_repeats_and_a_page_for_every_attempt(make_run: MakeRun) -> None:
+    run = make_run(only=[ROTATOR, SPANSET], repeats=2, later={Cell(ROTATOR, LARGE, 2): Verdict.PATCH_FAILED})
+    results = results_again(run.path)
+    page = write_report(run.path, results).read_text()
+    assert 'id="repeats"' in page
+    assert "pass^k" in page
+    first, second = (run.cell_dir(Cell(ROTATOR, LARGE, attempt)) / "cell.html" for attempt in (1, 2))
+    link = f'<a href="../{LARGE}@2/cell.html">{LARGE}, attempt 2</a> <span class="bad">patch did not apply</span>'
+    assert link in first.read_text()
+    assert f"{ROTATOR} · {LARGE}, attempt 2" in second.read_text()
+    assert f'<a href="../{LARGE}/cell.html">{LARGE}</a>' in second.read_text()
 
 
 def test_an_attempt_that_is_missing_leaves_its_instance_out(make_run: MakeRun) -> None:
