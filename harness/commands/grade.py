@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say
 from harness.commands.evaluate import check_start, report_end
 from harness.commands.options import SelectOption
-from harness.errors import InputError
+from harness.errors import EXIT_ENVIRONMENT, InputError
 from harness.files import slug
 
 
@@ -42,6 +42,9 @@ def grade(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. run.grading_timeout=3600 (repeatable)."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be graded, with time and disk; start nothing.")
+    ] = False,
 ) -> None:
     """Grade predictions that other agents made, with the official harness. The same command continues a killed run.
 
@@ -59,10 +62,11 @@ def grade(
     if fresh and select:
         raise InputError("--fresh puts the whole run aside, not only what is selected; choose another --run-id")
     from harness.config import parse_settings
+    from harness.data.instances import load_dataset
     from harness.importers.predictions import read_predictions
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
-    from harness.run.predictions import Predictions, grading_config
+    from harness.run.predictions import Predictions, grading_config, missing_notes
     from harness.selection import with_files_read
     from harness.store.run_folder import RunFolder
 
@@ -73,17 +77,34 @@ def grade(
         "run.grading_workers": grading_workers,
         "run.engine": engine,
         "run.ray.address": address,
-        "out.run_id": run_id or slug(predictions[0].resolve().stem),
+        "out.run_id": run_id or _default_run_id(predictions[0]),
         "out.root": out,
     }
     sources = [read_predictions(path, model_name) for path in dict.fromkeys(predictions)]
     taken = Predictions(sources)
     changes = {key: value for key, value in short_forms.items() if value is not None}
     config = grading_config(taken, changes | parse_settings(set_ or ()))
-    for note in (note for source in sources for note in source.notes):
-        say(note)
     check_start(config, address=address)
     folder = RunFolder(config.out.root / str(config.out.run_id))
+    notes = [*(note for source in sources for note in source.notes), *missing_notes(config)]
+    if dry_run:
+        from harness.run.grading_forecast import forecast_gradings, render
+
+        expected = forecast_gradings(config, taken, load_dataset(config.dataset), folder, notes)
+        output(render(expected, folder.path))
+        if expected.disk_shortage:
+            raise typer.Exit(EXIT_ENVIRONMENT)
+        return
+    for note in notes:
+        say(note)
     with stop_on_signals(folder.label) as stop:
         end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken)
     report_end(end)
+
+
+def _default_run_id(path: Path) -> str:
+    """The name of the agent's folder, or of a file that has a name of its own."""
+    path = path.resolve()
+    usual = path.name in ("preds.json", "all_preds.jsonl", "output.jsonl", "predictions.jsonl")
+    name = path.name if path.is_dir() else path.parent.name if usual else path.stem
+    return slug(name).lstrip("-._")[:64] or "predictions"

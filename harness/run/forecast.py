@@ -314,7 +314,7 @@ def _table(forecast: Forecast) -> Iterator[str]:
     yield f"{'':<{width}}  cells   done  attempt   $/cell       cost  likely range           agents"
     for model in forecast.models:
         name = model.model if len(model.model) <= width else model.model[: width - 1] + "…"
-        hours = _hours(max(model.agent_seconds / forecast.agent_workers / 3600, model.least_hours))
+        hours = in_hours(max(model.agent_seconds / forecast.agent_workers / 3600, model.least_hours))
         each = "" if model.cost_per_cell is None else f"{model.cost_per_cell:.3f}"
         yield (
             f"{name:<{width}}  {model.planned:>5}  {model.graded:>5}  {model.to_attempt:>7}  {each:>7}  "
@@ -348,7 +348,7 @@ def _at_worst(forecast: Forecast) -> str:
 
 def _time(forecast: Forecast) -> str:
     return (
-        f"{_hours(forecast.hours)} (agents {_hours(forecast.agent_hours)}, grading {_hours(forecast.grading_hours)}, "
+        f"{in_hours(forecast.hours)} (agents {in_hours(forecast.agent_hours)}, grading {in_hours(forecast.grading_hours)}, "
         "at the same time)"
     )
 
@@ -365,5 +365,5 @@ def _bases(forecast: Forecast) -> Iterator[str]:
         yield basis if len(names) == len(forecast.models) else f"{', '.join(names)}: {basis}"
 
 
-def _hours(hours: float) -> str:
+def in_hours(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"

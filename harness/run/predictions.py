@@ -128,6 +128,30 @@ def grading_config(predictions: Predictions, settings: Mapping[str, object]) -> 
     return with_overrides(asked, only | {"predictions": [origin.model_dump() for origin in origins]})
 
 
+def prediction_notes(config: Config) -> list[str]:
+    """Where attempts come from that polyswe did not make, and what they leave out; empty for its own."""
+    if not config.predictions:
+        return []
+    origins = [
+        f"{source.model}: {source.predictions} patches from {source.source} "
+        f"({', '.join(filter(None, [source.format, source.agent]))}; sha256 {source.sha256[:12]})"
+        for source in config.predictions
+    ]
+    made = "polyswe graded these attempts and did not make them; costs are as their sources state them"
+    return [made, *origins, *missing_notes(config)]
+
+
+def missing_notes(config: Config) -> list[str]:
+    """For how many instances a model has no prediction, a line a model."""
+    notes = [
+        f"{source.model}: {source.missing} of {source.instances} instances have no prediction and no verdict; a "
+        "leaderboard counts them as not resolved"
+        for source in config.predictions
+        if source.missing
+    ]
+    return list(dict.fromkeys(notes))  # several sources of one model say the same
+
+
 def _check_settings(settings: Mapping[str, object]) -> None:
     for key in settings:
         if key.startswith(NO_USE):

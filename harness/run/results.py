@@ -33,6 +33,7 @@ from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.tables import write_results
 from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
+from harness.run.predictions import prediction_notes
 from harness.run.preflight import is_stand_in
 from harness.run.redo import redo_notes
 from harness.run.rollout import models_missing_from, roll_out
@@ -339,25 +340,6 @@ def _notes(rows: Sequence[CellRow]) -> list[str]:
     missing = sum(row.state is not State.GRADED for row in rows)
     if missing:
         notes.append(f"{missing} of {len(rows)} cells {'has' if missing == 1 else 'have'} no verdict")
-    return notes
-
-
-def prediction_notes(config: Config) -> list[str]:
-    """Where attempts come from that polyswe did not make; empty for its own."""
-    notes = [
-        f"{source.model}: {source.predictions} patches from {source.source} "
-        f"({', '.join(filter(None, [source.format, source.agent]))}; sha256 {source.sha256[:12]})"
-        for source in config.predictions
-    ]
-    missing = [
-        f"{source.model}: {source.missing} of {source.instances} instances have no prediction and no verdict; a "
-        "leaderboard counts them as not resolved"
-        for source in config.predictions
-        if source.missing
-    ]
-    notes += dict.fromkeys(missing)  # several sources of one model say the same
-    if notes:
-        notes.insert(0, "polyswe graded these attempts and did not make them; costs are as their sources state them")
     return notes
 
 

@@ -103,6 +103,43 @@ def test_a_submission_claims_nothing_that_polyswe_did_not_see(graded: RunFolder,
     assert "no trajectory.json" in refused.stdout + refused.stderr
 
 
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
+    source = SOURCES["plain"](tmp_path)
+    done = polyswe("grade", source, "--dataset", "sample", "--dry-run", cwd=tmp_path)
+    assert done.returncode == EXIT_OK, done.stderr
+    (counts,) = (line.split() for line in done.stdout.splitlines() if line.startswith("plain "))
+    assert counts == ["plain", "3", "1", "0", "3"]  # predictions, empty, graded, to grade
+    assert "plain: 12 of 15 instances have no prediction" in done.stdout
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--dataset", "sample", "--set", "agent.step_limit=3"], "the attempts are made already"),
+        (["--dataset", "sample", "--select", "id=polyswe__tabula-101"], "none of the 1 instances chosen"),
+        (["--dataset", "sample", "--fresh", "--select", "slice=0:1"], "choose another --run-id"),
+        (["--dataset", "sample", "--engine", "nowhere"], "run.engine"),
+        ([], "--dataset"),
+    ],
+)
+def test_what_cannot_be_graded_so_is_refused(tmp_path: Path, options: list[str], reason: str) -> None:
+    done = polyswe("grade", SOURCES["plain"](tmp_path), *options, cwd=tmp_path)
+    assert done.returncode == EXIT_INPUT
+    assert reason in done.stderr
+
+
+def test_predictions_for_other_instances_are_named(tmp_path: Path) -> None:
+    foreign = write_lines(tmp_path / "a.jsonl", [prediction("django__django-1", NO_FIX, "m")])
+    done = polyswe("grade", foreign, "--dataset", "sample", cwd=tmp_path)
+    assert "none of its 1 predictions is for an instance of sample" in done.stderr
+    typo = write_lines(tmp_path / "b.jsonl", [prediction(RIGHT, "", "m"), prediction(RIGHT[:-1], "", "m")])
+    done = polyswe("grade", typo, "--dataset", "sample", cwd=tmp_path)
+    assert done.returncode == EXIT_INPUT
+    assert f"1 of 2 predictions are for instances that sample, split test, lacks: {RIGHT[:-1]}" in done.stderr
+    assert f"did you mean {RIGHT}?" in done.stderr
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 def test_a_changed_prediction_is_graded_anew_and_the_others_are_not(sample: Dataset, tmp_path: Path) -> None:
