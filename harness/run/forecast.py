@@ -348,8 +348,8 @@ def _at_worst(forecast: Forecast) -> str:
 
 def _time(forecast: Forecast) -> str:
     return (
-        f"{in_hours(forecast.hours)} (agents {in_hours(forecast.agent_hours)}, grading {in_hours(forecast.grading_hours)}, "
-        "at the same time)"
+        f"{in_hours(forecast.hours)} (agents {in_hours(forecast.agent_hours)}, "
+        f"grading {in_hours(forecast.grading_hours)}, at the same time)"
     )
 
 
