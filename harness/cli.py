@@ -23,6 +23,7 @@ from harness.commands.dataset import dataset
 from harness.commands.demo import demo
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate, results
+from harness.commands.export import export
 from harness.commands.grade import grade
 from harness.commands.init import init
 from harness.commands.lab import lab
@@ -103,6 +104,7 @@ for command in (
     route,
     explain,
     submit,
+    export,
     compare,
     onboard,
     pool,

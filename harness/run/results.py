@@ -118,13 +118,9 @@ def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = la
         EnvironmentUnavailableError: no embedder for the routed rows.
     """
     config, dataset = record.config, record.dataset
-    models = [model.name for model in config.pool if any(row.model == model.name for row in record.rows)]
     ids = [instance.instance_id for instance in dataset.instances]
-    matrix = matrix_of_run(record.rows, ids, models)
-    attempts = range(2, max(row.attempt for row in record.rows) + 1)
-    repeats = [matrix_of_run(record.rows, ids, models, attempt=attempt) for attempt in attempts]
-    write_outcomes_csv(matrix, out / "outcomes.csv", _details(record.folder, record.rows), repeats)
-    _write_predictions(record.folder, record.rows, models, out / "predictions")
+    matrix = write_outcomes(record, out / "outcomes.csv")
+    _write_predictions(record.folder, record.rows, matrix.models, out / "predictions")
     results = _routed(record, matrix) if config.run.mode == "routed" else _compared(record, matrix, say)
     flagged = flagged_attempts(record.flags, [row.cell for row in record.rows if row.state is State.GRADED])
     results = results.model_copy(update={"flagged": flagged, "notes": [*results.notes, *flag_notes(flagged)]})
@@ -139,6 +135,17 @@ def results_of_run(record: RunRecord, out: Path, say: Callable[[str], None] = la
     )
     write_results(results, out)
     return results
+
+
+def write_outcomes(record: RunRecord, path: Path) -> OutcomeMatrix:
+    """Write the cells of a run as a CSV; returns the first attempts' outcomes."""
+    ids = [instance.instance_id for instance in record.dataset.instances]
+    models = [model.name for model in record.config.pool if any(row.model == model.name for row in record.rows)]
+    matrix = matrix_of_run(record.rows, ids, models)
+    attempts = range(2, max(row.attempt for row in record.rows) + 1)
+    repeats = [matrix_of_run(record.rows, ids, models, attempt=attempt) for attempt in attempts]
+    write_outcomes_csv(matrix, path, details(record.folder, record.rows), repeats)
+    return matrix
 
 
 def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], None]) -> Results:
@@ -261,6 +268,25 @@ def results_again(
     Raises:
         InputError: no run there, or none of its cells has a verdict yet.
     """
+    record = read_record(path, part)
+    folder = record.folder
+    if os.access(folder.path, os.W_OK):
+        return results_of_run(record, (folder.part if part else folder).path, say)
+    say(f"{folder.path} must not be written: its results are computed, and not kept there")
+    with tempfile.TemporaryDirectory(prefix="polyswe-results-") as scratch:
+        return results_of_run(record, Path(scratch), say)
+
+
+def read_record(path: Path, part: Callable[[Config], Config] | None = None) -> RunRecord:
+    """What a run's folder holds now.
+
+    Args:
+        path: the run's folder.
+        part: narrows the run's configuration.
+
+    Raises:
+        InputError: no run there, or none of its cells has a verdict yet.
+    """
     folder = RunFolder(path)
     try:
         config = Config.model_validate(folder.read_manifest()["config"])
@@ -277,15 +303,10 @@ def results_again(
     rows = [row for row in stored if row.cell in cells]
     if not any(row.state is State.GRADED for row in rows):
         raise InputError(f"{path}: no cell has a verdict yet")
-    record, out = RunRecord.read(config, dataset, folder, rows), (folder.part if part else folder).path
-    if os.access(folder.path, os.W_OK):
-        return results_of_run(record, out, say)
-    say(f"{folder.path} must not be written: its results are computed, and not kept there")
-    with tempfile.TemporaryDirectory(prefix="polyswe-results-") as scratch:
-        return results_of_run(record, Path(scratch), say)
+    return RunRecord.read(config, dataset, folder, rows)
 
 
-def _details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str, int], dict[str, object]]:
+def details(folder: RunFolder, rows: Sequence[CellRow]) -> dict[tuple[str, str, int], dict[str, object]]:
     """What outcomes.csv says of a cell beyond its outcome; files by their place in the run folder."""
     return {
         (row.instance_id, row.model, row.attempt): {
