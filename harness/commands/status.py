@@ -213,7 +213,7 @@ def _render(seen: RunStatus) -> str:
         )
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)
-        lines.append(f"{redone} cells were redone; their earlier attempts cost ${earlier:.2f} of that")
+        lines.append(f"redone: {redone} of these cells; their earlier attempts cost ${earlier:.2f} of that")
     for event in seen.failures:
         lines.append(f"  {event.at[:19]}  {event.cell}: {event.kind}"[:100])
     return "\n".join(lines)

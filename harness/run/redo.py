@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from harness.config import Config
@@ -42,8 +42,6 @@ class Redo:
     """Finished cells that are attempted again."""
 
     rows: Sequence[CellRow]
-    means: dict[str, float] = field(default_factory=dict)
-    """Mean USD of a finished cell, by model."""
     going_on: int = 0
     """Cells of an earlier redo that has not ended."""
 
@@ -53,19 +51,20 @@ class Redo:
 
     def render(self) -> str:
         """What is about to happen, with counts and the expected cost."""
-        lines = [f"a redo of {self.going_on} cells has not ended: it goes on with them"] if self.going_on else []
+        lines = [f"a redo of {_cells(self.going_on)} has not ended: it goes on"] if self.going_on else []
         if self.rows:
-            counts = Counter((str(row.verdict), row.model) for row in self.rows)
-            verdicts, models = (max(len(pair[i]) for pair in counts) for i in (0, 1))
-            lines.append(f"{len(self.rows)} cells that have a verdict are attempted again:")
+            costs: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+            for row in self.rows:
+                costs[str(row.verdict), row.model].append((row.cost_usd or 0.0) + row.lost_cost_usd)
+            verdicts, models = (max(len(pair[i]) for pair in costs) for i in (0, 1))
+            lines.append(f"to attempt again: {_cells(len(self.rows))} with a verdict")
             lines += [
-                f"{count:6} × {verdict:{verdicts}}  {model:{models}}  about {usd(count * self.means[model])}"
-                for (verdict, model), count in sorted(counts.items())
+                f"{len(paid):6} × {verdict:{verdicts}}  {model:{models}}  ${sum(paid):.2f} before"
+                for (verdict, model), paid in sorted(costs.items())
             ]
-            expected = sum(self.means[row.model] for row in self.rows)
-            earlier = sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in self.rows)
-            lines.append(f"expected: {usd(expected)}, by the mean of each model's finished cells")
-            lines.append(f"their earlier attempts ({usd(earlier)}) are kept beside them and stay in the run's total")
+            total = sum(sum(paid) for paid in costs.values())
+            lines.append(f"expected cost: about as much as before, ${total:.2f}")
+            lines.append("the earlier attempts are kept beside the new ones, and their cost stays in the run's total")
         return "\n".join(lines)
 
 
@@ -99,11 +98,7 @@ def choose(
     if mode == "routed":
         instances = {cell.instance_id for cell in chosen}
         chosen |= {row.cell: row for row in graded if row.cell in cells and row.instance_id in instances}
-    costs: defaultdict[str, list[float]] = defaultdict(list)
-    for row in graded:
-        costs[row.model].append(row.cost_usd or 0.0)
-    means = {model: sum(values) / len(values) for model, values in costs.items()}
-    return Redo(list(chosen.values()), means, going_on=len(open_cells))
+    return Redo(list(chosen.values()), going_on=len(open_cells))
 
 
 def preview(request: RedoRequest, config: Config, dataset: Dataset, folder: RunFolder) -> Redo:
@@ -150,10 +145,14 @@ def redo_notes(replaced: Sequence[Replaced]) -> list[str]:
     verdicts = Counter(str(one.row.verdict) for one in first)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     return [
-        f"{len(first)} cells were redone after their verdicts were known: their first verdicts were {counts}. Choosing "
+        f"{_cells(len(first))} redone after the verdicts were known: the first verdicts were {counts}. Choosing "
         "cells by their verdicts favours their models, so these are no first attempts (pass@1); the earlier attempts "
         f"cost {usd(sum(one.cost_usd for one in replaced))}, which no row counts"
     ]
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'s' * (number != 1)}"
 
 
 def _ending(wanted: str, rows: Sequence[CellRow], *, optional: bool) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from agents.budget import Call
 from agents.leaks import Flag
+from harness.commands.options import narrowing
 from harness.compare.load import load_side
 from harness.config import Config, find_config, load_config, with_overrides
 from harness.errors import InputError, RunMismatchError
@@ -22,6 +23,7 @@ from harness.grading.verdict import Verdict
 from harness.run.interrupt import Stop
 from harness.run.pipeline import RunEnd, evaluate
 from harness.run.redo import RedoRequest, choose, move_folders
+from harness.run.results import results_again
 from harness.run.status import run_status
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, State, Store
@@ -76,9 +78,9 @@ def test_endings_models_and_all_choose_cells(folder: RunFolder) -> None:
         with pytest.raises(InputError, match=r"'test timeout': no chosen cell .* 'empty patch' \(.* or 'all'"):
             chosen("test timeout")
         text = choose(AGAIN, store, cells).render()
-        assert "1 cells that have a verdict are attempted again" in text
-        assert "1 × empty patch  scripted-medium  about $1" in text
-        assert "their earlier attempts ($1) are kept" in text
+        assert "to attempt again: 1 cell with a verdict" in text
+        assert "1 × empty patch  scripted-medium  $1.00 before" in text
+        assert "expected cost: about as much as before, $1.00" in text
 
 
 def test_of_a_cascade_all_attempts_of_the_instance_are_redone(folder: RunFolder) -> None:
@@ -183,7 +185,7 @@ def test_redone_cells_get_a_new_verdict_and_everything_says_so(
         assert row is not None
         assert (row.state, row.verdict) == (State.GRADED, Verdict.RESOLVED)
     end = run()
-    assert "a redo of 1 cells has not ended" in said[-1] or any("has not ended" in text for text in said)
+    assert any("a redo of 1 cell has not ended" in text for text in said)
     with Store(folder.store_path) as store:
         assert store.row(CELL) == row, "the same command paid for a second new attempt"
         assert store.spent() == calls == pytest.approx(spent + (row.cost_usd or 0))
@@ -191,7 +193,7 @@ def test_redone_cells_get_a_new_verdict_and_everything_says_so(
         assert [one.closed for one in store.replaced()] == [True]
     assert files_of(folder.earlier_dir(CELL, 1)) == before
     assert end.written_to == folder.path
-    note = "1 cells were redone after their verdicts were known: their first verdicts were 1 empty patch"
+    note = "1 cell redone after the verdicts were known: the first verdicts were 1 empty patch"
     assert end.results is not None
     assert end.results.instances == 3, "the results are the whole run's"
     for text in (json.loads((folder.path / "results.json").read_text())["notes"], load_side(str(folder.path)).notes):
@@ -251,6 +253,15 @@ def paid_by_calls(folder: RunFolder) -> float:
     with sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True) as db:
         query = "SELECT TOTAL(cost_usd) FROM calls WHERE instance_id = ? AND model = ?"
         return float(db.execute(query, (CELL.instance_id, CELL.model)).fetchone()[0])
+
+
+def test_a_part_of_the_results_leaves_those_of_the_whole_run_alone(folder: RunFolder) -> None:
+    results_again(folder.path)
+    whole = (folder.path / "results.json").read_bytes()
+    part = results_again(folder.path, part=narrowing(["id=*rotator*|*billing*"], ["*-large", "small"]))
+    assert (part.instances, part.pool) == (2, ["scripted-small", "scripted-large"])
+    assert (folder.part.path / "results.json").is_file()
+    assert (folder.path / "results.json").read_bytes() == whole
 
 
 def test_redo_without_a_run_is_refused_before_anything_starts(tmp_path: Path) -> None:
