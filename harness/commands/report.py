@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say
 from harness.commands.options import ModelOption, SelectOption, narrowing
 from harness.errors import InputError
 
@@ -40,7 +40,9 @@ def report(
     quiet_libraries()
     from harness.evaluation.schema import read_results
     from harness.importers.predictions import refuse_predictions
+    from harness.report.tables import render_answer
     from harness.store.run_folder import RunFolder
+    from harness.text import line
 
     folder = run if run.is_dir() else run.parent
     if folder.is_dir() and not os.access(folder, os.W_OK):
@@ -56,6 +58,7 @@ def report(
     else:
         refuse_predictions(run)
         results = read_results(run)
+    output(render_answer(results) if results.recommendation else line(results.verdict))
     say(f"report: {write_all(folder, results)}")
 
 

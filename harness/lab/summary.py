@@ -53,9 +53,9 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
             "cost, up to the best single model's cost, minus that of mixtures of single models, in instances. Parity: "
             "least share of the best single model's cost at which its resolved count is reached. The best row among "
             "several policies is picked in hindsight: its p value is corrected for that by Holm's method. Intervals "
-            "are 95 %, by bootstrap over instances (pools, newcomers, simulated pools: over those); p and Holm's p "
-            "belong to Δ resolved, the difference to the best single model in hindsight. A calibrated claim is: one "
-            "policy, raw p < 0.05 of its permutation null and a positive difference.",
+            "are 95 %, by bootstrap over instances (pools, newcomers, simulated pools: over those). Δ resolved "
+            "is the difference to the best single model in hindsight; p (text) tests whether reading the issue text "
+            "helps (permutation null). A calibrated claim is: one policy, raw p (text) < 0.05, a positive difference.",
             "",
             *([f"Made with other settings, data or version than now: {', '.join(stale)}.", ""] if stale else []),
             "| what | measured | interval |",
@@ -90,7 +90,7 @@ def _replay_lines(document: Any, name: str, *, null: bool = False) -> list[Line]
     lines = []
     for row in rows:
         traded, delta = row["trade_off"], row["vs_best_single"]
-        p = "" if delta["p_text"] is None else f", p {delta['p_text']:.3f}"
+        p = "" if delta["p_text"] is None else f", p (text) {delta['p_text']:.3f}"
         p += "" if delta["p_text_holm"] is None else f" (Holm {delta['p_text_holm']:.3f})"
         measured = (
             f"resolved {row['resolved']:.1f} at {row['cost_per_instance'] / best['cost_per_instance']:.2f} ×; "
