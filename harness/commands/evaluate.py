@@ -85,6 +85,8 @@ def evaluate(
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
 
+        polyswe evaluate my.yaml --repeats 3   # three attempts of each: how much is luck?
+
         polyswe evaluate my.yaml --select "repo=django/*|sympy/*" --select sample=50@7 --model "sonnet*"
 
         polyswe evaluate my.yaml --redo "empty patch" --model "sonnet*"   # once more; the first attempts are kept

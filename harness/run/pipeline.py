@@ -125,7 +125,7 @@ def evaluate(
                 out.write_manifest(config, dataset)  # before any attempt: it tells this run from one with agents
             if again := store.plan(cells):
                 say(f"{again} finished attempts are graded again: their grading is another now")
-            for note in repeat_notes(config, store.rows(), cells):
+            for note in repeat_notes(config, store.rows(), cells) if predictions is None else []:
                 say(note)
             if predictions is not None:
                 predictions.record(folder, store, cells, stop)
