@@ -24,15 +24,12 @@ from harness.errors import InputError
 from harness.evaluation.annotate import described
 from harness.evaluation.breakdown import break_down
 from harness.evaluation.cluster_words import with_words
-from harness.evaluation.formats import count
-from harness.evaluation.results import build_results
 from harness.evaluation.schema import ClusterProfile, Group, Results
-from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers.table import write_outcomes_csv
 from harness.report.html import write_report
 from harness.report.html.assets import data_block
 from harness.report.html.cell_data import MANY_CELLS
-from harness.report.tables import render_terminal, write_results
+from harness.report.tables import write_results
 from harness.report.text import clipped, plain
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, Store
@@ -164,38 +161,6 @@ def test_the_recommendation_is_shown_as_it_is(tmp_path: Path) -> None:
     for place in ("pretended $1.20 per instance", "pretended $ / instance", "All costs are pretended"):
         assert place in scripted
         assert place not in page
-
-
-def test_page_terminal_markdown_and_json_say_the_same(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    resolved = (rng.random((60, 3)) < (0.7, 0.6, 0.5)).astype(float)
-    outcomes = OutcomeMatrix.build(
-        [f"i{k}" for k in range(60)], ["ant", "bee", "cat"], resolved, rng.random((60, 3)) * (1, 0.3, 0.1)
-    )
-    inputs = EvaluationInputs(outcomes=outcomes, embeddings=rng.normal(size=(60, 4)), dataset="toy")
-    settings = EvaluationSettings(policies=("cluster",), folds=3, repeats=1, permutations=9)
-    results = build_results(inputs, settings)
-    write_results(results, tmp_path)
-    page = write_report(tmp_path).read_text(encoding="utf-8")
-    document = json.loads((tmp_path / "results.json").read_text())
-    printed, written = render_terminal(results, 200), (tmp_path / "results.md").read_text()
-
-    advice = document["recommendation"]
-    for text in (advice["headline"], *(statement["text"] for statement in advice["statements"]), document["verdict"]):
-        for medium in (unescape(page), printed, written.replace("\\", "")):
-            assert " ".join(text.split()) in " ".join(medium.split())
-
-    body = page.split('id="results"')[1].split("<tbody>")[1].split("</tbody>")[0]
-    shown = [re.findall(r'data-v="([^"]*)"', line) for line in body.split("<tr ")[1:]]
-    assert len(shown) == len(document["rows"])
-    for row, (name, count_shown, rate, low, cost, delta, *_) in zip(document["rows"], shown, strict=True):
-        assert name == row["name"]
-        assert [float(value) for value in (count_shown, rate, low, cost, delta)] == [
-            row["resolved"], row["rate"], row["rate_ci95"][0], row["cost_per_instance"], row["vs_best_single"]["delta"],
-        ]  # fmt: skip
-        figures = (f"{count(row['resolved'])}/60", f"{row['rate']:.1%}", f"{row['cost_per_instance']:.4f}")
-        for medium in (printed, written):
-            assert any(row["name"] in line and all(part in line for part in figures) for line in medium.splitlines())
 
 
 def test_difficulties_are_in_the_order_of_effort(tmp_path: Path) -> None:
