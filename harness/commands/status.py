@@ -17,7 +17,7 @@ from harness.errors import InputError
 from harness.selection import Selection
 
 if TYPE_CHECKING:
-    from harness.run.status import RunStatus
+    from harness.run.status import ModelStatus, RunStatus
     from harness.store.run_folder import RunFolder
     from harness.store.store import Cell, CellRow
 
@@ -198,9 +198,16 @@ def _matches(text: str, parts: Sequence[str] | None) -> bool:
     return not parts or any(part.lower() in text.lower() for part in parts)
 
 
+def _cost(of: RunStatus | ModelStatus) -> str:
+    """USD, or that they are more than this, or unknown: others' attempts may state no cost."""
+    if of.unpriced and not of.cost_usd:
+        return "unknown"
+    return ("≥ " if of.unpriced else "") + f"${of.cost_usd:.2f}"
+
+
 def _render(seen: RunStatus) -> str:
     done = f"{seen.graded} of {seen.cells} cells have a verdict"
-    lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, ${seen.cost_usd:.2f} spent"]
+    lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, {_cost(seen)} spent"]
     if seen.cells_per_hour and seen.graded < seen.cells:
         rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
         lines.append(f"{rate} lately; about {seen.hours_left or 0:.1f} h left at that rate")
@@ -209,7 +216,7 @@ def _render(seen: RunStatus) -> str:
     for model in seen.models:
         lines.append(
             f"{model.name[:30]:{width}}  {model.cells:5}  {model.graded:6}  {model.resolved:8}  {model.running:7}"
-            f"  {model.failed:6}  {model.waiting:7}  {'$' + format(model.cost_usd, '.2f'):>8}"
+            f"  {model.failed:6}  {model.waiting:7}  {_cost(model):>8}"
         )
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)

@@ -118,8 +118,8 @@ def evaluate(
                 cells = plan(config, dataset, store.rows(), folder)
             else:
                 cells = predictions.plan(config, dataset)
-                if changed := predictions.forget_changed(store, cells):
-                    say(f"{changed} predictions are others than before and are graded anew")
+                if changed := predictions.put_changed_aside(folder, store, cells):
+                    say(f"{changed} predictions are others than before and are graded anew; the earlier ones are kept")
             out = _results_folder(folder, store.rows(), cells)
             if predictions is not None:
                 out.write_manifest(config, dataset)  # before any attempt: it tells this run from one with agents

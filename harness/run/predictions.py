@@ -17,6 +17,7 @@ from harness.files import make_folder, write_atomic
 from harness.importers.predictions import AttemptRecord, Prediction, PredictionSource, attempt_of
 from harness.run.interrupt import Stop
 from harness.run.plan import prediction_key
+from harness.run.redo import move_folders
 from harness.selection import ids_term
 from harness.store.keys import Change, change
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder, read_patch
@@ -60,14 +61,19 @@ class Predictions:
         cells = [Cell(instance_id, model.name, attempt) for attempt in attempts for model in config.pool]
         return [cell for cell in cells if cell in self.by_cell]
 
-    def forget_changed(self, store: Store, cells: Mapping[Cell, str]) -> int:
-        """Have those cells graded anew whose patch is another than before; returns how many there are."""
+    def put_changed_aside(self, folder: RunFolder, store: Store, cells: Mapping[Cell, str]) -> int:
+        """Have those cells graded anew whose patch is another than before; returns how many there are.
+
+        Earlier patches that have a verdict are kept beside, like attempts that are redone.
+        """
         changed = [
-            row.cell
+            row
             for row in store.rows()
             if row.cell in cells and row.state in ATTEMPTED and change(row.key, cells[row.cell]) is Change.ATTEMPT
         ]
-        store.forget(changed)
+        store.forget(row.cell for row in changed if row.state is not State.GRADED)
+        store.replace(row.cell for row in changed if row.state is State.GRADED)
+        move_folders(folder, store)
         return len(changed)
 
     def record(self, folder: RunFolder, store: Store, cells: Collection[Cell], stop: Stop) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.run.failures import kind_of
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, FailureRow, Replaced, State, Store
+from harness.store.store import ATTEMPTED, CellRow, FailureRow, Replaced, State, Store
 
 RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""
@@ -39,6 +39,8 @@ class ModelStatus:
     """Cells that were attempted again after they had a verdict."""
     earlier_cost_usd: float = 0.0
     """Of their earlier attempts."""
+    unpriced: int = 0
+    """Finished attempts whose cost is unknown: `polyswe grade` took them in without."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class RunStatus:
     @property
     def cells(self) -> int:
         return sum(model.cells for model in self.models)
+
+    @property
+    def unpriced(self) -> int:
+        return sum(model.unpriced for model in self.models)
 
     @property
     def cost_usd(self) -> float:
@@ -168,6 +174,7 @@ def _model_status(name: str, rows: Sequence[CellRow], replaced: Sequence[Replace
         cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in own) + earlier,
         redone=len({one.cell for one in replaced if one.row.model == name}),
         earlier_cost_usd=earlier,
+        unpriced=sum(row.state in ATTEMPTED and row.cost_usd is None for row in own),
     )
 
 

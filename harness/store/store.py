@@ -296,13 +296,12 @@ class Store:
         self._update(cell, state=State.AGENT_DONE, verdict=None, failure=None, detail="", signals="{}", **stated)
 
     def forget(self, cells: Iterable[Cell]) -> None:
-        """Take cells for new ones: an attempt that was made elsewhere has been replaced by another."""
+        """Take cells for new ones: their attempts, without verdicts, were made elsewhere and are others now."""
         keys = [astuple(cell) for cell in cells]
         with self._transaction():
             self._db.executemany(f"DELETE FROM flags WHERE {OF_CELL}", keys)
             self._db.executemany(
-                "UPDATE cells SET state = ?, verdict = NULL, failure = NULL, detail = '', grading_seconds = NULL, "
-                f"test_seconds = NULL, updated_at = ? WHERE {OF_CELL}",
+                f"UPDATE cells SET state = ?, failure = NULL, detail = '', updated_at = ? WHERE {OF_CELL}",
                 [(State.PLANNED, _now(), *key) for key in keys],
             )
 

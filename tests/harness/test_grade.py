@@ -79,7 +79,9 @@ def test_results_tell_where_the_attempts_come_from(graded: RunFolder) -> None:
 
 @pytest.mark.docker
 def test_other_commands_take_the_run(graded: RunFolder, tmp_path: Path) -> None:
-    assert "17 of 17 cells have a verdict" in polyswe("status", graded.path).stdout
+    seen = polyswe("status", graded.path).stdout
+    assert "17 of 17 cells have a verdict" in seen
+    assert next(line for line in seen.splitlines() if line.startswith("plain ")).endswith("unknown")
     assert COMMANDS[1] in polyswe("show", graded.path, RIGHT, "mini", "--steps").stdout
     assert polyswe("report", graded.path).returncode == EXIT_OK
     same = polyswe("compare", f"{graded.path}::mini", f"{graded.path}::swe-agent", "--out", tmp_path / "c")
@@ -151,6 +153,9 @@ def test_a_changed_prediction_is_graded_anew_and_the_others_are_not(sample: Data
     write_lines(first, [prediction(RIGHT, gold(RIGHT), "m"), prediction(WRONG, None, "m")])
     done = polyswe(*command)
     assert "1 predictions are others than before" in done.stderr
+    assert "1 cells were redone after their verdicts were known: their first verdicts were 1 unresolved" in done.stdout
+    kept = [path.read_text() for path in folder.cells_path.glob(f"{RIGHT}/*/patch.diff")]
+    assert sorted(kept) == sorted([gold(RIGHT), NO_FIX])
     after = rows_of(folder)
     assert after[RIGHT, "m"].verdict is Verdict.RESOLVED
     assert after[WRONG, "m"].updated_at == before[WRONG, "m"].updated_at
