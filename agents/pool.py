@@ -110,7 +110,7 @@ class ModelConfig(BaseModel):
     headers that may hold one: write `os.environ/NAME` in their place, and the variable is read at call time."""
     record: str | None = Field(default=None, min_length=1)
     """Part of the name under which recorded outcomes know this model. A router that was fitted on that record then
-    routes to this entry. It changes no outcome."""
+    routes to this entry, and `--dry-run` goes by its costs. It changes no outcome."""
     repeats: int | None = Field(default=None, ge=1)
     """Attempts of this model at every instance. None takes `run.repeats`."""
     scripted: bool = False

@@ -1,4 +1,4 @@
-"""Datasets: `polyswe dataset show`, `polyswe dataset convert`."""
+"""Datasets: `polyswe dataset show`, `polyswe dataset convert`, `polyswe dataset gold`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
-from harness.commands.options import SplitOption
+from harness.commands.options import SelectOption, SplitOption
 
 dataset = typer.Typer(no_args_is_help=True, help="Look at a dataset, and convert rows of other benchmarks.")
 
@@ -76,4 +76,39 @@ def convert(
     output(f"{out}: {len(converted.rows)} {converted.source} rows; use it with dataset.name: {out}")
     for reason, count in converted.left_out.items():
         say(f"left out: {count} × {reason}")
-    say("grade the gold patches of a few instances before you trust the verdicts (harness/docs/datasets.md)")
+    say(f"check it before you trust a verdict: polyswe dataset gold {out} --out gold.jsonl, then polyswe grade")
+
+
+@dataset.command()
+def gold(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="The .jsonl file to write.")],
+    split: SplitOption = "test",
+    select: SelectOption = None,
+) -> None:
+    """Write the reference patches as predictions, to see whether the instances can be resolved on this machine.
+
+    Examples:
+
+        polyswe dataset gold rebench.jsonl --select sample=20@1 --out gold.jsonl
+
+        polyswe grade gold.jsonl --dataset rebench.jsonl --run-id gold
+    """
+    quiet_libraries()
+    from harness.config import DatasetConfig
+    from harness.data.instances import load_dataset
+    from harness.errors import InputError
+    from harness.files import write_atomic
+    from harness.selection import with_files_read
+
+    check_output(out, folder=False)
+    config = DatasetConfig(name=source, split=split, select=with_files_read(select or []))
+    patches = {i.instance_id: str(i.row.get("patch") or "") for i in load_dataset(config).instances}
+    known = {name: patch for name, patch in patches.items() if patch.strip()}
+    if not known:
+        raise InputError(f"dataset {source}: no row has a patch")
+    rows = [{"instance_id": name, "model_name_or_path": "gold", "model_patch": patch} for name, patch in known.items()]
+    write_atomic(out, "".join(json.dumps(row) + "\n" for row in rows))
+    output(f"{out}: {len(known)} reference patches; polyswe grade {out} --dataset {source}")
+    if len(known) < len(patches):
+        say(f"{len(patches) - len(known)} rows have no patch")

@@ -18,10 +18,10 @@ def hub_out_of_reach() -> str:
     """Why the hub cannot be used; empty where it can.
 
     Where it does not answer, `HF_HUB_OFFLINE` is set, with which its libraries read their caches and try nothing else.
-    They read it when they are imported: call this before.
+    They read it when they are imported: call this before. Where it is set already, nothing is tried; 0 trusts the hub.
     """
-    if os.environ.get("HF_HUB_OFFLINE"):
-        return "HF_HUB_OFFLINE is set"
+    if (setting := os.environ.get("HF_HUB_OFFLINE")) is not None:
+        return "HF_HUB_OFFLINE is set" if setting.upper() in ("1", "ON", "YES", "TRUE") else ""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         urlopen(Request(endpoint, method="HEAD"), timeout=SECONDS).close()

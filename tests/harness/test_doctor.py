@@ -102,7 +102,16 @@ def test_doctor_and_dry_run_refuse_a_dataset_whose_images_do_not_fit(tmp_path: P
         assert "set run.images_gb: " in line or "free space" in line
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("setting", "offline"), [(None, True), ("0", False), ("1", True)])
+def test_libraries_of_a_hub_out_of_reach_are_told_before_they_try(setting: str | None, offline: bool) -> None:
+    code = "import harness.data.hub as h; h.hub_out_of_reach(); import huggingface_hub as f; print(f.is_offline_mode())"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    environment |= {} if setting is None else {"HF_HUB_OFFLINE": setting}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(offline)
+
+
 def test_a_hub_out_of_reach_is_one_finding_without_the_libraries_retries(tmp_path: Path) -> None:
     environment = {
         **os.environ,

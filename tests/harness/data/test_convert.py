@@ -21,6 +21,7 @@ from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.grading.grader import Grader
 from harness.grading.verdict import Verdict
+from harness.importers.predictions import read_predictions
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -160,6 +161,16 @@ def test_mypys_tests_are_chosen_by_case() -> None:
     assert "pytest -n0 -rA -k testOne\n" in row["eval_script"]
 
 
+def test_reference_patches_are_predictions_of_the_instances_chosen(tmp_path: Path) -> None:
+    out = tmp_path / "gold.jsonl"
+    done = CliRunner().invoke(app, ["dataset", "gold", "sample", "--select", "id=*csvquill*", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    (prediction,) = read_predictions(out).predictions
+    assert (prediction.instance_id, prediction.model) == ("polyswe__csvquill-403", "gold")
+    (instance,) = load_dataset(DatasetConfig(name="sample", select=["id=*csvquill*"])).instances
+    assert prediction.patch == instance.row["patch"]
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize("source", SHAPES)
 def test_converted_rows_are_graded_like_their_originals(
@@ -168,7 +179,11 @@ def test_converted_rows_are_graded_like_their_originals(
     """An instance of the sample in each source's shape, converted back: the fix resolves it, nothing else does."""
     original = next(instance for instance in sample.instances if "csvquill" in instance.instance_id)
     columns = ("instance_id", "repo", "problem_statement", "patch", "test_patch", "FAIL_TO_PASS", "version")
-    base = {name: original.row[name] for name in columns} | {"base_commit": "HEAD", "PASS_TO_PASS": []}
+    base = {name: original.row[name] for name in columns} | {"base_commit": "HEAD"}
+    # these sources run the files of the test patch alone, and list no tests of other files
+    files = files_with_tests(str(base["test_patch"]))
+    base["PASS_TO_PASS"] = [test for test in original.row["PASS_TO_PASS"] if test.partition("::")[0] in files]
+    assert base["PASS_TO_PASS"]
     (row,) = convert_rows([SHAPES[source][0](base)], "rows").rows
     if source == "SWE-Gym":  # the option belongs to a plug-in that the sample's image lacks
         row = {**row, "eval_script": row["eval_script"].replace("pytest -n0 -rA", "python3 -m pytest -rA")}
