@@ -88,5 +88,8 @@ def test_intervals_stand_with_what_they_are_of(tmp_path: Path) -> None:
     (tmp_path / "m12").mkdir()
     (tmp_path / "m12/results.json").write_text(json.dumps(document))
     line = next(line for line in render_summary(tmp_path).splitlines() if "M12, cascade" in line)
-    assert "Δ resolved -1.5 [-9.0, +6.0], p 0.200 (Holm 0.600); hull gain [+1.0, +7.0]; parity [0.70, never]" in line
+    assert (
+        "Δ resolved -1.5 [-9.0, +6.0], p (text) 0.200 (Holm 0.600); hull gain [+1.0, +7.0]; parity [0.70, never]"
+        in line
+    )
     assert "parity never; 99 % at 0.50" in line
