@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -177,6 +178,8 @@ def checked_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
         ValueError: An argument has a field of its own, or may be a secret, which would be written to a run's
             configuration and trajectories. The message never quotes a value.
     """
+    if not _is_finite(kwargs):
+        raise ValueError("model_kwargs: holds .nan or .inf, which no provider's JSON can")
     for key, value in kwargs.items():
         if key in _OWNED:
             raise ValueError(f"{key} does not belong in model_kwargs: use {_OWNED[key]}")
@@ -184,6 +187,14 @@ def checked_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"model_kwargs.{key}: write the whole path, '~' is not replaced in model_kwargs")
     check_no_secret(kwargs, "model_kwargs")
     return kwargs
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def check_no_secret(settings: object, place: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -28,10 +29,13 @@ def load_env_file(path: Path) -> None:
         InputError: the file cannot be read, or a line is none of these.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # a pipe, too: of a password manager, say
+            content = file.read(MAX_BYTES + 1)
+            status = os.fstat(file.fileno())
+        if len(content) > MAX_BYTES:
             raise InputError(f"--env-file {path}: longer than {MAX_BYTES:,} bytes, which is no file of variables")
-        text = path.read_text(encoding="utf-8-sig")
-        readable = path.stat().st_mode & READABLE_BY_OTHERS
+        text = content.decode("utf-8-sig")
+        readable = stat.S_ISREG(status.st_mode) and status.st_mode & READABLE_BY_OTHERS
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"--env-file {path}: cannot be read ({reason})") from None

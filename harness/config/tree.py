@@ -27,7 +27,11 @@ class StrictModel(BaseModel):
     """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
 
     model_config = ConfigDict(
-        extra="forbid", protected_namespaces=(), hide_input_in_errors=True, use_attribute_docstrings=True
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
 

@@ -72,6 +72,8 @@ def faults_of(row: Mapping[str, Any]) -> list[str]:
         faults.append("has an id that cannot name a folder and a container (letters, digits and _.-, at most 128)")
     if missing:
         return faults
+    if unreadable := list(_text_faults(row)):
+        return faults + unreadable
     return faults + [f for check in (_test_faults, _name_faults, _script_faults, _spec_faults) for f in check(row)]
 
 
@@ -83,6 +85,24 @@ def repeated_ids(ids: list[str]) -> list[str]:
     for name in counts:
         by_lower.setdefault(name.lower(), []).append(name)
     return faults + [f"{' and '.join(names)} differ only in case" for names in by_lower.values() if len(names) > 1]
+
+
+def _text_faults(row: Mapping[str, Any]) -> Iterator[str]:
+    for name in (*GRADING_FIELDS, "problem_statement"):
+        if name in TEST_LISTS:
+            continue
+        if not isinstance(row[name], str):
+            yield f"has a {name} that is no text ({type(row[name]).__name__})"
+        elif not _is_utf8(row[name]):
+            yield f"has a {name} with half a character in it (a lone surrogate), which no file can hold"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _test_faults(row: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from harness.data.convert import advice_for
 from harness.data.rows import dataset_title, load_rows
 from harness.errors import InputError
 from harness.selection import Candidate, Selection
+from harness.text import one_line
 
 if TYPE_CHECKING:
     from harness.config import DatasetConfig
@@ -89,7 +90,7 @@ def _checked(rows: Iterable[Mapping[str, Any]], name: str) -> list[Instance]:
         row = readable(came)
         if found := faults_of(row):
             without_script = without_script or (None if row.get("eval_script") else row)
-            faults += [f"{instance_id[:128]} {fault}" for fault in found]
+            faults += [f"{one_line(instance_id, 128)} {fault}" for fault in found]
             continue
         instances.append(Instance(instance_id, str(row["problem_statement"]), str(row["repo"]), str(row["image"]), row))
     faults += repeated_ids([instance.instance_id for instance in instances])

@@ -46,6 +46,12 @@ def test_a_home_folder_is_refused_where_nothing_replaces_it() -> None:
         entry(model_kwargs={"ssl_verify": "~/ca.pem"})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_no_request_can_hold_is_refused(value: float) -> None:
+    with pytest.raises(ValidationError, match=r"\.nan or \.inf"):
+        entry(model_kwargs={"extra_body": {"penalties": [0.1, value]}})
+
+
 @pytest.mark.parametrize(
     "fields", [{}, {"input_cost_per_token": 0, "output_cost_per_token": 0}, {"model": "ollama/llama3"}]
 )

@@ -58,6 +58,12 @@ def test_a_line_that_is_no_variable_is_refused_without_its_text(env_file: Path, 
     assert "A" not in os.environ
 
 
+@pytest.mark.parametrize("place", ["/dev/zero", "/", "/nowhere"])
+def test_what_is_no_file_of_variables_is_refused(place: str) -> None:
+    with pytest.raises(InputError, match=f"--env-file {place}: "):
+        load_env_file(Path(place))
+
+
 @pytest.mark.docker
 def test_a_command_finds_its_key_in_the_file(env_file: Path, tmp_path: Path) -> None:
     config = tmp_path / "my.yaml"

@@ -155,6 +155,12 @@ def test_public_classic_rows_are_complete_but_for_their_scripts(shared_data: Pat
         ({"instance_id": "-rm"}, "an id that cannot name a folder"),
         ({"instance_id": "a" * 129}, "an id that cannot name a folder"),
         ({"instance_id": "a b"}, "an id that cannot name a folder"),
+        ({"instance_id": "a__a-1\n"}, "an id that cannot name a folder"),
+        ({"version": 4.3}, "a version that is no text"),
+        ({"version": float("nan")}, "a version that is no text"),
+        ({"problem_statement": ["a"]}, "a problem_statement that is no text"),
+        ({"problem_statement": "x \ud800"}, "half a character"),
+        ({"eval_script": "\udfff"}, "half a character"),
     ],
 )
 def test_what_the_official_harness_cannot_digest_is_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
