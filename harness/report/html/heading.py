@@ -28,6 +28,8 @@ class Heading:
     """Of the last verdict of a run, or of a replay's results; empty where it is unknown."""
     run: str
     """Name of the run's folder; empty for recorded outcomes."""
+    recorded: bool
+    """The outcomes were recorded elsewhere."""
     graded: int
     planned: int
     """Cells; 0 where only the results are known."""
@@ -46,7 +48,7 @@ class Heading:
     @property
     def title(self) -> str:
         """The document's title."""
-        run = f"run {self.run}" if self.run else ""
+        run = f"run {self.run}" if self.run else "recorded outcomes" if self.recorded else ""
         parts = (self.dataset, self.models, self.date, run, self.state)
         return " · ".join(part for part in parts if part)
 
@@ -61,6 +63,7 @@ def heading_of(results: Results, cells: Cells) -> Heading:
         names=names if models <= FEW_MODELS and len(names) <= MODEL_NAMES else "",
         date=cells.date,
         run="" if cells.run is None else cells.run.path.resolve().name,
+        recorded=not results.simulated and any(row.evaluation == "recorded" for row in results.rows),
         graded=sum(fact.resolved is not None for fact in cells.facts),
         planned=len(cells.facts),
     )
