@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from harness.errors import InputError
 from harness.selection import Selection
 
 if TYPE_CHECKING:
-    from harness.run.status import ModelStatus, RunStatus
+    from harness.run.status import RunStatus
     from harness.store.run_folder import RunFolder
     from harness.store.store import Cell, CellRow
 
@@ -198,31 +199,21 @@ def _matches(text: str, parts: Sequence[str] | None) -> bool:
     return not parts or any(part.lower() in text.lower() for part in parts)
 
 
-def _cost(of: RunStatus | ModelStatus) -> str:
-    """USD, or that they are more than this, or unknown: others' attempts may state no cost."""
-    if of.unpriced and not of.cost_usd:
-        return "unknown"
-    return ("≥ " if of.unpriced else "") + f"${of.cost_usd:.2f}"
-
-
 def _render(seen: RunStatus) -> str:
+    from harness.run.display import cost, cut, model_lines
+
     done = f"{seen.graded} of {seen.cells} cells have a verdict"
-    lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, {_cost(seen)} spent"]
+    lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, {cost(seen)} spent"]
     if seen.cells_per_hour and seen.graded < seen.cells:
         rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
         lines.append(f"{rate} lately; about {seen.hours_left or 0:.1f} h left at that rate")
-    width = max((min(len(model.name), 30) for model in seen.models), default=5)
-    lines.append(f"{'model':{width}}  cells  graded  resolved  running  failed  waiting      cost")
-    for model in seen.models:
-        lines.append(
-            f"{model.name[:30]:{width}}  {model.cells:5}  {model.graded:6}  {model.resolved:8}  {model.running:7}"
-            f"  {model.failed:6}  {model.waiting:7}  {_cost(model):>8}"
-        )
+    width = shutil.get_terminal_size((120, 24)).columns
+    lines += model_lines(seen.models, width)
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)
         lines.append(f"redone: {redone} of these cells; their earlier attempts cost ${earlier:.2f} of that")
     for event in seen.failures:
-        lines.append(f"  {event.at[:19]}  {event.cell}: {event.kind}"[:100])
+        lines.append(cut(f"  {event.at[:19]}  {event.cell}: {event.kind}", width))
     return "\n".join(lines)
 
 

@@ -32,7 +32,7 @@ from harness.run.engines.base import Backend
 from harness.run.failures import ENGINE_KINDS, RETRIED_KINDS, attempt_kind
 from harness.run.interrupt import Stop
 from harness.run.leaks import hints_of
-from harness.run.progress import Progress
+from harness.run.progress import SHOWN_WAIT, Progress
 from harness.run.spending import Spending
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
 from harness.store.store import KILLED, Cell, State, Store
@@ -43,8 +43,6 @@ FINAL_IF_NEVER_ANSWERED = frozenset({"auth", "not-found"})
 """Kinds that are final only for a model that never answered in this run."""
 DISK_FULL = "the disk is full"
 """Why a run stops."""
-SHOWN_WAIT = 3.0
-"""Seconds from which a wait for a model's turn is shown."""
 SIGNAL_COLUMNS = {
     "submitted": "exit_status",
     "calls": "api_calls",
@@ -117,7 +115,7 @@ class CellRunner:
                     return False
             if not self._engine_is_back():
                 return False
-            self.progress.say(f"{cell}: trying again")
+            self.progress.attempt_retried(cell)
         return False
 
     def _attempt_once(self, cell: Cell, charge: Callable[[float], None]) -> str | None:
@@ -126,7 +124,7 @@ class CellRunner:
         if refusal and self._is_final(refusal, cell.model):  # it may have answered another cell's call since
             return self._record_failure(cell, refusal, lost_cost=0.0, detail=f"not tried: {refusal}")
         self.store.agent_started(cell)
-        self.progress.agent_started()
+        self.progress.agent_started(cell)
         kept: list[Attempt] = []  # filled as soon as there is something to keep, before the container is removed
         try:
             self._run_agent(cell, kept, charge)
@@ -139,7 +137,7 @@ class CellRunner:
             paid = error.paid if isinstance(error, NodeLostError) else 0.0
             return self._record_failure(cell, error, lost_cost=kept[0].cost_usd if kept else paid)
         finally:
-            self.progress.agent_ended(kept[0].cost_usd if kept else 0.0)
+            self.progress.agent_ended(cell, kept[0] if kept else None)
         return None
 
     def _run_agent(self, cell: Cell, kept: list[Attempt], charge: Callable[[float], None]) -> None:
@@ -158,6 +156,7 @@ class CellRunner:
         def record_call(call: Call) -> None:
             self.store.called(cell, call)
             charge(call.cost_usd)
+            self.progress.paid(cell, call.cost_usd)
             if not call.failure:
                 self.answered.add(cell.model)
 
@@ -187,7 +186,8 @@ class CellRunner:
         return {"run": run, "instance": cell.instance_id, "model": cell.model, "attempt": cell.attempt}
 
     def _wait(self, cell: Cell, seconds: float) -> None:
-        """Show that the agent waits for its model's next turn, where that takes long enough to be seen."""
+        """Show that the agent waits for its model's next turn."""
+        self.progress.agent_waits(cell, seconds)
         if seconds >= SHOWN_WAIT:
             self.store.waits(cell, seconds)
 
@@ -213,6 +213,7 @@ class CellRunner:
         def record_call(call: Call) -> None:
             self.store.called(cell, call)
             charge(call.cost_usd)
+            self.progress.paid(cell, call.cost_usd)
             self.store.add_signals(cell, {}, call.cost_usd)  # paid from now on, whether or not its answer is read
 
         try:
@@ -251,7 +252,7 @@ class CellRunner:
         foreseen = isinstance(error, AgentError | PolysweError) and not isinstance(error, AgentFaultError)
         detail = detail or (str(error) if foreseen else self._write_traceback(cell, error))
         self.store.failed(cell, kind, detail, lost_cost)
-        self.progress.cell_failed(f"{cell}: {detail}")
+        self.progress.attempt_failed(cell, kind=kind, detail=detail, lost_cost_usd=lost_cost)
         return kind
 
     def _is_final(self, error: ProviderError, model: str) -> bool:
@@ -266,11 +267,11 @@ class CellRunner:
             if self.stop.now:
                 return
             self._examine(cell)
-            self.progress.grading_started()
+            self.progress.grading_started(cell)
             try:
                 grade = self._grade_until_final(cell)
             finally:
-                self.progress.grading_ended()
+                self.progress.grading_ended(cell)
             if not self.stop.now:  # else we ended its container ourselves; the patch waits for the next start
                 self._record_grade(cell, grade)
         finally:
@@ -326,15 +327,12 @@ class CellRunner:
             sync_files(self.folder.cell_dir(cell))  # report and test output are on disk before the store says so
             self._examine_passes(cell, grade)
             self.store.graded(cell, grade)
-            self.progress.cell_done(resolved=grade.resolved)
+            self.progress.cell_graded(cell, grade)
             return
         self.store.graded(cell, grade, grade.failure)
         if grade.failure == "disk":
             self.stop.request(DISK_FULL)
-        self.progress.cell_failed(
-            f"{cell}: no verdict, the grading failed ({grade.failure}: {grade.detail}); "
-            "the patch is kept and graded at the next start"
-        )
+        self.progress.grading_failed(cell, kind=grade.failure, detail=grade.detail)
 
     def _examine_passes(self, cell: Cell, grade: Grade) -> None:
         """Record signs that a resolved cell's passes are faked; the verdict stands."""

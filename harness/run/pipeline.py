@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from agents.attempt import paid_in
@@ -20,6 +23,7 @@ from harness.run.cells import CellRunner
 from harness.run.engines import open_backend
 from harness.run.engines.base import Backend, RunContext
 from harness.run.interrupt import Stop
+from harness.run.journal import Event, Journal
 from harness.run.plan import plan, repeat_notes, routing_notes
 from harness.run.predictions import Predictions, check_kind
 from harness.run.preflight import is_stand_in, preflight, preflight_grading, scripted_models_ready
@@ -68,6 +72,7 @@ class _Run:
     folder: RunFolder
     store: Store
     stop: Stop
+    journal: Journal
 
 
 def evaluate(
@@ -104,12 +109,14 @@ def evaluate(
         preflight_grading(config)
     for note in filter(None, [*routing_notes(config), limit_note(config)]):
         say(note)
-    with folder.locked():
+    with folder.locked(), ExitStack() as closing:
         if fresh and (kept := folder.archive()):
             say(f"the earlier run is kept in {kept}")
         folder.check_store()
+        journal = closing.enter_context(Journal(folder.path, config.pool))
+        say = journal.beside(say)
         with Store(folder.store_path) as store:
-            run = _Run(config, dataset, folder, store, stop)
+            run = _Run(config, dataset, folder, store, stop, journal)
             check_kind(folder, store, config)
             move_folders(folder, store)  # what a killed redo has left
             if predictions is None:
@@ -130,6 +137,7 @@ def evaluate(
             if predictions is not None:
                 predictions.record(folder, store, cells, stop)
             whole = out.is_part and redo is not None  # the results of the whole run are others now
+            _record_start(run, [row for row in store.rows() if row.cell in cells])
             cells = _run_planned(run, cells, None if whole else out)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
                 out.write_manifest(config, dataset)
@@ -141,6 +149,7 @@ def evaluate(
         if not end.missing:
             with Store(folder.store_path) as store:
                 store.close_redos()
+        _record_end(journal, end)
         return end
 
 
@@ -157,6 +166,39 @@ def _put_aside(run: _Run, redo: RedoRequest, say: Callable[[str], None]) -> None
     say(chosen.render())
     run.store.replace(chosen.cells)
     move_folders(run.folder, run.store)
+
+
+def _record_start(run: _Run, rows: Sequence[CellRow]) -> None:
+    states = Counter(row.state for row in rows)
+    graded, to_grade = states[State.GRADED], states[State.AGENT_DONE]
+    to_attempt = len(rows) - graded - to_grade
+    run.journal.record(
+        Event.RUN_STARTED,
+        line=f"polyswe {version('polyswe')} starts: {len(rows)} cells, {graded} of them have a verdict, "
+        f"{to_attempt} to attempt, {to_grade} to grade",
+        cells=len(rows),
+        graded=graded,
+        to_attempt=to_attempt,
+        to_grade=to_grade,
+        models=[model.name for model in run.config.pool],
+        pid=os.getpid(),
+        version=version("polyswe"),
+    )
+
+
+def _record_end(journal: Journal, end: RunEnd) -> None:
+    graded = len(end.rows) - len(end.missing)
+    spent = sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in end.rows)
+    stopped = f" ({end.stopped})" if end.stopped else ""
+    journal.record(
+        Event.RUN_ENDED,
+        line=f"the run ended{stopped}: {graded} of {len(end.rows)} cells have a verdict, ${spent:.2f} spent",
+        cells=len(end.rows),
+        graded=graded,
+        resolved=sum(row.verdict == "resolved" for row in end.rows),
+        cost_usd=spent,
+        stopped=end.stopped,
+    )
 
 
 def run_folder(config: Config, config_path: Path) -> RunFolder:
@@ -211,18 +253,12 @@ def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]
         elif row.state is State.AGENT_DONE and not run.folder.restore_patch(row.cell):
             run.store.lost(row.cell)
     rows = {row.cell: row for row in run.store.rows()}
-    done = [rows[cell] for cell in cells if rows[cell].state is State.GRADED]
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
     to_attempt = [cell for cell in cells if rows[cell].state not in (State.GRADED, State.AGENT_DONE)]
     if run.config.predictions:
         to_attempt = []  # what was not taken in is not attempted in its place
     instances = {instance.instance_id: instance for instance in run.dataset.instances}
-    progress = Progress(
-        len(cells),
-        done=len(done),
-        resolved=sum(row.verdict == "resolved" for row in done),
-        cost=run.store.spent(),
-    )
+    progress = Progress([rows[cell] for cell in cells], run.journal)
     context = RunContext(
         config=run.config,
         dataset=run.dataset,

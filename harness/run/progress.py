@@ -1,80 +1,240 @@
-"""What a person sees while a run goes on: cells done, resolved, cost so far, time left."""
+"""How far a run is, counted while it goes on: shown to the user, and written to the run's journal."""
 
 from __future__ import annotations
 
-import sys
 import threading
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
-from tqdm import tqdm
+from agents.attempt import Attempt
+from harness.grading.verdict import Grade
+from harness.run.display import Display, duration, make_display
+from harness.run.journal import Event, Journal
+from harness.run.status import RATE_WINDOW, ModelStatus
+from harness.store.store import Cell, CellRow, State
 
-from harness.text import line
+SHOWN_WAIT = 3.0
+"""Seconds from which a wait for a model's turn is shown."""
+
+
+@dataclass
+class _Model:
+    """One model's counts."""
+
+    cells: int
+    graded: int
+    resolved: int
+    cost_usd: float
+    failed: int = 0
+    finished: deque[float] = field(default_factory=deque)
+    """When cells ended at this start, as far back as the rate looks."""
+
+
+@dataclass
+class _Work:
+    """A cell's stage at this moment."""
+
+    stage: str
+    since: float
+    waits_until: float = 0.0
 
 
 class Progress:
-    """A live line on a terminal, an occasional line in a log file. Safe to call from many threads."""
+    """Takes what happens to the cells. Safe to call from many threads."""
 
-    def __init__(self, total: int, *, done: int = 0, resolved: int = 0, cost: float = 0.0) -> None:
-        self._lock = threading.Lock()
-        self._resolved, self._cost, self._failed, self._agents, self._gradings = resolved, cost, 0, 0, 0
-        live = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total,
-            initial=done,
-            unit="cell",
-            dynamic_ncols=live,
-            ncols=None if live else 110,
-            mininterval=0.2 if live else 15,
-            # each new cell counts as much as the last ones: cells differ widely in length
-            smoothing=0.1,
-            bar_format="{desc} |{bar:12}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-            desc="cells",
+    def __init__(
+        self, rows: Collection[CellRow], journal: Journal | None = None, display: Display | None = None
+    ) -> None:
+        """
+        Args:
+            rows: Every cell of the run as this start finds it.
+            journal: Where to write what happens.
+            display: Where to show it; by default what fits the program's error output.
+        """
+        self._lock = threading.RLock()
+        self._started = time.monotonic()
+        self._models = {name: _model([row for row in rows if row.model == name]) for name in _names(rows)}
+        self._work: dict[Cell, _Work] = {}
+        self._journal = journal
+        self._display = display or make_display(self)
+
+    # ---- what happens ----
+
+    def agent_started(self, cell: Cell) -> None:
+        self._record(Event.ATTEMPT_STARTED, cell)
+        self._at_work(cell, "agent")
+
+    def agent_waits(self, cell: Cell, seconds: float) -> None:
+        """The cell's agent waits for its model's next turn."""
+        with self._lock:
+            if cell in self._work:
+                self._work[cell].waits_until = time.monotonic() + seconds
+        if seconds >= SHOWN_WAIT:
+            self._record(Event.ATTEMPT_WAITS, cell, seconds=round(seconds, 1))
+
+    def paid(self, cell: Cell, cost_usd: float) -> None:
+        """A call of the cell has ended."""
+        with self._lock:
+            self._models[cell.model].cost_usd += cost_usd
+
+    def agent_ended(self, cell: Cell, attempt: Attempt | None) -> None:
+        """The agent has ended, with an attempt to grade or without one."""
+        with self._lock:
+            self._work.pop(cell, None)
+        if attempt is not None:
+            self._record(
+                Event.ATTEMPT_ENDED,
+                cell,
+                exit_status=attempt.exit_status,
+                cost_usd=attempt.cost_usd,
+                api_calls=attempt.api_calls,
+                prompt_tokens=attempt.prompt_tokens,
+                completion_tokens=attempt.completion_tokens,
+                seconds=round(attempt.seconds, 1),
+            )
+
+    def attempt_failed(self, cell: Cell, *, kind: str, detail: str, lost_cost_usd: float) -> None:
+        """The cell has no attempt, and it was not the model's failure."""
+        message = f"{cell}: {detail}"
+        details = {"kind": kind, "detail": detail, "lost_cost_usd": lost_cost_usd}
+        self._failed(cell, message, Event.ATTEMPT_FAILED, details)
+
+    def attempt_retried(self, cell: Cell) -> None:
+        with self._lock:
+            self._models[cell.model].failed -= 1
+        message = f"{cell}: trying again"
+        self._record(Event.ATTEMPT_RETRIED, cell, line=message)
+        self._display.print(message)
+
+    def grading_started(self, cell: Cell) -> None:
+        self._record(Event.GRADING_STARTED, cell)
+        self._at_work(cell, "grading")
+
+    def grading_ended(self, cell: Cell) -> None:
+        with self._lock:
+            self._work.pop(cell, None)
+
+    def cell_graded(self, cell: Cell, grade: Grade) -> None:
+        """The cell has its verdict."""
+        with self._lock:
+            model = self._models[cell.model]
+            model.graded += 1
+            model.resolved += grade.resolved
+            model.finished.append(time.monotonic())
+        line = f"{cell}: {grade.verdict}"
+        self._record(
+            Event.CELL_GRADED,
+            cell,
+            line=line,
+            verdict=str(grade.verdict),
+            resolved=grade.resolved,
+            seconds=round(grade.seconds or 0.0, 1),
         )
-        self._show()
+        self._display.update()
 
-    def agent_started(self) -> None:
-        with self._lock:
-            self._agents += 1
-            self._show()
-
-    def agent_ended(self, cost: float) -> None:
-        with self._lock:
-            self._agents -= 1
-            self._cost += cost
-            self._show()
-
-    def grading_started(self) -> None:
-        with self._lock:
-            self._gradings += 1
-            self._show()
-
-    def grading_ended(self) -> None:
-        with self._lock:
-            self._gradings -= 1
-            self._show()
-
-    def cell_done(self, *, resolved: bool) -> None:
-        with self._lock:
-            self._resolved += resolved
-            self._show()
-            self._bar.update(1)
-
-    def cell_failed(self, message: str) -> None:
-        """A cell without a verdict: said at once, on a line of its own."""
-        with self._lock:
-            self._failed += 1
-            self._bar.write(line(message), file=sys.stderr)
-            self._show()
+    def grading_failed(self, cell: Cell, *, kind: str, detail: str) -> None:
+        """The cell has no verdict; its patch is kept."""
+        message = (
+            f"{cell}: no verdict, the grading failed ({kind}: {detail}); the patch is kept and graded at the next start"
+        )
+        self._failed(cell, message, Event.GRADING_FAILED, {"kind": kind, "detail": detail})
 
     def say(self, message: str) -> None:
-        with self._lock:
-            self._bar.write(line(message), file=sys.stderr)
+        """A line for the user."""
+        if self._journal is not None:
+            self._journal.say(message)
+        self._display.print(message)
 
     def close(self) -> None:
-        self._bar.close()
+        self._display.close()
 
-    def _show(self) -> None:
-        failed = f", failed {self._failed}" if self._failed else ""
-        self._bar.set_postfix_str(
-            f"resolved {self._resolved}, ${self._cost:.2f}{failed}, agents {self._agents}, grading {self._gradings}",
-            refresh=False,
+    # ---- how far it is ----
+
+    def models(self) -> list[ModelStatus]:
+        """The table's rows."""
+        now = time.monotonic()
+        with self._lock:
+            return [self._status(name, model, now) for name, model in self._models.items()]
+
+    def at_work(self) -> list[str]:
+        """A line for each cell at work, the longest at work first."""
+        now = time.monotonic()
+        with self._lock:
+            work = sorted(self._work.items(), key=lambda item: item[1].since)
+        lines = []
+        for cell, own in work:
+            minutes, seconds = divmod(int(now - own.since), 60)
+            stage = "waits for its turn" if own.waits_until > now else own.stage
+            lines.append(f"{minutes}:{seconds:02d}  {cell}  {stage}")
+        return lines
+
+    def summary(self) -> str:
+        """All models together, in one line."""
+        models = self.models()
+        with self._lock:
+            agents = sum(own.stage == "agent" for own in self._work.values())
+            gradings = len(self._work) - agents
+        failed = sum(model.failed for model in models)
+        left = max((model.hours_left for model in models if model.hours_left is not None), default=None)
+        parts = [
+            f"{sum(model.graded for model in models)} of {sum(model.cells for model in models)} cells",
+            f"{sum(model.resolved for model in models)} resolved",
+            *([f"{failed} failed"] if failed else []),
+            f"${sum(model.cost_usd for model in models):.2f}",
+            *([f"agents {agents}, gradings {gradings}"] if agents or gradings else []),
+            *([f"about {duration(left)} left"] if left else []),
+        ]
+        return ", ".join(parts)
+
+    # ---- private ----
+
+    def _status(self, name: str, model: _Model, now: float) -> ModelStatus:
+        work = [own for cell, own in self._work.items() if cell.model == name]
+        window = min(RATE_WINDOW.total_seconds(), now - self._started)
+        while model.finished and model.finished[0] < now - RATE_WINDOW.total_seconds():
+            model.finished.popleft()
+        rate = len(model.finished) / window * 3600 if model.finished and window > 0 else None
+        left = model.cells - model.graded - model.failed
+        return ModelStatus(
+            name=name,
+            cells=model.cells,
+            graded=model.graded,
+            resolved=model.resolved,
+            running=len(work),
+            awaiting_turn=sum(own.waits_until > now for own in work),
+            failed=model.failed,
+            waiting=max(0, left - len(work)),
+            cost_usd=model.cost_usd,
+            cells_per_hour=rate,
+            hours_left=left / rate if rate and left > 0 else None,
         )
+
+    def _at_work(self, cell: Cell, stage: str) -> None:
+        with self._lock:
+            self._work[cell] = _Work(stage, time.monotonic())
+        self._display.update()
+
+    def _failed(self, cell: Cell, message: str, event: Event, details: dict[str, object]) -> None:
+        with self._lock:
+            self._models[cell.model].failed += 1
+        self._record(event, cell, line=message, **details)
+        self._display.print(message)
+
+    def _record(self, event: Event, cell: Cell, *, line: str = "", **details: object) -> None:
+        if self._journal is not None:
+            self._journal.record(event, cell, line=line, **details)
+
+
+def _names(rows: Collection[CellRow]) -> list[str]:
+    return list(dict.fromkeys(row.model for row in rows))
+
+
+def _model(rows: Sequence[CellRow]) -> _Model:
+    return _Model(
+        cells=len(rows),
+        graded=sum(row.state is State.GRADED for row in rows),
+        resolved=sum(row.verdict == "resolved" for row in rows),
+        cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in rows),
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.run.failures import kind_of
 from harness.store.run_folder import RunFolder
-from harness.store.store import ATTEMPTED, CellRow, FailureRow, Replaced, State, Store
+from harness.store.store import ATTEMPTED, WAITS_UNTIL, CellRow, FailureRow, Replaced, State, Store
 
 RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""
@@ -30,11 +30,17 @@ class ModelStatus:
     resolved: int
     running: int
     """An agent is at work, or a patch waits for its grading."""
+    awaiting_turn: int
+    """Of them, agents that wait for their model's turn under its `rpm` or `tpm`."""
     failed: int
     """Ended by a failure that was not the model's, and not tried again yet."""
     waiting: int
+    """Not started yet."""
     cost_usd: float
     """Of finished attempts, of what was lost to failures, and of earlier attempts of cells that were redone."""
+    cells_per_hour: float | None
+    """Of the last half hour in which its cells were finished; None before the first."""
+    hours_left: float | None
     redone: int = 0
     """Cells that were attempted again after they had a verdict."""
     earlier_cost_usd: float = 0.0
@@ -102,8 +108,7 @@ def run_status(
     failures = [event for event in failures if event.cell in cells]
     replaced = [earlier for earlier in read_replaced(folder) if earlier.cell in cells]
     order = list(dict.fromkeys(row.model for row in rows))
-    finished = sorted(_time(row) for row in rows if row.state is State.GRADED)
-    rate, spending = _rates(rows, finished)
+    rate, spending = _rates(rows)
     missing = sum(row.state is not State.GRADED for row in rows)
     return RunStatus(
         run=folder.path.name,
@@ -143,6 +148,8 @@ def state_of(row: CellRow) -> str:
     """One word or two for what has become of a cell: its verdict, its failure, or how far it is."""
     if row.state is State.GRADED:
         return str(row.verdict)
+    if _awaits_turn(row):
+        return "waits for its turn"
     return str(row.failure) if row.state is State.FAILED else str(row.state)
 
 
@@ -162,6 +169,8 @@ def _at_work(folder: RunFolder) -> bool:
 def _model_status(name: str, rows: Sequence[CellRow], replaced: Sequence[Replaced]) -> ModelStatus:
     own = [row for row in rows if row.model == name]
     earlier = sum(one.cost_usd for one in replaced if one.row.model == name)
+    rate, _ = _rates(own)
+    missing = sum(row.state is not State.GRADED for row in own)
     by_state: Mapping[State, int] = {state: sum(row.state is state for row in own) for state in State}
     return ModelStatus(
         name=name,
@@ -169,17 +178,27 @@ def _model_status(name: str, rows: Sequence[CellRow], replaced: Sequence[Replace
         graded=by_state[State.GRADED],
         resolved=sum(row.verdict == "resolved" for row in own),
         running=by_state[State.RUNNING] + by_state[State.AGENT_DONE],
+        awaiting_turn=sum(_awaits_turn(row) for row in own),
         failed=sum(row.state is State.FAILED and not kind_of(row.failure or "").scored for row in own),
         waiting=by_state[State.PLANNED],
         cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in own) + earlier,
         redone=len({one.cell for one in replaced if one.row.model == name}),
         earlier_cost_usd=earlier,
         unpriced=sum(row.state in ATTEMPTED and row.cost_usd is None for row in own),
+        cells_per_hour=rate,
+        hours_left=missing / rate if rate and missing else None,
     )
 
 
-def _rates(rows: Sequence[CellRow], finished: Sequence[datetime]) -> tuple[float | None, float | None]:
+def _awaits_turn(row: CellRow) -> bool:
+    if row.state is not State.RUNNING or not row.detail.startswith(WAITS_UNTIL):
+        return False
+    return datetime.fromisoformat(row.detail.removeprefix(WAITS_UNTIL)) > datetime.now(UTC)
+
+
+def _rates(rows: Sequence[CellRow]) -> tuple[float | None, float | None]:
     """Cells and USD an hour over the last window in which cells were finished."""
+    finished = sorted(_time(row) for row in rows if row.state is State.GRADED)
     if len(finished) < 2:
         return None, None
     since = max(finished[0], finished[-1] - RATE_WINDOW)

@@ -98,6 +98,7 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
         requirements=requirements,
         run=run,
         budget=Budget(None),
+        rates={},
         places=(),
         attempt_task=ray.remote(num_returns="streaming", max_retries=0)(waiting_attempt),
         grading_task=ray.remote(max_retries=0)(waiting_grade),
@@ -108,7 +109,7 @@ def measure(workers: int, cells: int, seconds: float, folder: Path) -> dict[str,
         work = CellRunner(
             instances=instances, models=models, agent=AgentConfig(), folder=RunFolder(folder), store=store,
             backend=backend,
-            progress=Progress(len(todo), done=0, resolved=0, cost=0), stop=Stop(), limits=run,
+            progress=Progress(store.rows()), stop=Stop(), limits=run,
             spending=Spending(config, store),
         )  # fmt: skip
         graders = max(2, workers // 4)

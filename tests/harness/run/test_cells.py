@@ -82,10 +82,10 @@ def bench(sample: Dataset, tmp_path: Path) -> Iterator[MakeBench]:
         folder = RunFolder(tmp_path / "run")
         folder.path.mkdir()
         store = ends.enter_context(kind(folder.store_path))
-        progress = Progress(len(instances))
-        ends.callback(progress.close)
         cells = [Cell(name, model.name) for name in instances]
         store.plan(dict.fromkeys(cells, "key"))
+        progress = Progress(store.rows())
+        ends.callback(progress.close)
         work = CellRunner(
             instances=instances, models={model.name: model} | changes.pop("models", {}), folder=folder, store=store,
             agent=AgentConfig(**changes), backend=Desk(agent), progress=progress, stop=Stop(), limits=config.run,

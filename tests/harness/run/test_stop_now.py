@@ -33,10 +33,10 @@ class Interrupting(ScriptedServer):
         self.over = threading.Event()
         self.late: list[str] = []
 
-    def reply(self, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    def reply(self, model: str, messages: list[dict[str, Any]], attempt: int = 1) -> dict[str, Any]:
         if self._stop.now:
             self.late.append(model)
-        answer = super().reply(model, messages)
+        answer = super().reply(model, messages, attempt)
         if len(self.log()) == self._at_turn:
             threading.Thread(target=self._interrupt, daemon=True).start()
         return answer
@@ -96,15 +96,22 @@ import signal, sys, time
 from pathlib import Path
 from harness.run.interrupt import stop_on_signals
 from harness.run.progress import Progress
+from harness.store.store import Cell, Store
 
+cell = Cell("i", "m")
+with Store(Path(sys.argv[1] + ".sqlite")) as store:
+    store.plan({cell: "key"})
+    progress = Progress(store.rows())
+progress.agent_started(cell)  # the table is live
 with stop_on_signals("polyswe-test-nobody") as stop:
     print("ready", flush=True)
     for _ in range(600):
         if stop.requested:
             break
         time.sleep(0.05)
-    progress = Progress(2)  # the terminal is gone: every write to it would fail
-    progress.cell_failed("a cell")
+    # the terminal is gone: every write to it would fail
+    progress.attempt_failed(cell, kind="container", detail="gone", lost_cost_usd=0.0)
+    progress.agent_ended(cell, None)
     print("results", flush=True)
     progress.close()
     Path(sys.argv[1]).write_text(f"{stop.reason}, now: {stop.now}")
