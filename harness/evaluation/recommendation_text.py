@@ -101,8 +101,9 @@ def _caution(found: Findings) -> str:
     if found.simulated:
         parts.append("No model was run: all outcomes are simulated.")
     if found.complete < found.instances:
+        missing = found.instances - found.complete
         parts.append(
-            f"{found.instances - found.complete} of {found.instances} instances lack a verdict of some model; models "
+            f"{missing} of {found.instances} instances lack{'s' * (missing == 1)} a verdict of some model; models "
             f"are compared on the other {found.complete}."
         )
     if 0 < found.complete < FEW_INSTANCES and found.models > 1:

@@ -174,11 +174,11 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
             low, high = row.bounds
             whole = row.n + row.missing
             resolved = f"{count(low)} – {count(high)}/{whole}"
-            label = f"  if the {row.missing} without verdict failed – resolved"
+            label = f"  {row.missing} missing: worst – best case"
             lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 4))
         if row.null is not None:
             reached = f"{count(row.null.mean)} ± {row.null.sd:.1f}"
-            lines.append(("  random clusters reach, in-sample", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 5))
+            lines.append(("  random clusters reach", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 5))
     return lines
 
 

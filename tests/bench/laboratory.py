@@ -107,7 +107,7 @@ def measure_laboratory(data: Path, embeddings: Path | None, policies: list[str])
     rows = {row.name: row for row in results.rows if row.kind == "policy" and row.evaluation == "cross-fitted"}
     print(f"laboratory: {seconds:.1f} s (goal {GOAL_SECONDS:.0f}), peak {peak.mib:.0f} MiB (goal {GOAL_MIB:.0f})")
     for name, row in rows.items():
-        test = "" if row.vs_best_single is None else f"p {row.vs_best_single.p_value}"
+        test = "" if row.vs_best_single is None else f"p (text) {row.vs_best_single.p_text}"
         print(f"  {name:18} {row.resolved:6.1f} at ${row.cost_per_instance:.3f} {test}")
     return {
         "policies": policies,

@@ -257,7 +257,7 @@ def test_images_that_cannot_be_had_are_told_apart(
             assert (row["n"], row["missing"]) == (1, 2)
             assert row["bounds"] == [row["resolved"], row["resolved"] + 2]
     text = (folder.path / "results.md").read_text()
-    assert "if the 2 without verdict failed – resolved" in text
+    assert "2 missing: worst – best case" in text
     assert "| image: rate-limit | machine | never | 1 | 1 | 1 |" in text
     # two tries of the pull ahead, two of each cell's own; what does not exist is asked for once
     assert registry.requests_for("absent") == 1
