@@ -169,7 +169,8 @@ def show(
         output(f"{'earlier':18} {one.row.verdict}, ${one.cost_usd:.3f}, {folder.earlier_dir(cell, one.number)}")
     for file in sorted(place.glob("*")) if place.is_dir() else []:
         output(f"{'file':18} {file}")
-    output(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
+    if (place / "trajectory.json").is_file():  # others' attempts may come without
+        output(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
 
 
 def _latest_run(root: Path) -> Path:

@@ -96,7 +96,7 @@ def render(forecast: GradingForecast, folder: Path) -> str:
     missing = "no engine answers" if forecast.images_missing is None else f"{forecast.images_missing} missing"
     return "\n".join(
         [
-            f"{forecast.dataset}: {len(forecast.models)} models; run folder {folder}",
+            f"{forecast.dataset}; run folder {folder}",
             "",
             f"{'':<{width}}  predictions  empty  graded  to grade",
             *(

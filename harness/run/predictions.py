@@ -215,8 +215,12 @@ def _record(folder: RunFolder, store: Store, cell: Cell, prediction: Prediction,
     cell_dir = folder.cell_dir(cell)
     make_folder(cell_dir)
     trajectory = cell_dir / TRAJECTORY_FILE
-    if attempt.messages:
-        write_atomic(trajectory, json.dumps(_trajectory(prediction, attempt)))
+    try:
+        steps = json.dumps(_trajectory(prediction, attempt)) if attempt.messages else ""
+    except RecursionError:  # nested as deeply as can just be read
+        steps = ""
+    if steps:
+        write_atomic(trajectory, steps)
     else:
         trajectory.unlink(missing_ok=True)  # of an earlier patch
     write_atomic(cell_dir / PATCH_FILE, prediction.patch)

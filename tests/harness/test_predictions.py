@@ -90,6 +90,18 @@ def test_a_name_may_be_given_for_one_model_only(tmp_path: Path) -> None:
         read_predictions(lines(tmp_path / "q.jsonl", row(), row("a__b-2", model="n")), "mine")
 
 
+def test_a_file_that_is_named_may_be_a_link_and_an_unreadable_one_is_named(tmp_path: Path) -> None:
+    lines(tmp_path / "p.jsonl", row())
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "p.jsonl")
+    assert len(read_predictions(tmp_path / "link.jsonl").predictions) == 1
+    with pytest.raises(InputError, match="--model-name: the name is empty"):
+        read_predictions(tmp_path / "link.jsonl", " ")
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text('{"instance_id": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    with pytest.raises(InputError, match=r"line 1: .*nested too deeply"):
+        read_predictions(deep)
+
+
 def test_names_cannot_steer_a_terminal_or_break_a_line(tmp_path: Path) -> None:
     source = read_predictions(lines(tmp_path / "p.jsonl", row(model="a\x1b[31mb\nc" + "d" * 500)))
     (prediction,) = source.predictions

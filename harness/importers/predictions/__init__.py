@@ -73,6 +73,8 @@ def read_predictions(path: Path, model: str | None = None) -> PredictionSource:
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
+    if path.is_symlink():  # what the user names may be a link; links within a folder are not followed
+        path = path.resolve()
     if other := what_it_is(path):
         raise InputError(f"{path}: {other}")
     name = next((name for name, reader in READERS.items() if reader.matches(path)), None)
@@ -116,12 +118,14 @@ def _named(source: PredictionSource, model: str | None) -> list[Prediction]:
     """The predictions with a name that can stand in tables and on one line."""
     names = {prediction.model for prediction in source.predictions}
     if model is not None:
+        if not model.strip():
+            raise InputError("--model-name: the name is empty")
         if len(names) > 1:
             raise InputError(
                 f"{source.path}: holds predictions of {len(names)} models ({_some(sorted(names))}); --model-name needs "
                 "a source of one model"
             )
-        return [replace(prediction, model=model) for prediction in source.predictions]
+        return [replace(prediction, model=_shown(model)) for prediction in source.predictions]
     if "" in names:
         nameless = next(prediction for prediction in source.predictions if not prediction.model)
         raise InputError(f"{source.path}: {nameless.place} names no model; give it a name with --model-name")

@@ -112,11 +112,18 @@ def names(folder: Path) -> list[str]:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with open_plain(path) as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
+    try:
+        with open_plain(path) as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except UnreadableFileError as error:
+        raise InputError(f"{path}: {error}") from None
     return digest.hexdigest()
 
 
