@@ -29,12 +29,14 @@ from harness.commands.init import init
 from harness.commands.lab import lab
 from harness.commands.onboard import onboard
 from harness.commands.pool import pool
+from harness.commands.regress import regress
 from harness.commands.replay import figures, replay
 from harness.commands.report import report
 from harness.commands.router import explain, fit, route
 from harness.commands.serve import serve
 from harness.commands.status import cells, show, status
 from harness.commands.submit import submit
+from harness.commands.subset import subset
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
 
 _HOME = re.compile(r"^(--[a-z-]+=|)~/")
@@ -106,6 +108,8 @@ for command in (
     submit,
     export,
     compare,
+    subset,
+    regress,
     onboard,
     pool,
     serve,

@@ -292,3 +292,23 @@ def signals(
 def _say_all(notes: Sequence[str]) -> None:
     for note in notes:
         say(note)
+
+
+@lab.command()
+def regression(
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, as `lab tables` takes it.")],
+    out: Annotated[Path, typer.Option(help="Folder for regression.json and README.md.")] = Path("results/regression"),
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+) -> None:
+    """Measure smoke sets and the sequential gate on recorded runs and simulated reruns.
+
+    Example:
+
+        polyswe lab regression --data ../shared/data --out results/regression
+    """
+    quiet_libraries()
+    check_output(out, folder=True)
+    from harness.lab.regression import study_regression
+
+    study_regression(data, out, seed=seed, progress=say)
+    say(f"written to {out}")

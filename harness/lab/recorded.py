@@ -64,9 +64,9 @@ def recorded(
         others, auxiliary_notes = auxiliary_matrix(everything, matrix, benchmark=list(statements))
         notes += auxiliary_notes
     embeddings = embed_texts([statements[instance] for instance in matrix.instances], show_bar=True)
-    everyone = {**_by_column(load_outcomes([*sources, *reference]).runs), **_by_column(kept)}
+    everyone = {**by_column(load_outcomes([*sources, *reference]).runs), **by_column(kept)}
     columns = [*matrix.models, *(() if others is None else others.models)]
-    known_before = np.array([[_informs(everyone, own, other) for other in columns] for own in matrix.models])
+    known_before = np.array([[informs(everyone, own, other) for other in columns] for own in matrix.models])
     name = Path(sources[0]).stem + (f", {agent}" if agent else "")
     return RecordedStudy(
         name=name,
@@ -94,12 +94,12 @@ def _complete(outcomes: OutcomeMatrix, notes: list[str]) -> tuple[OutcomeMatrix,
     return complete, notes
 
 
-def _by_column(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
+def by_column(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
     """Runs by each name that a column of theirs may have."""
     return {name: run for run in runs for name in (run.name, f"{run.name} [{run.label}]")}
 
 
-def _informs(runs: Mapping[str, RecordedRun], own: str, other: str) -> bool:
+def informs(runs: Mapping[str, RecordedRun], own: str, other: str) -> bool:
     """Whether the run `other` is of another model than the run `own`, and not later."""
     day, other_day = (run_date(runs[name]) for name in (own, other))
     return not may_be_of(own, other) and (day is None or other_day is None or other_day <= day)

@@ -39,12 +39,12 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals(run_label: str) -> Iterator[Stop]:
+def stop_on_signals(run_label: str, stop: Stop | None = None) -> Iterator[Stop]:
     """A `Stop` that SIGINT, SIGTERM and SIGHUP request; at a second one the run's containers go and the process ends.
 
     A signal that was ignored before, as `nohup` does with SIGHUP, stays ignored.
     """
-    stop = Stop()
+    stop = stop or Stop()
     terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     signalled = False  # a run that stops for another reason finishes its cells on the first signal, too
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,6 +82,7 @@ def evaluate(
     stop: Stop,
     fresh: bool = False,
     redo: RedoRequest | None = None,
+    order: Sequence[str] = (),
     say: Callable[[str], None] = lambda message: None,
     predictions: Predictions | None = None,
 ) -> RunEnd:
@@ -93,6 +94,7 @@ def evaluate(
         stop: asked before every cell.
         fresh: put an earlier run in the folder aside first, once it is certain that this one can start.
         redo: finished cells to attempt again; their earlier attempts are kept beside.
+        order: ids of instances that are run first and in this order; the others follow in the dataset's.
         say: takes a line for the user.
         predictions: attempts that were made elsewhere; no agent runs then.
 
@@ -101,7 +103,7 @@ def evaluate(
     """
     if config.predictions and predictions is None:
         raise ConfigError("predictions: the attempts were made elsewhere; continue with `polyswe grade PREDICTIONS…`")
-    dataset = load_dataset(config.dataset)
+    dataset = _ordered(load_dataset(config.dataset), order)
     if predictions is None:
         preflight(config, dataset)
         plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
@@ -199,6 +201,14 @@ def _record_end(journal: Journal, end: RunEnd) -> None:
         cost_usd=spent,
         stopped=end.stopped,
     )
+
+
+def _ordered(dataset: Dataset, first: Sequence[str]) -> Dataset:
+    if not first:
+        return dataset
+    place = {instance: k for k, instance in enumerate(first)}
+    instances = sorted(dataset.instances, key=lambda instance: place.get(instance.instance_id, len(place)))
+    return replace(dataset, instances=tuple(instances))
 
 
 def run_folder(config: Config, config_path: Path) -> RunFolder:

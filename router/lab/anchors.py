@@ -14,7 +14,7 @@ and 92–100 % of the recorded runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -28,6 +28,8 @@ ABLE = 0.55
 """reference runs with at least this rate tell what to expect of a newcomer (all of them, where none has it)"""
 COUPLING = 2.0
 """τ: how far residuals of a new run follow the residual covariance of the reference runs"""
+OTHERS_WEIGHT = 0.3
+"""how much of what runs of other agents tell of the instances counts: they fail for other reasons"""
 FLOOR = 0.02
 """added to Bernoulli variances: no prediction is certain"""
 
@@ -50,10 +52,22 @@ class RateEstimate:
 
 
 class ReferenceRuns:
-    """Runs of other models over the same instances: resolved (n, m), 1, 0 or NaN. ValueError when none is known."""
+    """Runs of other models over the same instances."""
 
-    def __init__(self, resolved: FloatArray) -> None:
-        self.items: ItemResponse = fit_irt(resolved)
+    def __init__(self, resolved: FloatArray, others: FloatArray | None = None) -> None:
+        """
+        Args:
+            resolved: (n, m) verdicts 1, 0 or NaN, best of the agent that is to be judged.
+            others: (n, k) verdicts of runs of other agents; they inform slopes and difficulties only.
+
+        Raises:
+            ValueError: no verdict is known.
+        """
+        around = None
+        if others is not None and others.shape[1]:
+            around = fit_irt(others)
+            around = replace(around, precision=OTHERS_WEIGHT * around.precision)
+        self.items: ItemResponse = fit_irt(resolved, around=around)
         p = self.items.probability()
         known = ~np.isnan(resolved)
         residual = np.where(known, resolved - p, 0.0) / np.sqrt(p * (1 - p) + FLOOR)
@@ -72,12 +86,8 @@ class ReferenceRuns:
         rows = len(items.slope)
         if not 1 <= n <= rows:
             raise ValueError(f"cannot choose {n} anchors among {rows} instances")
-        steps = np.linspace(-1.5, 1.5, 7)
-        weight = np.exp(-0.5 * steps**2)
-        # how much verdicts of able models differ on each instance
-        p = items.probability(self.expected + max(self.spread, 0.1) * steps)
-        variance = (p * (1 - p)) @ (weight / weight.sum())
-        information = items.slope**2 * variance
+        variance = self._variance()
+        information = self.information()
         order = np.argsort(items.difficulty / np.maximum(items.slope, 0.05), kind="stable")
         clusters = np.zeros(rows, dtype=np.int64) if clusters is None else clusters
         numbers, sizes = np.unique(clusters, return_counts=True)
@@ -91,6 +101,17 @@ class ReferenceRuns:
             chosen += _spread_over_difficulty(members, np.sqrt(variance[members]), information[members], places)
         anchors = np.array(chosen, dtype=np.int64)
         return anchors[np.argsort(-information[anchors], kind="stable")]
+
+    def information(self) -> FloatArray:
+        """(n,) Fisher information a²·p·(1 − p) of each instance on ability, averaged over plausible abilities."""
+        return np.asarray(self.items.slope**2 * self._variance())
+
+    def _variance(self) -> FloatArray:
+        """(n,) how much verdicts of able models differ on each instance."""
+        steps = np.linspace(-1.5, 1.5, 7)
+        weight = np.exp(-0.5 * steps**2)
+        p = self.items.probability(self.expected + max(self.spread, 0.1) * steps)
+        return np.asarray((p * (1 - p)) @ (weight / weight.sum()))
 
     def estimate(self, labels: FloatArray) -> RateEstimate:
         """The rate of a model with outcomes `labels` (n,): 1, 0, or NaN where it was not run. ValueError if all are."""

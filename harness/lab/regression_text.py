@@ -1,0 +1,96 @@
+"""results/regression/README.md, from the JSON beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEAD = """# What smoke sets and the sequential gate are worth
+
+Written by `polyswe lab regression --data DIR --out results/regression` from recorded runs of SWE-bench Verified.
+"Points" are percentage points of all 500 instances. The method was developed on {developed}.
+{confirmed} was looked at when it was settled. Two things changed afterwards, both because of
+simulated models: intervals became wider, and the gate no longer gives up while a trend could decide.
+
+**What is recorded and what is simulated.** Errors of estimated rates and the pairs of models come from recorded
+verdicts. Drops are simulated: models whose verdicts flip between two runs as often as those of the recorded repeats
+({flips}), and versions of them that are worse by a known share, either by lower ability
+(*shift*: what is lost is what was within reach) or by losing each resolved instance with the same probability (*lapse*:
+a broken tool). Real changes may be of either kind.
+"""
+
+
+def render(study: dict[str, Any]) -> str:
+    """Markdown of a study's JSON."""
+    flips = "; ".join(f"{name}: {100 * found['share']:.1f} %" for name, found in study["flips"].items())
+    settings = study["settings"]
+    parts = [HEAD.format(developed=study["developed_on"], confirmed=study["confirmed_on"], flips=flips)]
+    parts.append("## The rate over all instances, from a subset\n")
+    parts.append(
+        "Each able run in turn is the new model. The mean error is that of the estimated rate; beside it stands that "
+        "of the plain mean of as many random instances.\n"
+    )
+    for name, rows in study["subsets"].items():
+        parts.append(f"**{name}**, {rows[0]['models']} models:\n")
+        parts.append(
+            "| instances | mean error | random, plain mean | 95 % interval contains the rate | half-width | cost |\n"
+            "|---:|---:|---:|---:|---:|---:|"
+        )
+        parts += [
+            f"| {r['size']} | {r['error']:.1f} | {r['random_error']:.1f} | {r['covered']:.0%} | "
+            f"±{r['half_width']:.1f} | "
+            f"{r['cost_share']:.0%} (random {r['random_cost_share']:.0%}) |"
+            for r in rows
+        ]
+        parts.append("")
+    parts.append("## The smallest drop that a subset shows\n")
+    parts.append("With 80 % power, McNemar's exact test at 5 %, a base that resolves 75 %:\n")
+    parts.append("| instances | shape of the drop | chosen | random | ratio |\n|---:|---|---:|---:|---:|")
+    for r in study["drops"]:
+        chosen, drawn = r["chosen"], r["random"]
+        ratio = f"{drawn / chosen:.2f}" if chosen and drawn else "–"
+        parts.append(f"| {r['size']} | {r['shape']} | {_drop(chosen)} | {_drop(drawn)} | {ratio} |")
+    parts.append("\n## The sequential gate\n")
+    parts.append(
+        f"It asks whether the new side is worse, at α = {settings['alpha']}, and whether it is not worse by "
+        f"{100 * settings['drop']:.0f} points or more. It looks after every 10 instances, in the order that says "
+        "most per dollar, and stops when it is decided or hopeless. The last column is McNemar's test after all "
+        "instances, at the full cost.\n"
+    )
+    parts.append(
+        "| true drop | shape | comparisons | worse | not worse | hopeless | share of the full cost "
+        "| fixed test: worse |\n"
+        "|---:|---|---:|---:|---:|---:|---:|---:|"
+    )
+    parts += [
+        f"| {r['drop']:.0f} | {r['shape'] if r['drop'] else '–'} | {r['comparisons']} | {r['worse']:.1%} | "
+        f"{r['not_worse']:.1%} | {r['hopeless']:.1%} | {r['cost_share']:.0%} | {r['fixed_worse']:.1%} |"
+        for r in study["gate"]
+    ]
+    parts.append("\n**Nothing changed.** False alarms, also if the test had never been stopped for want of hope:\n")
+    parts.append("| what | comparisons | worse | at any look | share of the full cost |\n|---|---:|---:|---:|---:|")
+    parts += [
+        f"| {r['what']} | {r['comparisons']} | {r['false_alarms']:.1%} | {r['alarms_if_never_stopped']:.1%} | "
+        f"{r['cost_share']:.0%} |"
+        for r in study["nulls"]
+    ]
+    parts.append(
+        "\n**Recorded pairs of models**, one as the base and one as its new version. "
+        "Both are among the runs that made the order:\n"
+    )
+    for name, rows in study["pairs"].items():
+        parts.append(f"{name}:\n")
+        parts.append(
+            "| gap in points | pairs | worse | not worse | hopeless | wrong | share of the full cost |\n"
+            "|---|---:|---:|---:|---:|---:|---:|"
+        )
+        parts += [
+            f"| {r['gap']} | {r['pairs']} | {r['worse']:.0%} | {r['not_worse']:.0%} | {r['hopeless']:.0%} | "
+            f"{r['wrong']:.1%} | {r['cost_share']:.0%} |"
+            for r in rows
+        ]
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _drop(points: float | None) -> str:
+    return "none up to 40" if points is None else f"{points:.1f}"
