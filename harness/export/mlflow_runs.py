@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.pool import ModelConfig
+from agents.redaction import SHORTEST, redact, secret_variables
 from harness.errors import EnvironmentUnavailableError, InputError
 from harness.files import make_folder
 from harness.grading.verdict import Verdict
@@ -56,7 +57,7 @@ def export_mlflow(record: RunRecord, out: Path | None) -> str:
                 if (rows := [row for row in record.rows if row.model == model.name])
             ]
     except MlflowException as error:
-        raise EnvironmentUnavailableError(f"MLflow at {_shown(uri)}: {' '.join(str(error).split())[:300]}") from None
+        raise EnvironmentUnavailableError(f"MLflow at {_shown(uri)}: {_words(error, uri)}") from None
     return f"{len(runs)} runs in the experiment '{name}' at {_shown(uri)}"
 
 
@@ -107,6 +108,13 @@ def _metrics(rows: Sequence[CellRow]) -> dict[str, float]:
         if len(known) == len(values):
             found[name] = sum(known)
     return found
+
+
+def _words(error: Exception, uri: str) -> str:
+    """An error's words on one line, without the secrets of the address and of the environment."""
+    named = frozenset({"MLFLOW_TRACKING_URI"})
+    hidden = [value for _, value in secret_variables(os.environ, named) if len(value) >= SHORTEST]
+    return " ".join(redact(str(error).replace(uri.rstrip("/"), _shown(uri)), hidden).split())[:300]
 
 
 def _shown(uri: str) -> str:

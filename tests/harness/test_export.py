@@ -112,6 +112,22 @@ def test_runs_of_mlflow_are_read_by_its_client(record: RunRecord, tmp_path: Path
     assert [file.path for file in client.list_artifacts(runs[LARGE].info.run_id)] == ["outcomes.csv"]
 
 
+def test_an_mlflow_server_that_does_not_answer_is_named_without_its_password(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed: polyswe[mlflow]")
+    from harness.export.mlflow_runs import export_mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:hunter2@127.0.0.1:9/")  # nobody listens
+    with pytest.raises(EnvironmentUnavailableError, match=r"MLflow at http://127\.0\.0\.1:9") as failed:
+        export_mlflow(record, None)
+    assert "hunter2" not in str(failed.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match="needs --out"):
+        export_mlflow(record, None)
+
+
 @pytest.mark.parametrize(("to", "package"), [("inspect", "inspect_ai"), ("mlflow", "mlflow")])
 def test_a_missing_extra_is_named_with_its_command(
     record: RunRecord, tmp_path: Path, to: str, package: str, monkeypatch: pytest.MonkeyPatch
