@@ -19,9 +19,9 @@ from harness.config.tree import Engine
 from harness.data.embeddings import local_place
 from harness.data.instances import Dataset, load_dataset
 from harness.docker.engine import connect, endpoint, server_version
-from harness.errors import EngineUnavailableError, EnvironmentUnavailableError, InputError
+from harness.errors import ConfigError, EngineUnavailableError, EnvironmentUnavailableError, InputError
 from harness.run.disk import disk_needed, disk_shortage, engine_disk
-from harness.run.preflight import scripted_models_ready
+from harness.run.preflight import check_policy, scripted_models_ready
 from harness.store.run_folder import VERSIONED
 from harness.text import line
 from router.embedding import DEFAULT_EMBEDDER
@@ -88,6 +88,7 @@ def examine(config: Config, *, call_models: bool = False) -> list[Finding]:
             findings += _images_and_disk(config, dataset, client)
     except (InputError, EnvironmentUnavailableError) as error:
         findings.append(Finding(Level.MISSING, "dataset", str(error).removeprefix("dataset ")))
+    findings.append(_policy(config))
     findings.append(_embedder(config))
     models = _checked_models(config.pool)
     findings += models.values()
@@ -163,6 +164,14 @@ def _images_and_disk(config: Config, dataset: Dataset, client: DockerClient) -> 
         yield Finding(Level.MISSING, "disk", shortage)
     else:
         yield Finding(Level.OK, "disk", f"{free:.0f} GB free at {place}")
+
+
+def _policy(config: Config) -> Finding:
+    try:
+        check_policy(config)
+    except ConfigError as error:
+        return Finding(Level.MISSING, "policy", str(error).removeprefix("router: "))
+    return Finding(Level.OK, "policy", ", ".join(config.router.policy))
 
 
 def _embedder(config: Config) -> Finding:

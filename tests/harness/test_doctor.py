@@ -132,7 +132,7 @@ def test_doctor_calls_each_model_once_when_asked(tmp_path: Path) -> None:
     config = tmp_path / "two.yaml"
     with ScriptedServer(PLAYBOOK) as server:
         config.write_text(
-            "dataset: {name: sample}\npool:\n"
+            "dataset: {name: sample}\nrouter: {policy: clutser}\npool:\n"
             f"- {{name: right, model: openai/scripted-small, api_base: '{server.url}', free: true}}\n"
             f"- {{name: wrong id, model: openai/nobody, api_base: '{server.url}', free: true}}\n"
         )
@@ -141,6 +141,9 @@ def test_doctor_calls_each_model_once_when_asked(tmp_path: Path) -> None:
         called = CliRunner().invoke(app, ["doctor", str(config), "--ping"])
         assert server.stats()["scripted-small"].calls == 1
     assert "  ping " not in quiet.output
+    (policy,) = [line for line in called.output.splitlines() if "  policy " in line]
+    assert policy.startswith("MISSING")
+    assert "did you mean 'cluster'?" in policy
     pings = [line for line in called.output.splitlines() if "  ping " in line]
     assert [line.split()[0] for line in pings] == ["ok", "MISSING"]
     assert "right: answered with a tool call" in pings[0]
