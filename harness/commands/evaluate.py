@@ -138,8 +138,6 @@ def evaluate(
     settings = part_of(settings, terms, () if request and settings.run.mode == "routed" else model or ())
     check_start(settings, address=address)
     folder = run_folder(settings, path)
-    if all(model.scripted for model in settings.pool):
-        say("the models are scripted stand-ins: every cost below is pretended")
     if dry_run:
         from harness.data.instances import load_dataset
         from harness.run.forecast import forecast, render
@@ -150,6 +148,8 @@ def evaluate(
         if again:
             output(again.render() + "\n")
         expected = forecast(settings, dataset, folder, history or (), again.cells if again else ())
+        if all(model.scripted for model in settings.pool):
+            say("the models are scripted stand-ins: all costs are pretended")
         output(render(expected, folder.path))
         if expected.disk_shortage:
             raise typer.Exit(EXIT_ENVIRONMENT)
