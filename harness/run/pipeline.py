@@ -138,7 +138,8 @@ def evaluate(
                 say(note)
             if predictions is not None:
                 predictions.record(folder, store, cells, stop)
-            whole = out.is_part and redo is not None  # the results of the whole run are others now
+            # what a redo of a part changes are the results of the whole run
+            whole = redo is not None and folder.has_manifest and any(row.cell not in cells for row in store.rows())
             _record_start(run, [row for row in store.rows() if row.cell in cells])
             cells = _run_planned(run, cells, None if whole else out)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
