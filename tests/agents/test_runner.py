@@ -21,6 +21,7 @@ from agents.attempt import AgentTask, Attempt, paid_in
 from agents.container.environment import Container, ContainerConfig
 from agents.errors import AgentFaultError, ContainerError, ProviderError
 from agents.pool import ModelConfig
+from agents.rate_limit import TokenBucket
 from agents.retry import RetryConfig
 from agents.runner import AgentConfig, _neighbour_tests, run_agent
 from agents.scripted.server import LABEL, ScriptedServer
@@ -56,6 +57,22 @@ def run(image: str, labels: dict[str, str], tmp_path: Path) -> Callable[..., Att
 def trajectory(attempt: Attempt) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(attempt.trajectory.read_text())
     return loaded
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_waiting_for_a_turn_is_no_time_of_the_agents(run: Callable[..., Attempt], playbook_dir: Path) -> None:
+    """The first of four calls waits for more seconds than the whole attempt may take."""
+    bucket, waits = TokenBucket(rpm=12), list[float]()
+    for _ in range(8):
+        bucket.reserve(10)
+    started = time.monotonic()
+    with ScriptedServer(playbook_dir) as server:
+        model = entry(server.url, wall_time_limit_seconds=30)
+        attempt = run(model, rate=bucket, on_wait=waits.append)
+    assert attempt.exit_status == "Submitted"
+    assert sum(waits) > 30, "the agent did wait"
+    assert attempt.seconds <= time.monotonic() - started - sum(waits)
 
 
 @pytest.mark.docker

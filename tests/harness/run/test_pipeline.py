@@ -399,7 +399,8 @@ def test_a_refused_key_is_met_once_and_never_scored(sample: Dataset, tmp_path: P
     class Refusal(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             requests.append(self.headers["Authorization"])
-            body = b'{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}'
+            message = f"Incorrect API key provided: {requests[-1]}"  # as some providers say it
+            body = json.dumps({"error": {"message": message, "code": "invalid_api_key"}}).encode()
             self.send_response(401)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -432,6 +433,7 @@ def test_a_refused_key_is_met_once_and_never_scored(sample: Dataset, tmp_path: P
     assert "canary-4711" not in done.stdout + done.stderr
     written = [path for path in folder.path.rglob("*") if path.is_file() and b"canary-4711" in path.read_bytes()]
     assert written == [], "the key was written to disk"
+    assert "Incorrect API key provided" in (folder.path / "run.log").read_text()
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.pool import ModelConfig
 from harness.config import RunConfig, find_config, load_config
 from harness.errors import EXIT_ENVIRONMENT
 from harness.run.engines.ray_budget import BudgetActor
+from harness.run.engines.ray_rates import ClusterRateLimit, RatesActor
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State, Store
 
@@ -137,6 +139,26 @@ def test_the_till_is_one_for_all_and_forgets_dead_attempts() -> None:
     assert budget_actor.reserve("c", 0.4) == ""  # nothing is in flight: one call may pass the limit
     budget_actor.settle("c", 0.4)
     assert "cost limit of $1" in budget_actor.reserve("d", 0.01)
+
+
+def test_turns_are_handed_out_for_the_whole_cluster() -> None:
+    """Two nodes' agents ask the same actor: six calls at one a second take turns, whoever makes them."""
+    import ray
+
+    model = ModelConfig(name="m", model="openai/m", api_base="http://127.0.0.1:9/v1", free=True, rpm=60)
+
+    @ray.remote
+    def agent(rate: ClusterRateLimit) -> list[float]:
+        return [time.time() + rate.reserve(100).seconds for _ in range(3)]
+
+    ray.init(num_cpus=2, include_dashboard=False, namespace="polyswe", log_to_driver=False)
+    try:
+        rate = ClusterRateLimit(ray.remote(RatesActor).options(num_cpus=0).remote([model]), "m")
+        turns = sorted(turn for turns in ray.get([agent.remote(rate), agent.remote(rate)]) for turn in turns)
+        assert turns[-1] - turns[0] > 4.5
+        assert 0 < rate.start() <= 6, "no further attempt starts while calls wait for their turns"
+    finally:
+        ray.shutdown()
 
 
 def test_the_configuration_knows_the_cluster() -> None:
