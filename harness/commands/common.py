@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,11 @@ def say(message: str) -> None:
 def output(text: str, *, end: str = "\n") -> None:
     """A result on standard output, without anything in it that steers a terminal."""
     print(plain(text), end=end, flush=True)
+
+
+def terminal_width() -> int:
+    """Columns for a result on the terminal, 60 to 140; 120 where there is none."""
+    return min(140, max(60, shutil.get_terminal_size((120, 24)).columns))
 
 
 def quiet_libraries() -> None:

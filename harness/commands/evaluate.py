@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, narrowing, part_of, redo_request
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
@@ -186,7 +186,7 @@ def report_end(end: RunEnd) -> None:
     from harness.report.tables import render_terminal
 
     if end.results is not None:
-        output(render_terminal(end.results))
+        output(render_terminal(end.results, terminal_width()))
         say(f"results: {end.written_to}/results.md, results.json, results.csv, outcomes.csv")
         say(f"report: {write_all(end.written_to, end.results)}")
     if end.missing:
@@ -208,4 +208,4 @@ def results(
     from harness.report.tables import render_terminal
     from harness.run.results import results_again
 
-    output(render_terminal(results_again(run, say, narrowing(select, model))))
+    output(render_terminal(results_again(run, say, narrowing(select, model)), terminal_width()))

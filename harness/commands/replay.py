@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
+from harness.commands.common import check_output, check_policies, output, quiet_libraries, say, terminal_width
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
@@ -81,7 +81,7 @@ def replay(
         null_sizes=sizes_of(null_sizes),
     )
     results, matrix = replay_sources(sources, settings, embedder=embedder, words=words, progress=say, show_bar=True)
-    output(render_terminal(results))  # whatever becomes of the files
+    output(render_terminal(results, terminal_width()))  # whatever becomes of the files
     write_replay(results, matrix, out)
     say(f"results: {out}/results.md, results.json, results.csv, outcomes.csv")
     say(f"report: {write_all(out, results)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries
+from harness.commands.common import output, quiet_libraries, terminal_width
 from harness.commands.options import ModelOption, SelectOption
 from harness.errors import InputError
 from harness.selection import Selection
@@ -208,7 +207,7 @@ def _render(seen: RunStatus) -> str:
     if seen.cells_per_hour and seen.graded < seen.cells:
         rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
         lines.append(f"{rate} lately; about {seen.hours_left or 0:.1f} h left at that rate")
-    width = shutil.get_terminal_size((120, 24)).columns
+    width = terminal_width()
     lines += model_lines(seen.models, width)
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)
