@@ -98,6 +98,10 @@ class Tracing:
     def stop(self, seconds: float) -> None:
         """Let the callbacks send what they hold, for so many seconds at most, and take them away from LiteLLM."""
         litellm = load_litellm()
+        from litellm.litellm_core_utils.litellm_logging import _in_memory_loggers
+
+        # LiteLLM hands the same one out again, which would be at home on a thread that has ended
+        _in_memory_loggers[:] = [logger for logger in _in_memory_loggers if logger not in self._callbacks]
         for events in (
             litellm.callbacks, litellm.input_callback, litellm.success_callback, litellm.failure_callback,
             litellm._async_success_callback, litellm._async_failure_callback,

@@ -197,9 +197,9 @@ def _calls(calls: object) -> Iterator[tuple[str, str, dict[str, Any], str | None
 
 def _content(content: object) -> str:
     """Text of a message, also of one in parts."""
-    if isinstance(content, list):
-        return "".join(_content(part.get("text")) for part in content if isinstance(part, dict))
-    return _text(content) if isinstance(content, str) else ""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return _text("".join(text for text in texts if isinstance(text, str)))
 
 
 def _text(text: str) -> str:
