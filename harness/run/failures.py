@@ -41,17 +41,17 @@ class Kind:
         return self.owner is FaultOwner.MODEL
 
 
-_NEXT = "at the next start"
-_PASSES = "within the call, with back-off and Retry-After, as it passes by itself; then at the next start"
+_NEXT = "when you rerun the command"
+_PASSES = "within the call, with back-off and Retry-After; if it still fails, when you rerun the command"
 _FINAL = {
-    "auth": "not in this run unless the model answered before: every call would meet it; at the next start",
-    "not-found": "not in this run unless the model answered before: every call would meet it; at the next start",
-    "quota": "not in this run: every call would meet it; at the next start",
-    "installation": "not in this run: every call would meet it; at the next start",
-    "bad-request": "no, the same request is refused again; at the next start",
-    "unknown": "no, it may not be safe to repeat; at the next start",
+    "auth": "in this run only if the model answered before; when you rerun the command",
+    "not-found": "in this run only if the model answered before; when you rerun the command",
+    "quota": "not in this run (every call would fail); when you rerun the command",
+    "installation": "not in this run (every call would fail); when you rerun the command",
+    "bad-request": "not in this run (the same request would be refused again); when you rerun the command",
+    "unknown": "not in this run (a repetition may not be safe); when you rerun the command",
 }
-_AGAIN = "no: it is the model's work on this instance"
+_AGAIN = "no: it is the model's result on this instance"
 MODEL_KINDS = ("context-window", "content-policy")
 """A provider's refusals that the agent turns into exit statuses of the model."""
 
@@ -65,9 +65,9 @@ _ALL = [
     Kind("ContextWindowExceededError", FaultOwner.MODEL, _AGAIN),
     Kind("ContentPolicyViolationError", FaultOwner.MODEL, _AGAIN),
     Kind(Verdict.EMPTY_PATCH, FaultOwner.MODEL, _AGAIN),
-    Kind(Verdict.PATCH_FAILED, FaultOwner.MODEL, "no: the official harness refuses it at every try"),
+    Kind(Verdict.PATCH_FAILED, FaultOwner.MODEL, "no: the official harness refuses it every time"),
     Kind(Verdict.TEST_TIMEOUT, FaultOwner.MODEL, "no: the official harness counts it as an error of the prediction"),
-    Kind(Verdict.HARNESS_ERROR, FaultOwner.MODEL, "no: the official harness cannot digest it at any try"),
+    Kind(Verdict.HARNESS_ERROR, FaultOwner.MODEL, "no: the official harness cannot process it"),
     # the provider's
     *(
         Kind(f"provider: {kind}", FaultOwner.PROVIDER, _PASSES if passes else _FINAL[kind])
@@ -75,26 +75,40 @@ _ALL = [
         if kind not in MODEL_KINDS
     ),
     # this machine's, at any stage
-    Kind("image: missing", FaultOwner.MACHINE, f"no, the registry does not have it or says no; {_NEXT}"),
-    Kind("image: rate-limit", FaultOwner.MACHINE, f"the pull, with back-off, as the limit passes; {_NEXT}"),
     Kind(
-        "image: registry", FaultOwner.MACHINE, f"the pull, with back-off: the registry or the way to it failed; {_NEXT}"
+        "image: missing", FaultOwner.MACHINE, f"not in this run (the registry does not have it or refuses it); {_NEXT}"
     ),
-    Kind("engine", FaultOwner.MACHINE, f"once the engine answers again, within run.engine_patience; {_NEXT}"),
-    Kind("container", FaultOwner.MACHINE, f"up to run.agent_attempts: it was removed or killed from outside; {_NEXT}"),
-    Kind("node", FaultOwner.MACHINE, f"up to run.agent_attempts, on another node of the cluster; {_NEXT}"),
-    Kind("disk", FaultOwner.MACHINE, f"no, the run stops: nothing that is paid for could be kept; {_NEXT}"),
-    Kind("internal", FaultOwner.MACHINE, f"no: an error nobody foresaw may not be safe to repeat; {_NEXT}"),
+    Kind("image: rate-limit", FaultOwner.MACHINE, f"the pull, with back-off; {_NEXT}"),
+    Kind("image: registry", FaultOwner.MACHINE, f"the pull, with back-off; {_NEXT}"),
+    Kind("engine", FaultOwner.MACHINE, f"when the engine answers again within run.engine_patience; {_NEXT}"),
+    Kind(
+        "container",
+        FaultOwner.MACHINE,
+        f"up to run.agent_attempts times (it was removed or killed from outside); {_NEXT}",
+    ),
+    Kind("node", FaultOwner.MACHINE, f"up to run.agent_attempts times, on another node of the cluster; {_NEXT}"),
+    Kind("disk", FaultOwner.MACHINE, f"not in this run, which stops (paid results could not be saved); {_NEXT}"),
+    Kind("internal", FaultOwner.MACHINE, f"not in this run (repeating an unexpected error may not be safe); {_NEXT}"),
     # this machine's, while grading: the patch is kept
-    Kind("grading: container", FaultOwner.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
-    Kind("grading: memory", FaultOwner.MACHINE, f"up to run.grading_attempts: the machine may have been full; {_NEXT}"),
-    Kind("grading: process", FaultOwner.MACHINE, f"up to run.grading_attempts, in a new process; {_NEXT}"),
-    Kind("grading: unknown", FaultOwner.MACHINE, f"up to run.grading_attempts; {_NEXT}"),
+    Kind("grading: container", FaultOwner.MACHINE, f"up to run.grading_attempts times; {_NEXT}"),
+    Kind(
+        "grading: memory", FaultOwner.MACHINE, f"up to run.grading_attempts times (memory may have been full); {_NEXT}"
+    ),
+    Kind("grading: process", FaultOwner.MACHINE, f"up to run.grading_attempts times, in a new process; {_NEXT}"),
+    Kind("grading: unknown", FaultOwner.MACHINE, f"up to run.grading_attempts times; {_NEXT}"),
     # nobody's fault
-    Kind("budget", FaultOwner.RUN, "no: the limit is yours; at the next start with a higher run.max_cost_hard"),
-    Kind(KILLED, FaultOwner.RUN, "at the next start: the attempt was cut off and begins anew"),
-    Kind(LOST, FaultOwner.RUN, "at the next start: its patch is gone from the run folder, and the attempt begins anew"),
-    Kind("pool", FaultOwner.RUN, f"no: the pool's entry cannot work; {_NEXT}"),
+    Kind(
+        "budget",
+        FaultOwner.RUN,
+        "not in this run (you set the limit); when you rerun the command with a higher run.max_cost_hard",
+    ),
+    Kind(KILLED, FaultOwner.RUN, "when you rerun the command: the attempt was cut off and starts again"),
+    Kind(
+        LOST,
+        FaultOwner.RUN,
+        "when you rerun the command: the patch is missing from the run folder, and the attempt starts again",
+    ),
+    Kind("pool", FaultOwner.RUN, f"not in this run (the pool's entry cannot work); {_NEXT}"),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 """Every kind by its name, as the store, the results and the documentation call it."""

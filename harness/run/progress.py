@@ -136,9 +136,7 @@ class Progress:
 
     def grading_failed(self, cell: Cell, *, kind: str, detail: str) -> None:
         """The cell has no verdict; its patch is kept."""
-        message = (
-            f"{cell}: no verdict, the grading failed ({kind}: {detail}); the patch is kept and graded at the next start"
-        )
+        message = f"{cell}: no verdict, grading failed ({kind}: {detail}); the patch is kept: rerun the command"
         self._failed(cell, message, Event.GRADING_FAILED, {"kind": kind, "detail": detail})
 
     def say(self, message: str) -> None:
