@@ -200,13 +200,13 @@ def _matches(text: str, parts: Sequence[str] | None) -> bool:
 
 
 def _render(seen: RunStatus) -> str:
-    from harness.run.display import cost, cut, model_lines
+    from harness.run.display import cost, cut, duration, model_lines
 
     done = f"{seen.graded} of {seen.cells} cells have a verdict"
     lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, {cost(seen)} spent"]
     if seen.cells_per_hour and seen.graded < seen.cells:
         rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
-        lines.append(f"{rate} lately; about {seen.hours_left or 0:.1f} h left at that rate")
+        lines.append(f"{rate} lately; about {duration(seen.hours_left)} left at that rate")
     width = terminal_width()
     lines += model_lines(seen.models, width)
     if redone := sum(model.redone for model in seen.models):

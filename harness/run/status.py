@@ -16,6 +16,8 @@ from harness.store.store import ATTEMPTED, WAITS_UNTIL, CellRow, FailureRow, Rep
 
 RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""
+SHORTEST_WINDOW = timedelta(seconds=30)
+"""Cells that ended within less say nothing about a rate: the first gradings of a run often end together."""
 LAST_FAILURES = 5
 """How many of the latest failures are named."""
 
@@ -39,7 +41,7 @@ class ModelStatus:
     cost_usd: float
     """Of finished attempts, of what was lost to failures, and of earlier attempts of cells that were redone."""
     cells_per_hour: float | None
-    """Of the last half hour in which its cells were finished; None before the first."""
+    """Of the last half hour in which its cells were finished; None before there are 30 seconds of them."""
     hours_left: float | None
     redone: int = 0
     """Cells that were attempted again after they had a verdict."""
@@ -60,7 +62,7 @@ class RunStatus:
     started: datetime | None
     updated: datetime | None
     cells_per_hour: float | None
-    """Of the last half hour in which cells were finished; None before the first."""
+    """Of the last half hour in which cells were finished; None before there are 30 seconds of them."""
     usd_per_hour: float | None
     hours_left: float | None
     failures: Sequence[FailureRow]
@@ -203,9 +205,9 @@ def _rates(rows: Sequence[CellRow]) -> tuple[float | None, float | None]:
         return None, None
     since = max(finished[0], finished[-1] - RATE_WINDOW)
     recent = [row for row in rows if row.state is State.GRADED and _time(row) > since]
-    hours = (finished[-1] - since).total_seconds() / 3600
-    if hours <= 0:
+    if finished[-1] - since < SHORTEST_WINDOW:
         return None, None
+    hours = (finished[-1] - since).total_seconds() / 3600
     return len(recent) / hours, sum((row.cost_usd or 0.0) for row in recent) / hours
 
 

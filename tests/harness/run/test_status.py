@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,19 @@ def test_counts_and_costs_are_those_of_the_store(make_run) -> None:  # type: ign
     (event,) = seen.failures
     assert (event.instance_id, event.kind) == ("polyswe__billing-201", "container")
     assert json.loads(json.dumps(seen.as_json()))["graded"] == 44
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(1, False), (60, True)])
+def test_cells_that_end_together_make_no_rate(make_run, seconds: int, known: bool) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run(only=["polyswe__billing-201", "polyswe__spanset-303"])
+    with closing(sqlite3.connect(folder.store_path)) as db, db:
+        db.execute("UPDATE cells SET updated_at = '2026-01-01T00:00:00+00:00'")
+        last = f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}+00:00"
+        db.execute("UPDATE cells SET updated_at = ? WHERE model = 'scripted-large'", (last,))
+    seen = run_status(folder)
+    assert (seen.cells_per_hour is not None) is known
+    if known:
+        assert seen.cells_per_hour == pytest.approx(2 * 60)
 
 
 def test_it_says_whether_a_process_is_at_work_and_lets_it_work(make_run) -> None:  # type: ignore[no-untyped-def]
