@@ -35,6 +35,9 @@ def subset(
     agent: AgentOption = "mini-swe-agent",
     repeats_from: RepeatsFromOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    estimate: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Estimate the rates of a run's models over all instances instead.")
+    ] = None,
 ) -> None:
     """Choose the instances that say most per dollar, and state the smallest drop that they show.
 
@@ -43,18 +46,24 @@ def subset(
         polyswe subset --n 100 --from leaderboards.json --out smoke100.txt
 
         polyswe evaluate my.yaml --select file=smoke100.txt
+
+        polyswe subset --from leaderboards.json --estimate results/my
     """
     quiet_libraries()
     path = out or Path(f"smoke{n}.txt")
-    check_output(path, folder=False)
+    if estimate is None:
+        check_output(path, folder=False)
     from harness.data.instances import read_problem_statements
     from harness.regression.reference import read_reference
-    from harness.regression.subset import choose_smoke_set, render, write_smoke_set
+    from harness.regression.subset import choose_smoke_set, estimate_rates, render, write_smoke_set
 
     instances = None if tasks is None else list(read_problem_statements(tasks))
     reference = read_reference(from_, instances=instances, agent=agent, repeats_from=repeats_from or ())
     for note in reference.notes:
         say(note)
+    if estimate is not None:
+        output("\n".join(estimate_rates(reference, estimate)))
+        return
     found = choose_smoke_set(reference, n, rate=rate, seed=seed)
     output(render(found))
     beside = write_smoke_set(found, path)

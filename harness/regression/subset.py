@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files import write_atomic
+from harness.importers import load_outcomes
 from harness.regression.reference import Reference
 from router.arrays import IntArray
 from router.lab.reruns import Shape
@@ -111,6 +112,31 @@ def _steady_first(reference: Reference, n: int) -> IntArray:
 
 def _points(drop: float | None) -> float | None:
     return None if drop is None else round(100 * drop, 1)
+
+
+def estimate_rates(reference: Reference, run: str) -> list[str]:
+    """A line per model of a run on a subset: its rate over all instances, with an interval.
+
+    Raises:
+        InputError: no model has a verdict on an instance that the reference runs know.
+    """
+    estimator, total = reference.estimator, len(reference.instances)
+    assert estimator is not None  # read_reference has runs
+    lines = []
+    for recorded in load_outcomes([run]).runs:
+        verdicts = [recorded.cell(instance).resolved for instance in reference.instances]
+        labels = np.array([np.nan if verdict is None else float(verdict) for verdict in verdicts])
+        known = int((~np.isnan(labels)).sum())
+        if known:
+            found = estimator.estimate(labels)
+            checked = f"checked on {estimator.checked_on} runs" if estimator.checked_on else "not checked: too few runs"
+            lines.append(
+                f"{recorded.name}: {found.rate:.1%} of {total} instances [{found.low:.1%}, {found.high:.1%}], "
+                f"estimated from {known} with {int(np.nansum(labels))} resolved ({checked})"
+            )
+    if not lines:
+        raise InputError(f"{run}: no verdict on an instance that the reference runs know")
+    return lines
 
 
 SHAPE_WORDS: dict[Shape, str] = {"shift": "lower ability", "lapse": "failures at random"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,21 @@ def test_the_file_of_ids_is_taken_by_select(record: Path, tmp_path: Path) -> Non
         "compare", str(record) + "::model-1", str(record) + "::model-9", "--select", f"file={out}", cwd=tmp_path
     )
     assert "10" in compared.stdout, compared.stderr
+
+
+def test_rates_over_all_instances_are_estimated_from_a_part(record: Path, tmp_path: Path) -> None:
+    lines = record.read_text().splitlines()
+    part = tmp_path / "part.csv"
+    part.write_text("\n".join([lines[0], *[line for line in lines if ",model-6," in line][:50]]) + "\n")
+    truth = np.mean([int(line.split(",")[2]) for line in lines if ",model-6," in line])
+    done = run("subset", "--from", str(record), "--estimate", str(part), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rate, low, high = (float(text) / 100 for text in re.findall(r"([\d.]+)%", done.stdout))
+    assert low <= truth <= high
+    assert low < rate < high
+    assert "of 120 instances" in done.stdout
+    assert "estimated from 50" in done.stdout
+    assert not list(tmp_path.glob("smoke*"))
 
 
 def test_what_cannot_be_chosen_is_said_in_one_line(record: Path, tmp_path: Path) -> None:
