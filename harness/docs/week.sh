@@ -1,14 +1,14 @@
 #!/bin/bash
 # A week of benchmark work on the embedded sample: no key, no money. harness/docs/real-run.md explains each step.
 #
-#     make setup engine && bash harness/docs/week.sh FOLDER
+#     make setup engine && bash harness/docs/week.sh [FOLDER]
 #
-# Everything is written below FOLDER (default: week).
+# Everything is written below FOLDER (default: build/week).
 set -euo pipefail
 
 clone=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 command -v polyswe >/dev/null || export PATH="$clone/.venv/bin:$PATH"
-mkdir -p "${1:-week}" && cd "${1:-week}"
+mkdir -p "${1:-build/week}" && cd "${1:-build/week}"
 
 step() { printf '\n== %s\n' "$1"; }
 run() {
