@@ -133,14 +133,14 @@ def _isolation(client: DockerClient) -> Finding:
     return Finding(
         Level.WARN,
         "isolation",
-        "no AppArmor or SELinux; root in a container is root on the host",
-        "use a rootless engine or a machine you can afford to lose: code that escapes controls it",
+        "no AppArmor or SELinux, so root that escapes a container is root on the host",
+        "use a rootless engine, or a machine that you can afford to lose",
     )
 
 
 def _images_and_disk(config: Config, dataset: Dataset, client: DockerClient) -> Iterator[Finding]:
     if config.run.engine is not Engine.LOCAL:
-        yield Finding(Level.OK, "images", "kept by the nodes of the cluster; not checked")
+        yield Finding(Level.OK, "images", "the cluster's nodes hold them; not checked")
         return
     names = {instance.image for instance in dataset.instances}
     needed, missing, basis = disk_needed(names, local=dataset.scripted)
@@ -148,7 +148,7 @@ def _images_and_disk(config: Config, dataset: Dataset, client: DockerClient) -> 
     if not missing:
         yield Finding(Level.OK, "images", present)
     elif dataset.scripted:
-        yield Finding(Level.WARN, "images", present, "the first run builds the others in one to two minutes")
+        yield Finding(Level.WARN, "images", present, "the first run builds the missing ones in one to two minutes")
     else:
         limit = config.run.images_gb
         kept = "" if limit is None else f", of which it keeps at most {limit:g} GB at a time"
@@ -183,7 +183,7 @@ def _embedder(config: Config) -> Finding:
         Level.WARN,
         "embedder",
         f"{name} comes from the Hugging Face hub or its cache",
-        f"be online for the first run{package}",
+        f"the first run needs the internet{package}",
     )
 
 

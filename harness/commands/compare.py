@@ -22,7 +22,7 @@ def compare(
     base: Annotated[str, typer.Argument(help="A run folder, a file of outcomes, or FILE::NAME for one model of it.")],
     new: Annotated[str, typer.Argument(help="The run to judge, given in the same way.")],
     fail_if: Annotated[
-        list[str] | None, typer.Option(help="A rule that closes the gate (repeatable; default: any regression).")
+        list[str] | None, typer.Option(help="A rule that fails the comparison (repeatable; default: any regression).")
     ] = None,
     match: Annotated[
         list[str] | None, typer.Option(help="BASE=NEW: compare these two models with each other (repeatable).")
@@ -38,7 +38,7 @@ def compare(
     split: SplitOption = "test",
     repeats_from: Annotated[
         list[str] | None,
-        typer.Option(help="Repeated runs to estimate the noise from (default: the runs' own repeats, if any)."),
+        typer.Option(help="Repeated runs for the estimate of noise (default: the runs' own repeats, if any)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
     seed: Annotated[
@@ -51,7 +51,7 @@ def compare(
         ),
     ] = False,
 ) -> None:
-    """Compare two runs: what changed, and is it more than noise? Prints Markdown.
+    """Compare two runs and test whether the changes exceed noise. Prints Markdown.
 
     Examples:
 
@@ -63,7 +63,7 @@ def compare(
 
         polyswe compare results/before results/after --fail-if "routed drops by more than 1 pt with 95 % confidence"
 
-    Exit code 0: no rule is broken; 1: one is; 2: bad input.
+    Exit code 0: no rule is broken; 1: a rule is broken; 2: bad input.
     """
     quiet_libraries()
     from harness.compare.compare import compare_sides

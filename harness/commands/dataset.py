@@ -12,7 +12,7 @@ import typer
 from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.options import SelectOption, SplitOption
 
-dataset = typer.Typer(no_args_is_help=True, help="Look at a dataset, and convert rows of other benchmarks.")
+dataset = typer.Typer(no_args_is_help=True, help="Inspect a dataset, and convert rows of other benchmarks.")
 
 Source = Annotated[str, typer.Argument(help="A short name such as lite, a hub name, a file, or a task repo.")]
 

@@ -23,7 +23,7 @@ FOLDS, REPEATS, PERMUTATIONS = 5, 2, 39
 
 
 def demo(out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results/demo")) -> None:
-    """Show what polyswe produces, from simulated outcomes: a report and a closed gate. No Docker, key or network.
+    """Show a report and a failed comparison, made from simulated outcomes. Needs no Docker, key or network.
 
     500 instances with 12 models are simulated, evaluated like a replay, and written as a report. Then one model gets
     worse, and `polyswe compare` finds it. No number was measured: everything is marked as simulated.

@@ -20,10 +20,13 @@ def doctor(
     model: ModelOption = None,
     env_file: EnvFileOption = None,
     ping: Annotated[
-        bool, typer.Option("--ping", help="Call each model once, and show key, id, tools, cost and time; it is paid.")
+        bool,
+        typer.Option(
+            "--ping", help="Call each model once (you pay for it) to check key, id and tools, and show cost and time."
+        ),
     ] = False,
 ) -> None:
-    """Check this machine and list what is missing and what to do about it. Nothing is changed.
+    """Check this machine, and list what is missing and how to fix it. Nothing is changed.
 
     Examples:
 
@@ -31,7 +34,7 @@ def doctor(
 
         polyswe doctor my.yaml --ping         # a fraction of a cent for each model
 
-    Exit code 3 when a run with the configuration would fail.
+    The exit code is 3 if a run with the configuration would fail.
     """
     quiet_libraries()
     from harness.config import find_config, load_config

@@ -83,6 +83,6 @@ EnvFileOption = Annotated[
         metavar="FILE",
         callback=_load,
         is_eager=True,  # before anything reads the environment
-        help="File with lines NAME=VALUE, for keys and tokens; variables that are set already stay.",
+        help="File with lines NAME=VALUE, for keys and tokens; variables that are already set are not changed.",
     ),
 ]

@@ -39,8 +39,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="ENDING",
-            help="Attempt finished cells again that ended so, e.g. 'empty patch', LimitsExceeded, all (repeatable); "
-            "--select and --model narrow it.",
+            help="Repeat finished cells with this verdict or exit status, e.g. 'empty patch', LimitsExceeded, "
+            "all (repeatable); --select and --model narrow the choice.",
         ),
     ] = None,
     mode: Annotated[str | None, typer.Option(help="matrix: every model; routed: only the router's choice.")] = None,
@@ -52,13 +52,13 @@ def evaluate(
         ),
     ] = False,
     repeats: Annotated[
-        int | None, typer.Option(min=1, help="Attempts of every model at every instance; shows how much is luck.")
+        int | None, typer.Option(min=1, help="Attempts of every model at every instance, to measure how much is luck.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="USD; no cell starts that is expected to pass it (soft limit).")
+        float | None, typer.Option(min=0, help="USD; no cell starts that is expected to exceed it (soft limit).")
     ] = None,
-    agent_workers: Annotated[int | None, typer.Option(min=1, help="Agents that work at the same time.")] = None,
-    grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+    agent_workers: Annotated[int | None, typer.Option(min=1, help="Number of agents at the same time.")] = None,
+    grading_workers: Annotated[int | None, typer.Option(min=1, help="Number of gradings at the same time.")] = None,
     engine: Annotated[
         str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
     ] = None,
@@ -71,7 +71,7 @@ def evaluate(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate cost, time and disk; start nothing.")] = False,
     history: Annotated[
-        list[str] | None, typer.Option(help="Recorded outcomes that --dry-run estimates from (repeatable).")
+        list[str] | None, typer.Option(help="Recorded outcomes that --dry-run bases its estimate on (repeatable).")
     ] = None,
     env_file: EnvFileOption = None,
 ) -> None:
@@ -81,7 +81,7 @@ def evaluate(
 
         polyswe evaluate                      # the embedded sample, scripted stand-in models, no key
 
-        polyswe evaluate verified --select slice=0:5   # SWE-bench Verified with your keys, a first look
+        polyswe evaluate verified --select slice=0:5   # five instances of SWE-bench Verified, with your keys
 
         polyswe evaluate my.yaml --run-id friday --max-cost 200
 
@@ -89,16 +89,16 @@ def evaluate(
 
         polyswe evaluate my.yaml --select "repo=django/*|sympy/*" --select sample=50@7 --model "sonnet*"
 
-        polyswe evaluate my.yaml --redo "empty patch" --model "sonnet*"   # once more; the first attempts are kept
+        polyswe evaluate my.yaml --redo "empty patch" --model "sonnet*"   # the first attempts are kept
 
         polyswe evaluate my.yaml --set agent.step_limit=100 --set pool.sonnet.model_kwargs.temperature=0.2
 
         polyswe evaluate my.yaml --engine ray --address 10.0.0.1:6379
 
-        polyswe evaluate verified --dry-run   # what it would cost, last and need
+        polyswe evaluate verified --dry-run   # estimate cost, time and disk
 
     Exit code 0: every cell has a verdict; 2: bad input; 3: something is missing on this machine; 4: some cells have no
-    verdict (not the models' fault, or the cost limit); 130: interrupted.
+    verdict (because of an infrastructure failure or the cost limit); 130: interrupted.
     """
     quiet_libraries()
     from harness.commands.next_steps import say_next_steps
@@ -203,7 +203,7 @@ def results(
     select: SelectOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Print a run's table, computed from its store; also while the run is going on."""
+    """Print a run's table, computed from its store; also while the run is in progress."""
     quiet_libraries()
     from harness.report.tables import render_terminal
     from harness.run.results import results_again

@@ -29,7 +29,7 @@ def export(
     model: ModelOption = None,
     env_file: EnvFileOption = None,
 ) -> None:
-    """Write a run's cells for other tools: a table, logs of Inspect, or runs of MLflow.
+    """Export a run's cells for other tools: as a table, as Inspect logs, or as MLflow runs.
 
     Examples:
 

@@ -18,12 +18,17 @@ def grade(
     predictions: Annotated[
         list[Path], typer.Argument(help="Files or folders: preds.json, .jsonl, or an agent's output folder.")
     ],
-    dataset: Annotated[str, typer.Option(help="The instances they are for, such as verified: see dataset.name.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="The dataset that the predictions are for, such as verified; takes the same values as dataset.name."
+        ),
+    ],
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")
     ] = None,
     model_name: Annotated[
-        str | None, typer.Option(help="Name of the model, in place of the one in the predictions.")
+        str | None, typer.Option(help="Name of the model, instead of the name in the predictions.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     select: SelectOption = None,
@@ -31,7 +36,7 @@ def grade(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
     ] = False,
-    grading_workers: Annotated[int | None, typer.Option(min=1, help="Gradings at the same time.")] = None,
+    grading_workers: Annotated[int | None, typer.Option(min=1, help="Number of gradings at the same time.")] = None,
     engine: Annotated[
         str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
     ] = None,
@@ -48,7 +53,7 @@ def grade(
 ) -> None:
     """Grade predictions that other agents made, with the official harness. The same command continues a killed run.
 
-    The result is a run folder like any other: report, compare, status, cells, show, submit and replay take it.
+    The result is an ordinary run folder: report, compare, status, cells, show, submit and replay accept it.
 
     Examples:
 
@@ -56,7 +61,7 @@ def grade(
 
         polyswe grade sonnet/preds.json openhands/output.jsonl --dataset verified --run-id two-agents
 
-    Exit codes are those of evaluate.
+    The exit codes are those of evaluate.
     """
     quiet_libraries()
     if fresh and select:

@@ -23,7 +23,7 @@ def init(
     max_cost: Annotated[float, typer.Option(min=0, help="Limit of the whole run in USD.")] = 50.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented configuration for the models you name, with the prices that are known.
+    """Write a commented configuration for the models you name, with known prices filled in.
 
     Examples:
 

@@ -20,17 +20,17 @@ def calibrate(
         str, typer.Option(help="The routing policy to study, as name or name:parameter=value.")
     ] = "cluster",
     clusters: Annotated[int | None, typer.Option(min=1, help="The policy's number of clusters.")] = None,
-    pools: Annotated[int, typer.Option(min=1, help="Simulated pools per planted effect.")] = 200,
+    pools: Annotated[int, typer.Option(min=1, help="Simulated pools per effect size.")] = 200,
     gain: Annotated[
-        list[float] | None, typer.Option(help="Planted routable effect in points (repeatable; default: 3).")
+        list[float] | None, typer.Option(help="Simulated effect of routing, in points (repeatable; default: 3).")
     ] = None,
-    topics: Annotated[int, typer.Option(min=2, help="Topics that carry the planted effect.")] = 2,
+    topics: Annotated[int, typer.Option(min=2, help="Topics that have the simulated effect.")] = 2,
     instances: Annotated[int, typer.Option(min=10, help="Instances per pool.")] = 500,
     tasks: Annotated[
         str | None, typer.Option(help="Embed these instances' problem statements; default: random embeddings.")
     ] = None,
     split: SplitOption = "test",
-    permutations: Annotated[int, typer.Option(min=19, help="Redrawn outcomes per pool.")] = 200,
+    permutations: Annotated[int, typer.Option(min=19, help="Permutations per pool.")] = 200,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
@@ -119,11 +119,14 @@ def pools(
 
 @lab.command()
 def labels(
-    data: Annotated[str, typer.Option(help="Recorded outcomes with costs; each run takes its turn as the new model.")],
+    data: Annotated[
+        str, typer.Option(help="Recorded outcomes with costs; each run in turn is treated as the new model.")
+    ],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     split: SplitOption = "test",
     agent: Annotated[
-        str | None, typer.Option(help="New models: only runs whose agent's name contains this; the others are known.")
+        str | None,
+        typer.Option(help="Treat only runs whose agent's name contains this as new models; the others are known."),
     ] = None,
     reference: Annotated[
         list[str] | None, typer.Option(help="More outcomes of other models on the same instances (repeatable).")
@@ -161,7 +164,7 @@ def labels(
 
 @lab.command()
 def tables(
-    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, see harness/lab/tables.py.")],
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/ (see harness/lab/tables.py).")],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
     part: Annotated[
         list[str] | None,
@@ -173,13 +176,11 @@ def tables(
     ] = None,
     pools: Annotated[int, typer.Option(min=1, help="Random pools.")] = 100,
     calibration_pools: Annotated[
-        int | None, typer.Option(min=1, help="Simulated pools per planted effect (default: cluster 200, auto 30).")
+        int | None, typer.Option(min=1, help="Simulated pools per effect size (default: cluster 200, auto 30).")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make every part again, also those that have not changed.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make every part again, including unchanged parts.")] = False,
     null_sizes: Annotated[
         str | None,
         typer.Option(
@@ -223,7 +224,7 @@ def transfer(
     pool: Annotated[list[str] | None, typer.Option(help="A model, by a unique part of its name (repeatable).")] = None,
     also_called: Annotated[
         list[str] | None,
-        typer.Option(help="'NAME=OTHER': what a model of the pool is called in the other outcomes (repeatable)."),
+        typer.Option(help="'NAME=OTHER': the name of a pool model in the other outcomes (repeatable)."),
     ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A policy (repeatable).")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 10,
@@ -296,7 +297,7 @@ def _say_all(notes: Sequence[str]) -> None:
 
 @lab.command()
 def regression(
-    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, as `lab tables` takes it.")],
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, as for `lab tables`.")],
     out: Annotated[Path, typer.Option(help="Folder for regression.json and README.md.")] = Path("results/regression"),
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
 ) -> None:

@@ -15,13 +15,13 @@ from harness.errors import InputError
 
 def onboard(
     model: Annotated[str, typer.Argument(help="The new model: its name in the configuration's pool or the record.")],
-    budget: Annotated[int, typer.Option(min=1, help="Instances to run it on.")],
+    budget: Annotated[int, typer.Option(min=1, help="Number of instances to run it on.")],
     reference: Annotated[list[str], typer.Option(help="Outcomes of the pool on these instances (repeatable).")],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     split: SplitOption = "test",
     config: Annotated[str | None, typer.Option(help="Run it live with this configuration.")] = None,
     from_: Annotated[
-        list[str] | None, typer.Option("--from", help="Take its outcomes from a record instead (repeatable).")
+        list[str] | None, typer.Option("--from", help="Use its recorded outcomes instead of running it (repeatable).")
     ] = None,
     pool: Annotated[list[str] | None, typer.Option(help="A model of the pool, by a part of its name.")] = None,
     cost_weight: Annotated[float, typer.Option(min=0, help="λ: how many resolved instances one USD is worth.")] = 0.0,

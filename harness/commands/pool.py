@@ -18,7 +18,7 @@ def pool(
     split: SplitOption = "test",
     at: Annotated[
         list[str] | None,
-        typer.Option(help="A month like 2025-11 (repeatable; default: each month that added a model)."),
+        typer.Option(help="A month such as 2025-11 (repeatable; default: each month that added a model)."),
     ] = None,
     member: Annotated[
         list[str] | None, typer.Option(help="Only this model, by a part of its name (repeatable).")

@@ -21,12 +21,16 @@ def regress(
     new: Annotated[str, typer.Argument(help="The new side: a configuration.")],
     from_: Annotated[
         list[str] | None,
-        typer.Option("--from", help="More recorded outcomes that say what tells models apart (repeatable)."),
+        typer.Option(
+            "--from", help="More recorded outcomes, to find the instances that distinguish models (repeatable)."
+        ),
     ] = None,
-    drop: Annotated[str, typer.Option(help="The drop that matters, in points of all instances.")] = "3pt",
+    drop: Annotated[
+        str, typer.Option(help="The smallest drop that matters, in percentage points of all instances.")
+    ] = "3pt",
     alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false alarm, over all looks.")] = 0.05,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="USD; the test ends undecided when it is spent.")
+        float | None, typer.Option(min=0, help="USD; once they are spent, the test ends undecided.")
     ] = None,
     select: SelectOption = None,
     model: ModelOption = None,
@@ -37,7 +41,7 @@ def regress(
     repeats_from: RepeatsFromOption = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="List the instances in their order, and stop.")] = False,
 ) -> None:
-    """Find out whether a new version is worse, at a fraction of a full run's cost. The same command continues it.
+    """Test whether a new version is worse, at a fraction of a full run's cost. The same command continues the test.
 
     Examples:
 

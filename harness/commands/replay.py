@@ -48,7 +48,7 @@ def replay(
     ] = True,
     env_file: EnvFileOption = None,
 ) -> None:
-    """Evaluate routing policies on recorded outcomes: minutes, no Docker, no key.
+    """Evaluate routing policies on recorded outcomes. Takes minutes; needs no Docker and no key.
 
     Example:
 
@@ -88,7 +88,7 @@ def replay(
 
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
-    """Draw the figures of a results document again, as PNG and SVG in its folder's figures/."""
+    """Draw the figures of a results.json again, as PNG and SVG in figures/ next to it."""
     from harness.evaluation.schema import read_results
     from harness.report.figures import write_figures
 

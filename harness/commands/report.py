@@ -26,8 +26,8 @@ def report(
 ) -> None:
     """Write a folder's results.html again: one self-contained page, and a page for each cell of a run.
 
-    A run's numbers are computed again from its store, also while it is still running; a replay's are read from its
-    results.json and outcomes.csv.
+    The numbers of a run are computed again from its store, even while it is in progress. Those of a replay are read
+    from its results.json and outcomes.csv.
 
     Examples:
 
@@ -35,7 +35,7 @@ def report(
 
         polyswe report results/replay-latest
 
-        polyswe report results/sample --select repo=*/billing     # that part alone, in results/sample/selection/
+        polyswe report results/sample --select repo=*/billing     # only this part, in results/sample/selection/
     """
     quiet_libraries()
     from harness.evaluation.schema import read_results

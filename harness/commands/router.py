@@ -44,13 +44,16 @@ def fit(
         list[str] | None, typer.Option(help="Outcomes of extra runs used only to estimate difficulty; never routed to.")
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="General texts to learn clusters from: jsonl, a folder of them, or the hub.")
+        str | None,
+        typer.Option(help="General texts to learn clusters from: a .jsonl file, a folder of them, or a hub name."),
     ] = None,
     drop_leaks: Annotated[
         bool, typer.Option("--drop-leaks", help="Drop corpus texts that reveal the instances instead of stopping.")
     ] = False,
     config: Annotated[Path | None, typer.Option(help="A run's configuration, for the pool's prices.")] = None,
-    repeats: Annotated[int, typer.Option(min=0, help="Repeats of the held-out figures; 0 leaves them out.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Repeats of the cross-fitting for the held-out figures; 0 omits these figures.")
+    ] = 1,
     env_file: EnvFileOption = None,
 ) -> None:
     """Fit a router on recorded outcomes and write its checkpoint (one file, no pickle).
@@ -87,9 +90,7 @@ def fit(
 
 def route(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `polyswe fit` wrote.")],
-    text: Annotated[
-        list[str] | None, typer.Argument(help="Problem statements; standard input when nothing else is given.")
-    ] = None,
+    text: Annotated[list[str] | None, typer.Argument(help="Problem statements (default: standard input).")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with one problem statement.")] = None,
     select: SelectOption = None,
     instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,

@@ -23,18 +23,20 @@ def serve(
         ),
     ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; any but 127.0.0.1 needs a key.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8080,
     key_env: Annotated[
-        str, typer.Option(help="Environment variable with the key that clients must present.")
+        str, typer.Option(help="Environment variable with the key that clients must send.")
     ] = "POLYSWE_API_KEY",
-    max_in_flight: Annotated[int, typer.Option(min=1, help="Requests at a time; further ones get 429.")] = 256,
+    max_in_flight: Annotated[
+        int, typer.Option(min=1, help="Maximum number of concurrent requests; further ones get 429.")
+    ] = 256,
     call_timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a model's answer.")] = 600,
     client_timeout: Annotated[float, typer.Option(min=1, help="Seconds a client may take to send its request.")] = 60,
     retries: Annotated[int, typer.Option(min=0, help="Retries of a call after a server error.")] = 1,
     env_file: EnvFileOption = None,
 ) -> None:
-    """An OpenAI-compatible endpoint whose model `polyswe` is the router: each conversation goes to the model that its
-    first user message is routed to, stays with it, and moves to the next best when that one fails.
+    """Start an OpenAI-compatible endpoint whose model `polyswe` is the router. The first user message of a conversation
+    decides its model. The conversation stays with this model, and moves to the next best if it fails.
 
     Examples:
 
@@ -43,8 +45,8 @@ def serve(
         curl localhost:8080/v1/chat/completions
         -d '{"model": "polyswe", "messages": [{"role": "user", "content": "…"}]}'
 
-    /v1/models lists the names, /health and /metrics (Prometheus) say how it does. Answers name their model and the
-    reason in the headers x-polyswe-model and x-polyswe-reason.
+    /v1/models lists the models; /health and /metrics (Prometheus) report the state. The headers x-polyswe-model and
+    x-polyswe-reason of an answer give its model and the reason for it.
     """
     quiet_libraries()
     from harness.config import find_config, load_config, with_overrides

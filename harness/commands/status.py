@@ -29,12 +29,12 @@ def status(
     run: Annotated[
         Path | None, typer.Argument(metavar="[RUN]", help="A run folder (default: the latest one in results/).")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the display every two seconds, until Ctrl-C.")] = False,
     select: SelectOption = None,
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show how far a run is: per model, cost, rate, time left, latest failures. Also while it is at work.
+    """Show a run's progress: cost, rate and time left of each model, and the latest failures. Works during a run.
 
     Examples:
 
@@ -66,7 +66,8 @@ def cells(
     select: SelectOption = None,
     model: ModelOption = None,
     state: Annotated[
-        list[str] | None, typer.Option(help="Only cells that ended so, e.g. 'empty patch' or 'provider' (repeatable).")
+        list[str] | None,
+        typer.Option(help="Only cells with this verdict or failure, e.g. 'empty patch' or 'provider' (repeatable)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one cell a line.")] = False,
 ) -> None:
@@ -113,15 +114,16 @@ def show(
     run: RunArgument,
     instance: Annotated[str, typer.Argument(help="An instance's id, or a unique part of it.")],
     model: Annotated[str, typer.Argument(help="A model, by a unique part of its name.")],
-    attempt: Annotated[int, typer.Option(min=1, help="Which attempt, where the run has repeats.")] = 1,
+    attempt: Annotated[int, typer.Option(min=1, help="Number of the attempt, if the run has repeats.")] = 1,
     earlier: Annotated[
-        int | None, typer.Option(min=1, help="Of a cell that was redone: its first attempt (1), its second, …")
+        int | None,
+        typer.Option(min=1, help="Show an earlier attempt of a redone cell: 1 for the first, 2 for the second, …"),
     ] = None,
     patch: Annotated[bool, typer.Option("--patch", help="Print the patch.")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
 ) -> None:
-    """Show one cell: how it ended, what it cost, where its files are; or its patch, tests or steps.
+    """Show one cell: its verdict or failure, cost and files; or its patch, test output or steps.
 
     Examples:
 

@@ -29,19 +29,24 @@ def submit(
     ] = None,
     about: Annotated[Path | None, typer.Option(help="YAML file with site, report, authors, org, …")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the package (default: RUN/submission/<id>).")] = None,
-    split: Annotated[str | None, typer.Option(help="Name under evaluation/ (default: of the dataset).")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Name of the folder under evaluation/ (default: the dataset's).")
+    ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Allow a package over some of the instances, marked as not submittable.")
+        bool,
+        typer.Option("--partial", help="Allow a package of some of the instances; it is marked as not submittable."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
     accept: Annotated[
         list[str] | None, typer.Option(help="Accept this file although a text in it looks like a secret (repeatable).")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check an existing package; write nothing.")] = False,
-    dataset: Annotated[str | None, typer.Option(help="Instances to check against (default: of the split).")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instances to check against (default: those of the split).")
+    ] = None,
     env_file: EnvFileOption = None,
 ) -> None:
-    """Write what SWE-bench/experiments and sb-cli take, checked; or --check an existing package, also somebody else's.
+    """Write and check a package for SWE-bench/experiments and sb-cli; or --check any existing package.
 
     Examples:
 
@@ -51,8 +56,8 @@ def submit(
 
         polyswe submit --check results/verified/submission/20260901_My-Agent
 
-    Exit code 0: written, or nothing speaks against the package; 1: refused, or faults were found; 2: bad input; 3: a
-    dataset that cannot be reached; 70: no fault was found, but polyswe itself failed at a package.
+    Exit code 0: written, or no fault was found; 1: refused, or faults were found; 2: bad input; 3: the dataset
+    cannot be reached; 70: no fault was found, but polyswe itself failed on a package.
     """
     quiet_libraries()
     if check:

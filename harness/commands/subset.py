@@ -11,10 +11,12 @@ from harness.commands.common import check_output, output, quiet_libraries, say
 
 FromOption = Annotated[
     list[str],
-    typer.Option("--from", help="Recorded outcomes or run folders that say what tells models apart (repeatable)."),
+    typer.Option(
+        "--from", help="Recorded outcomes or run folders, to find the instances that distinguish models (repeatable)."
+    ),
 ]
 AgentOption = Annotated[
-    str, typer.Option(help="Runs of this agent count fully; those of others only say how hard instances are.")
+    str, typer.Option(help="Runs of this agent count fully; other agents' runs only show how hard instances are.")
 ]
 RepeatsFromOption = Annotated[
     list[str] | None,
@@ -24,7 +26,7 @@ RepeatsFromOption = Annotated[
 
 def subset(
     from_: FromOption,
-    n: Annotated[int, typer.Option(min=1, help="How many instances.")] = 100,
+    n: Annotated[int, typer.Option(min=1, help="Number of instances.")] = 100,
     out: Annotated[Path | None, typer.Option(help="File of ids for --select file= (default: smokeN.txt).")] = None,
     tasks: Annotated[
         str | None, typer.Option(help="Only instances of this dataset: a file or a Hugging Face name.")
@@ -39,7 +41,7 @@ def subset(
         str | None, typer.Option(metavar="RUN", help="Estimate the rates of a run's models over all instances instead.")
     ] = None,
 ) -> None:
-    """Choose the instances that say most per dollar, and state the smallest drop that they show.
+    """Choose the most informative instances per dollar, and state the smallest drop that they detect.
 
     Examples:
 

@@ -368,7 +368,7 @@ class Results(FrozenModel):
     repeats: int
     """Of the folds of cross-fitting."""
     scripted: bool = False
-    """The models are scripted stand-ins: the numbers say nothing of real models."""
+    """The models are scripted stand-ins: the numbers say nothing about real models."""
     simulated: bool = False
     """The outcomes come from a simulation: no model was run at all."""
     rows: list[Row]

@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 ONE_MODEL = 0.995
 """A policy that gives one model this share of the instances does not route."""
 
-SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing of real models' skill: "
+SCRIPTED_CAVEAT = "The models are scripted stand-ins, so this says nothing about real models: "
 SIMULATED_CAVEAT = "No model was run, all outcomes are simulated: "
 
 
@@ -132,7 +132,7 @@ def _judgement(judged: Row, p: float | None) -> str:
     if beats(judged, p):
         return "it beats the best single model"
     if vs.ci95[1] < 0:
-        return "it does harm, the best single model alone resolves more"
+        return "it does harm: the best single model alone resolves more"
     return "no evidence that it beats the best single model"
 
 
@@ -140,6 +140,6 @@ def _in_sample(row: Row | None) -> str:
     if row is None or row.null is None:
         return ""
     low, high = row.null.mean - 2 * row.null.sd, row.null.mean + 2 * row.null.sd
-    place = "more than" if row.resolved > high else "less than" if row.resolved < low else "within what"
+    place = "more than" if row.resolved > high else "less than" if row.resolved < low else "within the range that"
     reached = f"{row.null.mean:.1f} ± {row.null.sd:.1f}"
     return f"; the in-sample {count(row.resolved)} is {place} random clusters reach ({reached})"

@@ -34,4 +34,4 @@ def clipped(text: str, length: int) -> str:
         return text
     head, tail = length * 2 // 3, length // 3
     left_out = len(text) - head - tail
-    return f"{text[:head]}\n\n[… {left_out:,} characters left out; the file has all of them …]\n\n{text[-tail:]}"
+    return f"{text[:head]}\n\n[… {left_out:,} characters left out; the file contains them …]\n\n{text[-tail:]}"

@@ -183,7 +183,7 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     notes = record.notes
     if missing := models_missing_from(router, pool):
         notes.append(
-            f"the checkpoint knows {', '.join(missing)}, not in the pool: what it would give them went to its next best"
+            f"the pool lacks {', '.join(missing)} of the checkpoint; their instances went to the next best model"
         )
     # of an instance whose cascade has not come to its end nothing can be said
     ended = [
@@ -208,10 +208,12 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     in_sample, in_sample_notes = _in_sample(router, decided)
     notes += in_sample_notes
     if unfinished := len(rollouts) - len(ended):
-        notes.append(f"{unfinished} instances are not decided yet: an attempt the policy asked for has not finished")
+        notes.append(
+            f"{unfinished} instances are not decided yet, because an attempt that the policy requested has not finished"
+        )
     if escalated := sum(len(models) > 1 for models in tried):
         notes.append(
-            f"{escalated} of {len(tried)} instances were escalated to a further model; the cost of every attempt counts"
+            f"{escalated} of {len(tried)} instances were escalated to another model; the cost of every attempt counts"
         )
     row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95
@@ -242,7 +244,9 @@ def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]
     """For the verdict and for the notes: whether the router decided instances whose outcomes it was fitted on."""
     fitted = fitted_on(router, instances)
     if fitted is None:
-        return "", ["the checkpoint does not say on which instances it was fitted (an older one): perhaps on these"]
+        return "", [
+            "the checkpoint (of an older version) does not record its training instances; these may be among them"
+        ]
     if not fitted:
         return "", []
     count = f"{len(fitted)} of {len(instances)}"
@@ -250,7 +254,7 @@ def _in_sample(router: Router, instances: Sequence[str]) -> tuple[str, list[str]
         f" (fitted on {len(fitted)} of these instances: in-sample)",
         [
             f"the router was fitted on outcomes of {count} of the instances it decided here, so the routed row is "
-            "in-sample there and flatters; fit it on other instances to learn what it is worth"
+            "in-sample there and too optimistic; for a fair estimate, fit it on other instances"
         ],
     )
 
@@ -272,7 +276,7 @@ def results_again(
     folder = record.folder
     if os.access(folder.path, os.W_OK):
         return results_of_run(record, (folder.part if part else folder).path, say)
-    say(f"{folder.path} must not be written: its results are computed, and not kept there")
+    say(f"{folder.path} is not writable: the results are computed but not saved there")
     with tempfile.TemporaryDirectory(prefix="polyswe-results-") as scratch:
         return results_of_run(record, Path(scratch), say)
 
@@ -357,7 +361,7 @@ def _notes(rows: Sequence[CellRow]) -> list[str]:
     unsubmitted = sum(row.unsubmitted for row in rows)
     if unsubmitted:
         attempts = "1 attempt" if unsubmitted == 1 else f"{unsubmitted} attempts"
-        notes.append(f"{attempts} left work that was never submitted; it is kept and not counted")
+        notes.append(f"{attempts} left changes that were never submitted; these are kept but not counted")
     missing = sum(row.state is not State.GRADED for row in rows)
     if missing:
         notes.append(f"{missing} of {len(rows)} cells {'has' if missing == 1 else 'have'} no verdict")

@@ -114,7 +114,7 @@ def test_coins_are_not_worth_routing_however_good_it_looks_in_sample():
     assert results.null is not None
     assert results.null.in_sample_random_clusters == flattering.null
     assert "it beats" not in results.verdict
-    assert "within what random clusters reach" in results.verdict
+    assert "within the range that random clusters reach" in results.verdict
 
 
 def test_singles_bounds_and_pairs_are_counted_right():
@@ -208,7 +208,7 @@ def test_a_dozen_instances_fit_the_defaults_with_notes_and_no_claim():
     notes = "\n".join(results.notes)
     assert "6 folds instead of 10" in notes
     assert "cluster: 5 clusters, not 20" in notes
-    assert results.verdict.startswith("The models are scripted stand-ins, so this says nothing of real models' skill: ")
+    assert results.verdict.startswith("The models are scripted stand-ins, so this says nothing about real models: ")
     assert "6 instances are too few to tell" in results.verdict
     assert {row.evaluation for row in results.rows if row.kind != "policy"} == {"live"}
 
