@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width
 from harness.commands.compare import compare
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the results.")] = Pa
     benchmark = simulated_benchmark(SEED)
     results = _evaluated(benchmark)
     write_replay(results, benchmark.outcomes, base)
-    output(render_answer(results))
+    output(render_answer(results, terminal_width()))
     say(f"report, simulated: {write_report(base, results)}")
     assert results.recommendation is not None  # every simulated cell has a verdict
     assert results.recommendation.use is not None

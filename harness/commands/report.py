@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say, terminal_width
 from harness.commands.options import ModelOption, SelectOption, narrowing
 from harness.errors import InputError
 
@@ -58,7 +58,7 @@ def report(
     else:
         refuse_predictions(run)
         results = read_results(run)
-    output(render_answer(results) if results.recommendation else line(results.verdict))
+    output(render_answer(results, terminal_width()) if results.recommendation else line(results.verdict))
     say(f"report: {write_all(folder, results)}")
 
 

@@ -21,14 +21,18 @@ from harness.text import csv_text, line, markdown
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 %]", "p (Δ)", "p (text)")
-P_VALUES = (
-    "p (Δ): is the difference to the best single model more than chance? Two-sided. "
-    "p (text): does reading the issue text help? Permutation test"
-)
+P_DELTA = "p (Δ): is the difference to the best single model more than chance? Two-sided."
+P_TEXT = "p (text): does reading the issue text help? Permutation test"
 """The two tests of the table, in words."""
+LEFT_OUT_FIRST = ("p (text)", "p (Δ)", "95 % interval", "$/instance", "pretended $", "simulated $")
+"""Columns that a narrow terminal does not show, the first ones first; the difference keeps its interval."""
+REPEATS_LEFT_OUT_FIRST = ("resolved in each", "instances", "flips", "attempts")
+"""The same for the table of repeats."""
+LEAST_NAME = 24
+"""Columns of the terminal for names, below which a column of numbers is left out."""
+SHORT_LABELS = {"in-sample, not held-out": "in-sample", "any model resolves": "any model"}
+"""What a label's words become where they do not fit."""
 SHARES_SHOWN = 4
-MOST_NAME = 32
-"""Characters of a model's name in the table of repeats."""
 
 CSV_COLUMNS = (
     *("name", "kind", "evaluation", "n", "resolved", "rate", "rate_low", "rate_high"),
@@ -44,17 +48,12 @@ CSV_COLUMNS = (
 def render_terminal(results: Results, width: int = WIDTH) -> str:
     """Plain aligned text of at most `width` columns: the recommendation first, then the table, the verdict last."""
     results = _harmless(results)
-    header, lines = _header(results), _lines(results)
-    tails = [max(len(cells[column]) for cells in (header, *lines)) for column in range(1, len(HEADER))]
-    name_width = max(24, min(max(len(cells[0]) for cells in lines), width - sum(tails) - 2 * len(tails)))
-    text = [_aligned(header, name_width, tails), "─" * (name_width + sum(tails) + 2 * len(tails))]
-    text += [_aligned(cells, name_width, tails) for cells in lines]
-    paragraphs = [_answer(results, width), "\n".join(text), _wrapped(_p_values(results), width)]
+    paragraphs = [_answer(results, width), *_table(results, width)]
     if shares := _shares(results):
         paragraphs.append("\n".join(["Routing share", *(_wrapped(f"  {share}", width) for share in shares)]))
     if results.repeated:
-        paragraphs.append("\n".join(["Repeats", *_columns(repeats_lines(results, intervals=False))]))
-        paragraphs.append(_wrapped(REPEATS_NOTE, width))
+        table, _ = _fitted(REPEATS_HEADER, repeats_lines(results, intervals=False), width, REPEATS_LEFT_OUT_FIRST)
+        paragraphs += ["\n".join(["Repeats", *table]), _wrapped(REPEATS_NOTE, width)]
     paragraphs.append(_wrapped(_complementarity(results), width))
     if results.failures:
         endings = [_wrapped(f"  {ending}", width) for ending in _failures(results)]
@@ -81,7 +80,7 @@ def render_markdown(results: Results) -> str:
         f"{results.instances} instances, {len(results.pool)} models{_how(results)}.",
         *_recommendation_markdown(results),
         "\n".join(table),
-        _p_values(results),
+        _meaning(results),
         f"> {markdown(results.verdict)}",
     ]
     if shares := _shares(results):
@@ -268,11 +267,42 @@ def _complementarity(results: Results, with_pairs: bool = True) -> str:
     return text
 
 
-def _columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
-    """The table of repeats, aligned."""
-    tails = [max(map(len, column)) for column in zip(*(line[1:] for line in (REPEATS_HEADER, *lines)), strict=True)]
-    names = min(max(len(line[0]) for line in (REPEATS_HEADER, *lines)), MOST_NAME)
-    return [f"  {_aligned(line, names, tails)}" for line in (REPEATS_HEADER, *lines)]
+def _table(results: Results, width: int) -> list[str]:
+    """The table of results, and what its columns mean or which ones are left out."""
+    header = _header(results)
+    rows, shown = _fitted(header, _lines(results), width, LEFT_OUT_FIRST)
+    rows.insert(1, "─" * max(map(len, rows)))
+    missing = [head for head in header if head not in shown]
+    notes = [f"Left out on a terminal this narrow: {', '.join(missing)}."] if missing else []
+    if meaning := _meaning(results, shown):
+        notes.append(meaning)
+    return ["\n".join(rows), _wrapped(" ".join(notes), width)]
+
+
+def _fitted(
+    header: Sequence[str], lines: Sequence[Sequence[str]], width: int, left_out_first: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """An aligned table of at most `width` columns.
+
+    Where it is too wide, whole columns of numbers are left out, then names are cut.
+
+    Returns:
+        Its lines, and the heads of the columns that are left.
+    """
+    columns = {head: [head, *values] for head, values in zip(header, zip(*lines, strict=True), strict=True)}
+    names = columns.pop(header[0])
+    longest = max(map(len, names))
+
+    def room() -> int:
+        return width - sum(max(map(len, values)) + 2 for values in columns.values())
+
+    for head in left_out_first:
+        if room() < min(longest, LEAST_NAME):
+            columns.pop(head, None)
+    name_width = min(longest, room())
+    tails = [max(map(len, values)) for values in columns.values()]
+    rows = zip(names, *columns.values(), strict=True)
+    return [_aligned(row, name_width, tails) for row in rows], [header[0], *columns]
 
 
 def _repeats_markdown(results: Results) -> str:
@@ -288,10 +318,14 @@ def _aligned(cells: tuple[str, ...], name_width: int, tails: list[int]) -> str:
 
 
 def _shortened(name: str, width: int) -> str:
-    """Cut out of the middle: the end holds the label ("in-sample, not held-out") or the date."""
-    match = re.search(r" \((in-sample, not held-out|cross-fitted|unseen repositories|scripted)\)$", name)
+    """The label in fewer words, then the name cut: the label ("in-sample") must stay."""
+    for words, fewer in SHORT_LABELS.items():
+        name = name.replace(f" ({words})", f" ({fewer})")
+    if len(name) <= width:
+        return name
+    match = re.search(r" \((in-sample|cross-fitted|unseen repositories|scripted)\)$", name)
     tail = match.group() if match else ""
-    return name[: width - len(tail) - 1].rstrip() + "…" + tail
+    return name[: max(0, width - len(tail) - 1)].rstrip() + "…" + tail
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -304,11 +338,15 @@ def _p_text(vs: VsBestSingle) -> str:
     return p_value(vs.p_text if vs.p_text_holm is None else vs.p_text_holm)
 
 
-def _p_values(results: Results) -> str:
-    """What the two columns mean, and for how many policies the second is corrected."""
+def _meaning(results: Results, heads: Sequence[str] = HEADER) -> str:
+    """What the columns with these heads mean, and for how many policies the second test is corrected."""
     tried = sum(row.vs_best_single is not None and row.vs_best_single.p_text_holm is not None for row in results.rows)
-    text = P_VALUES + (f", corrected for {tried} policies (Holm)." if tried > 1 else ".")
-    return text + (f" {results.money_kind.capitalize()}$: per instance, paid by nobody." if results.money_kind else "")
+    parts = [P_DELTA] if "p (Δ)" in heads else []
+    if "p (text)" in heads:
+        parts.append(P_TEXT + (f", corrected for {tried} policies (Holm)." if tried > 1 else "."))
+    if results.money_kind:
+        parts.append(f"{results.money_kind.capitalize()}$: per instance, paid by nobody.")
+    return " ".join(parts)
 
 
 def _answer(results: Results, width: int) -> str:

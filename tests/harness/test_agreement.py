@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     out = folder / "out"
     replay = ["replay", str(folder / "outcomes.csv"), "--tasks", str(folder / "tasks.jsonl"), "--out", str(out)]
     more = ["--folds", "3", "--repeats", "2", "--policy", "cluster", "--policy", "knn"]
-    done = subprocess.run([sys.executable, "-m", "harness", *replay, *more], capture_output=True, text=True)
+    wide = {**os.environ, "COLUMNS": "140"}  # every column
+    done = subprocess.run([sys.executable, "-m", "harness", *replay, *more], capture_output=True, text=True, env=wide)
     assert done.returncode == 0, done.stderr
     return done.stdout, out
 

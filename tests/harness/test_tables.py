@@ -76,12 +76,23 @@ def test_the_in_sample_row_is_labelled_and_followed_by_its_null():
     st.lists(
         st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=150).filter(str.strip),
         min_size=2, max_size=2, unique=True,
-    )
+    ),
+    st.sampled_from([60, 80, 100, WIDTH]),
 )  # fmt: skip
-def test_no_line_of_the_table_is_wider_than_the_terminal(names: list[str]):
-    text = render_terminal(results((names[0], names[1])))
+def test_no_line_of_the_table_is_wider_than_the_terminal(names: list[str], width: int):
+    text = render_terminal(results((names[0], names[1])), width)
     table = text[: text.index("Routing share")]
-    assert max(map(len, table.splitlines())) <= WIDTH
+    assert max(map(len, table.splitlines())) <= width
+
+
+def test_a_terminal_of_80_columns_shows_whole_labels_and_names_what_it_leaves_out():
+    text = render_terminal(results(), 80)
+    lines = text.splitlines()
+    routed = next(line for line in lines if line.startswith("cluster (cross-fitted) "))
+    assert all(part in routed for part in ("371.6/500", "74.3%", "−0.4 [−9.1, +8.2]"))
+    assert any(line.startswith("cluster (in-sample) ") for line in lines)
+    assert "Left out on a terminal this narrow: 95 % interval, p (Δ), p (text)." in lines
+    assert "p (Δ):" not in text
 
 
 def test_a_shortened_name_keeps_its_label():
