@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.store.store import Cell, CellRow
 
 RESULTS = Path("results")
+PRETENDED = "costs are pretended: the models are scripted stand-ins"
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. results/sample.")]
 
 
@@ -88,7 +89,8 @@ def cells(
     earlier: dict[Cell, list[str]] = {}
     for one in read_replaced(folder):
         earlier.setdefault(one.cell, []).append(str(one.row.verdict))
-    wanted = [row for row in _chosen(folder, rows, select, model) if _matches(state_of(row), state)]
+    endings = _endings(rows, state or ())
+    wanted = [row for row in _chosen(folder, rows, select, model) if state_of(row) in endings]
     if as_json:
         for row in wanted:
             values = _cell_values(row, state_of(row), folder.cell_dir(row.cell))
@@ -106,7 +108,7 @@ def cells(
             line = f"{line}  redone, before: {', '.join(earlier[row.cell])}"
         output(line.rstrip())
     if wanted and all(row.scripted for row in wanted):
-        output("costs are pretended: the models are scripted stand-ins")
+        output(PRETENDED)
     output(f"{len(wanted)} of {len(rows)} cells")
 
 
@@ -197,8 +199,23 @@ def _chosen(
     return [row for row in rows if row.instance_id in ids and (not models or row.model in models)]
 
 
-def _matches(text: str, parts: Sequence[str] | None) -> bool:
-    return not parts or any(part.lower() in text.lower() for part in parts)
+def _endings(rows: Sequence[CellRow], wanted: Sequence[str]) -> set[str]:
+    """The endings that `--state` names: each a whole one ("resolved" is not "unresolved"), or a part of some."""
+    from harness.grading.verdict import Verdict
+    from harness.run.failures import KINDS
+    from harness.run.status import state_of
+    from harness.store.store import State
+
+    present = {state_of(row) for row in rows}
+    known = present | set(map(str, Verdict)) | set(map(str, State)) | set(KINDS)
+    found: set[str] = set()
+    for name in wanted:
+        text = name.lower()
+        matching = {one for one in known if one.lower() == text} or {one for one in known if text in one.lower()}
+        if not matching:
+            raise InputError(f"--state {name!r}: no cell can end so; cells of this run: {', '.join(sorted(present))}")
+        found |= matching
+    return found if wanted else present
 
 
 def _render(seen: RunStatus) -> str:
@@ -214,6 +231,8 @@ def _render(seen: RunStatus) -> str:
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)
         lines.append(f"redone: {redone} of these cells; their earlier attempts cost ${earlier:.2f} of that")
+    if seen.scripted and seen.cost_usd:
+        lines.append(PRETENDED)
     for event in seen.failures:
         lines.append(cut(f"  {event.at[:19]}  {event.cell}: {event.kind}", width))
     return "\n".join(lines)

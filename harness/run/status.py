@@ -67,6 +67,8 @@ class RunStatus:
     hours_left: float | None
     failures: Sequence[FailureRow]
     """The latest ones, the newest first."""
+    scripted: bool = False
+    """Every attempt so far is a scripted stand-in's: nobody pays these costs."""
 
     @property
     def graded(self) -> int:
@@ -122,6 +124,7 @@ def run_status(
         usd_per_hour=spending,
         hours_left=missing / rate if rate else None,
         failures=sorted(failures, key=lambda event: event.at, reverse=True)[:LAST_FAILURES],
+        scripted=all(row.scripted for row in rows if row.state in ATTEMPTED),
     )
 
 

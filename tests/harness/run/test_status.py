@@ -72,9 +72,17 @@ def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ig
     assert shown.returncode == 0, shown.stderr
     assert "45 of 45 cells have a verdict" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 100
+    assert "costs are pretended" in shown.stdout
     listed = polyswe("cells", folder.path, "--model", "large", "--state", "empty patch", "--json")
     (cell,) = map(json.loads, listed.stdout.splitlines())
     assert (cell["model"], cell["ended"]) == ("scripted-large", "empty patch")
+    resolved = polyswe("cells", folder.path, "--state", "resolved", "--json")
+    assert {json.loads(line)["ended"] for line in resolved.stdout.splitlines()} == {"resolved"}
+    without = polyswe("cells", folder.path, "--state", "test timeout")
+    assert without.stdout == "0 of 45 cells\n"
+    wrong = polyswe("cells", folder.path, "--state", "timeot")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "--state 'timeot': no cell can end so; cells of this run: empty patch, " in wrong.stderr
     some = polyswe("cells", folder.path, "--select", "repo=*/billing|*/logsift", "--model", "*-large")
     assert some.stdout.splitlines()[-1] == "2 of 45 cells"
     few = polyswe("status", folder.path, "--select", "slice=0:4", "--model", "large", "--json")
