@@ -64,14 +64,14 @@ class AgentConfig(BaseModel):
     network: str = "none"
     """Docker network of the container."""
     limits: ContainerLimits = ContainerLimits()
-    """What the container may take of the machine."""
+    """Resource limits of the container."""
     hide_later_history: bool = True
     """Whether commits, refs and objects after the base commit are removed before the agent starts. The image that is
     graded stays as it is."""
     pull: Literal["missing", "never"] = "missing"
-    """Whether an image that is not on this machine is fetched."""
+    """Whether to pull an image that is not on this machine."""
     start_timeout: float = Field(default=600, gt=0)
-    """Seconds until the container must run, fetching the image included."""
+    """Time limit in seconds for starting the container, including pulling the image."""
     max_output_bytes: int = Field(default=10_000_000, gt=0)
     """Bytes of one command's output that are kept (the model sees at most 10,000 characters by the template)."""
     neighbour_tests: bool = False
@@ -79,7 +79,7 @@ class AgentConfig(BaseModel):
     reviewer: str | None = None
     """Name of the pool's entry that gives an opinion on every finished patch, as a signal; its calls are paid."""
     retry: RetryConfig = RetryConfig()
-    """Patience with failing providers."""
+    """Retries of failed provider calls."""
     overrides: dict[str, dict[str, Any]] = {}
     """Merged recursively onto mini-swe-agent's `swebench.yaml`: parts `agent`, `environment` and `model`."""
 

@@ -16,7 +16,7 @@ class ContainerLimits(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     memory: str | None = Field(default="8g", pattern=MEMORY)
-    """Memory, such as `8g`, page cache aside; there is no swap beyond it. None means no limit."""
+    """Memory, such as `8g`, not counting the page cache. There is no swap in addition. None means no limit."""
     cpus: float | None = Field(default=None, gt=0)
     """CPUs. None: containers share the machine evenly, and none is slowed down while there is room."""
     pids: int | None = Field(default=4096, gt=0)

@@ -41,11 +41,11 @@ class DatasetConfig(StrictModel):
     split: str = "test"
     """Split of the dataset."""
     scripts: str | None = None
-    """For rows made before swebench 5: current rows (a name or path as in `name`) to take each eval_script from."""
+    """For rows made before swebench 5: the current rows (a name or path as in `name`) that provide each eval_script."""
     select: list[str] = []
-    """Only some instances, by the terms of `--select`, such as `[repo=django/*, sample=50@7]` (all when empty)."""
+    """Terms of `--select` that choose instances, such as `[repo=django/*, sample=50@7]`. Empty means all instances."""
     exclude: list[str] = []
-    """Never these instance ids."""
+    """Instance ids to leave out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,19 +84,19 @@ class RouterConfig(StrictModel):
     embedder: str = "all-MiniLM-L6-v2"
     """Any sentence-transformers model: a hub name or a path."""
     backend: Literal["torch", "onnx", "openvino"] = "torch"
-    """What computes the embeddings; onnx and openvino need the extra of sentence-transformers of that name."""
+    """Library that computes the embeddings; onnx and openvino need the sentence-transformers extra of the same name."""
     device: str | None = None
-    """Where they are computed, such as `cpu` or `cuda:1`; None leaves the choice to sentence-transformers."""
+    """Device that computes the embeddings, such as `cpu` or `cuda:1`. None lets sentence-transformers choose."""
     trust_embedder: bool = False
-    """Load the embedder that the checkpoint names, whatever it is; else only the default one, or `embedder`."""
+    """Load any embedder that the checkpoint names; if false, only the default one or `embedder`."""
     checkpoint: UserPath | None = None
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}
-    """Parameters of the policies, e.g. `{n_clusters: 5}`; each policy takes those it has."""
+    """Parameters of the policies, e.g. `{n_clusters: 5}`; each policy uses those that it has."""
     folds: int = Field(default=10, ge=2)
     """Folds of the cross-fitted evaluation."""
     repeats: int = Field(default=10, ge=1)
-    """How often the folds are drawn anew."""
+    """Number of repeats of the cross-fitting, each with new folds."""
     seed: int = 0
     """Seed of folds, clusters and resampling."""
 
@@ -113,13 +113,13 @@ class RouterConfig(StrictModel):
 
 class RayConfig(StrictModel):
     address: str | None = None
-    """Head node, such as `10.0.0.1:6379` or `auto`. None starts a Ray of its own on this machine."""
+    """Head node, such as `10.0.0.1:6379` or `auto`. None starts Ray on this machine."""
     agent_cpus: float = Field(default=0.25, gt=0)
-    """CPUs that an agent occupies on its node; it mostly waits for its model."""
+    """CPUs reserved for an agent on its node. An agent mostly waits for its model."""
     grading_cpus: float = Field(default=1, gt=0)
-    """CPUs that a grading occupies on its node."""
+    """CPUs reserved for a grading on its node."""
     patience: float = Field(default=300, ge=0)
-    """Seconds to wait for a node that can work, when none is left, before the run ends."""
+    """Seconds to wait for a usable node when none is left, before the run ends."""
 
 
 class Engine(StrEnum):
@@ -133,48 +133,48 @@ class RunConfig(StrictModel):
     mode: Literal["matrix", "routed"] = "matrix"
     """`matrix` runs every model on every instance; `routed` runs only the model the checkpoint picks."""
     repeats: int = Field(default=1, ge=1)
-    """Attempts of every model at every instance, in mode `matrix`. Several show how much of a difference is luck; more
-    of them can be added later."""
+    """Attempts of every model at every instance, in mode `matrix`. Several attempts show how much of a difference is
+    luck. Attempts can be added later."""
     agent_workers: int = Field(default=4, ge=1)
-    """Agents at work at the same time."""
+    """Number of agents at the same time."""
     grading_workers: int = Field(default=2, ge=1)
-    """Gradings at the same time."""
+    """Number of gradings at the same time."""
     grading_timeout: int = Field(default=1800, ge=1)
-    """Seconds an instance's tests may take (the official default is 1800)."""
+    """Time limit for an instance's tests, in seconds (the official default is 1800)."""
     grading_limits: ContainerLimits = ContainerLimits(memory="16g", pids=16_384, disk_gb=50)
-    """What a grading's container may take of the machine; wide, for a limit that strikes changes a verdict."""
+    """Resource limits of a grading's container. They are generous, because hitting a limit changes a verdict."""
     grading_network: str | None = None
-    """Docker network of gradings. None is the engine's default, as with the official harness: a patch that is graded
-    then reaches the network, the host's services and other gradings. `none` closes all that; tests that need a network
-    fail with it."""
+    """Docker network of gradings. None is the engine's default, as with the official harness; a graded patch can then
+    reach the network, the host's services and other gradings. `none` prevents this, but tests that need a network then
+    fail."""
     grading_capabilities: list[str] = []
-    """Linux capabilities of gradings beyond Docker's default ones. The official harness gives `SYS_ADMIN`, which a
-    browser's sandbox needs (openlayers), and with which a patch can become root on the host."""
+    """Linux capabilities of gradings beyond Docker's default ones. The official harness gives `SYS_ADMIN`. A
+    browser's sandbox needs it (openlayers), but with it a patch can become root on the host."""
     grading_attempts: int = Field(default=3, ge=1)
-    """How often a grading is tried when the failure was the infrastructure's."""
+    """Maximum number of tries for a grading that fails because of the infrastructure."""
     agent_attempts: int = Field(default=2, ge=1)
-    """How often a cell is tried when its agent's container or the engine went away under it."""
+    """Maximum number of tries for a cell whose container or engine is lost."""
     engine_patience: float = Field(default=120, ge=0)
     """Seconds to wait for a Docker Engine that has stopped answering, before the run ends."""
     max_cost: float | None = Field(default=None, gt=0)
-    """USD. No cell starts once what is spent and what the cells in flight are expected to cost would pass it; cells in
-    flight finish within their own limits."""
+    """Soft limit in USD. No further cell starts once the money spent plus the expected cost of the cells in flight
+    would exceed it. Cells in flight finish within their own limits."""
     max_cost_hard: float | None = Field(default=None, gt=0)
-    """USD. No call is made once so much is spent; calls in flight are finished, and their cells begin anew at the next
-    start."""
+    """Hard limit in USD. No call is made once it is spent. Calls in flight are finished; their cells start again when
+    you rerun the command."""
     images_gb: float | None = Field(default=None, gt=0)
-    """GB of images to keep of those that the run pulls, and of those made to hide later history; older ones go after
-    their last cell. None keeps all."""
+    """GB of images to keep, counting those that the run pulls and those made to hide later history. Beyond it, images
+    are removed after their last cell, the longest idle first. None keeps all."""
     pull_workers: int = Field(default=2, ge=1)
-    """Images pulled at the same time, ahead of need."""
+    """Number of images pulled at the same time, before they are needed."""
     pull_attempts: int = Field(default=6, ge=1)
-    """How often a pull is tried that a rate limit or a failing registry has stopped."""
+    """Maximum number of tries for a pull that a rate limit or a failing registry stops."""
     pull_wait: float = Field(default=2, ge=0)
-    """Seconds before a pull is tried again; they double each time, up to five minutes."""
+    """Seconds before a pull is retried. The wait doubles each time, up to five minutes."""
     least_disk_gb: float = Field(default=LEAST_DISK_GB, ge=0)
-    """Free space, where the run and the engine write, below which no cell is started."""
+    """Minimum free space in GB where the run and the engine write; below it, no cell is started."""
     callbacks: list[str] = []
-    """LiteLLM's callbacks that are shown every call, such as `langfuse_otel`, with run, instance, model and attempt as
+    """LiteLLM callbacks that receive every call, such as `langfuse_otel`, with run, instance, model and attempt as
     metadata. They send the conversations to the service that their own environment variables name."""
     engine: Engine = Engine.LOCAL
     """Where the cells run: on this machine, or on the nodes of a Ray cluster (extra `ray`)."""
@@ -184,19 +184,19 @@ class RunConfig(StrictModel):
 
 class PredictionsConfig(StrictModel):
     model: str
-    """The pool's entry whose attempts these are."""
+    """The pool entry that these attempts belong to."""
     source: str
     """File or folder that the patches were read from."""
     format: str
     """Its format, such as `plain` or `openhands`."""
     sha256: str
-    """Of the file, or of all patches where each has a file of its own."""
+    """SHA-256 of the file, or of all patches if each has its own file."""
     predictions: int
-    """How many of its patches are graded."""
+    """Number of its patches that are graded."""
     instances: int
-    """How many instances were to be graded."""
+    """Number of instances to grade."""
     missing: int
-    """For how many of these no source has a prediction of the model: they have no verdict."""
+    """Number of these for which no source has a prediction of the model; they have no verdict."""
     agent: str = ""
     """What made the attempts, where the source states it."""
 
