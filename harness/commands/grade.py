@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.evaluate import check_start, report_end
 from harness.commands.options import SelectOption
 from harness.errors import EXIT_ENVIRONMENT, InputError
@@ -50,6 +51,7 @@ def grade(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be graded, with time and disk; start nothing.")
     ] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Grade predictions that other agents made, with the official harness. The same command continues a killed run.
 

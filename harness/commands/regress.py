@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, part_of
 from harness.commands.subset import AgentOption, RepeatsFromOption
 from harness.errors import EXIT_INTERRUPTED, InputError
@@ -39,7 +40,10 @@ def regress(
     summary: Annotated[Path | None, typer.Option(help="Also append the Markdown summary to this file.")] = None,
     agent: AgentOption = "mini-swe-agent",
     repeats_from: RepeatsFromOption = None,
-    plan_only: Annotated[bool, typer.Option("--plan", help="List the instances in their order, and stop.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", "--dry-run", help="List the instances in their order, and start nothing.")
+    ] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Test whether a new version is worse, at a fraction of a full run's cost. The same command continues the test.
 

@@ -11,7 +11,7 @@ Tone = Literal["single", "held", "unseen", "pale", "bound"]
 """How much a row's marks stand out; CSS classes."""
 
 EVALUATIONS = {
-    "cross-fitted": "held out",
+    "cross-fitted": "cross-fitted",
     "leave-one-repository-out": "unseen repositories",
     "in-sample": "in-sample",
     "recorded": "recorded",

@@ -126,6 +126,7 @@ def test_every_row_has_the_same_numbers_on_terminal_page_and_in_the_files(replay
         (cells,) = [cells for cells in markdown if (cells[0], len(cells)) == (label, 8)]
         agrees(cells[1:], row, best)
         assert on_page[0].startswith(row["name"])
+        assert ("cross-fitted" in on_page[0]) == ("cross-fitted" in label), "one name for it everywhere"
         agrees(on_page[1:8], row, best)
 
 
