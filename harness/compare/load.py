@@ -24,7 +24,7 @@ from harness.run.rollout import roll_out
 from harness.store.keys import instance_of
 from harness.store.matrix import matrix_of_run, repeats_of_run
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
 from router.outcomes import OutcomeMatrix
 
 PICK = "::"
@@ -125,10 +125,16 @@ def _run(path: Path, wanted: Sequence[str], trust_embedder: bool) -> RunOutcomes
         swebench=frozen.get("versions", {}).get("swebench"),
         router=_evaluated(config.get("router", {})),
         dataset=config["dataset"]["name"],
-        notes=tuple(f"{path}: {note}" for note in redo_notes(replaced)),
+        notes=(*(f"{path}: {note}" for note in redo_notes(replaced)), *_pretended(rows)),
         flags=_kinds(flags),
         split=config["dataset"].get("split", "test"),
     )
+
+
+def _pretended(rows: Sequence[CellRow]) -> Sequence[str]:
+    """What to say of costs that nobody paid; the same words on both sides are shown once."""
+    attempted = [row.scripted for row in rows if row.state in ATTEMPTED]
+    return ["costs of scripted stand-in models are pretended"] if any(attempted) else []
 
 
 def _evaluated(frozen: Mapping[str, Any]) -> RouterConfig:

@@ -75,6 +75,7 @@ def test_a_run_compared_with_itself_has_no_findings(make_run: MakeRun) -> None:
                            "--fail-if", "any model cost rises by more than 0 %")  # fmt: skip
     assert (code, "broken" in text) == (EXIT_OK, False), told
     assert "No difference: 4 rows are identical on 15 common instances" in text
+    assert text.count("costs of scripted stand-in models are pretended") == 1
     assert "## Flips" not in text
 
 
@@ -365,7 +366,7 @@ def test_runs_that_must_not_be_written_are_compared_and_printed(make_run: MakeRu
         assert (home / "out" / "comparison.md").is_file()
         printed = polyswe("results", "~/runs/new")
         assert (printed.returncode, "scripted-large" in printed.stdout) == (EXIT_OK, True), printed.stderr
-        assert "must not be written" in printed.stderr
+        assert "is not writable" in printed.stderr
         refused = polyswe("report", "~/runs/new")
         assert (refused.returncode, refused.stderr.count("\n")) == (EXIT_INPUT, 1)
         assert "copy the folder" in refused.stderr
