@@ -41,6 +41,10 @@ def compare(
         typer.Option(help="Repeated runs for the estimate of noise (default: the runs' own repeats, if any)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.md and comparison.json.")] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(help="Also append a summary of at most 20 lines of Markdown to this file."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of bootstrap, folds and clusters (default: 0, and a run's own folds).")
     ] = None,
@@ -73,6 +77,7 @@ def compare(
     from harness.compare.part import restricted
     from harness.compare.render import render_markdown
     from harness.compare.rules import DEFAULT_RULES, broken, check_rule
+    from harness.compare.short import render_summary
     from harness.files import write_atomic
 
     if out is not None:
@@ -99,6 +104,10 @@ def compare(
     except InputError as error:  # the comparison is printed before the gate says that it cannot judge
         unjudged, wrong, text = error, [], render_markdown(comparison)
     output(text)
+    if summary is not None:
+        short = render_summary(comparison, wrong, rules if unjudged is None else (), str(unjudged or ""))
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(short + "\n")
     if out is not None:
         write_atomic(out / "comparison.md", text)
         judged = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,11 @@ from harness.commands.options import ModelOption, SelectOption, part_of
 from harness.commands.subset import AgentOption, RepeatsFromOption
 from harness.errors import EXIT_INTERRUPTED, InputError
 
+if TYPE_CHECKING:
+    from harness.regression.gate import Plan
+
+MOST_DROP = 50
+"""points"""
 _DROP = re.compile(r"(\d+(?:\.\d+)?)\s*(?:pt|points?|%)?")
 
 
@@ -40,8 +46,14 @@ def regress(
     summary: Annotated[Path | None, typer.Option(help="Also append the Markdown summary to this file.")] = None,
     agent: AgentOption = "mini-swe-agent",
     repeats_from: RepeatsFromOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put the folder's earlier test aside, and start anew.")
+    ] = False,
     plan_only: Annotated[
-        bool, typer.Option("--plan", "--dry-run", help="List the instances in their order, and start nothing.")
+        bool,
+        typer.Option(
+            "--plan", "--dry-run", help="List the instances in their order and estimate the cost; run nothing."
+        ),
     ] = False,
     env_file: EnvFileOption = None,
 ) -> None:
@@ -58,20 +70,27 @@ def regress(
     """
     quiet_libraries()
     from harness.compare.load import load_side
-    from harness.config import RouterConfig, find_config, load_config, with_overrides
+    from harness.config import find_config, load_config, with_overrides
     from harness.data.instances import load_dataset
+    from harness.regression.differences import other_settings
     from harness.regression.gate import (
+        NO_MORE,
         StopWhenDecided,
         conclude,
         is_decided,
+        is_outdated,
+        paired_models,
         plan_regression,
         read_progress,
         reference_for,
         render,
+        rows_of,
         write_result,
     )
+    from harness.regression.narrow import only_compared
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate, run_folder
+    from harness.run.plan import plan as plan_cells
     from router.lab.sequential import GateSettings
 
     path = find_config(new)
@@ -82,23 +101,31 @@ def regress(
         "run.max_cost": max_cost,
     }
     config = with_overrides(config, {key: value for key, value in changes.items() if value is not None})
-    if config.run.mode == "matrix":  # policies have nothing to say of a few instances
-        config = config.model_copy(update={"router": RouterConfig(policy=["best-fixed"])})
-    side = load_side(base)
-    dataset = load_dataset(config.dataset)
-    reference = reference_for(side, from_ or (), agent=agent, repeats_from=repeats_from or ())
     settings = GateSettings(drop=_points(drop) / 100, alpha=alpha)
-    plan = plan_regression(config, side, reference, [i.instance_id for i in dataset.instances], settings)
+    side = load_side(base, trust_embedder=config.router.trust_embedder)
+    dataset = load_dataset(config.dataset)
+    pairs = paired_models(config, side)
+    reference = reference_for(side, list(pairs.values()), from_ or (), agent=agent, repeats_from=repeats_from or ())
+    plan = plan_regression(config, side, reference, dataset.instances, settings)
+    plan = replace(plan, notes=(*other_settings(Path(base.partition("::")[0]), config), *plan.notes))
     for note in (*reference.notes, *plan.notes):
         say(note)
     if plan_only:
         output("\n".join(plan.instances))
+        say(_estimate(plan, config.run.max_cost))
         return
     folder = run_folder(config, path)
-    stopped = "decided"
-    if not is_decided(plan, folder):
+    config, repeated = only_compared(config, plan, dataset.instances)
+    if repeated:
+        say(repeated)
+    dataset = load_dataset(config.dataset)
+    stopped = NO_MORE
+    # verdicts of an earlier version of the new side say nothing of this one: the run refuses its folder
+    rows = rows_of(folder)
+    outdated = bool(rows) and is_outdated(rows, plan_cells(config, dataset, rows, folder))
+    if fresh or outdated or not is_decided(plan, folder):
         with stop_on_signals(folder.label, StopWhenDecided(plan, folder)) as stop:
-            end = evaluate(config, folder, stop=stop, say=say, order=plan.instances)
+            end = evaluate(config, folder, stop=stop, fresh=fresh, say=say, order=plan.instances)
         stopped = end.stopped or "every instance was run"
     result = conclude(plan, read_progress(plan, folder), stopped)
     written = write_result(result, folder.path)
@@ -114,8 +141,22 @@ def regress(
         raise typer.Exit(result.exit_code)
 
 
+def _estimate(plan: Plan, max_cost: float | None) -> str:
+    """What the plan costs, from the recorded costs of able models."""
+    every = len(plan.instances)
+    if not plan.cost(every) > 0:
+        costs = "no recorded costs to estimate from"
+    else:
+        marks = [*(n for n in (50, 100) if n < every), every]
+        shown = [f"the first {n} about ${plan.cost(n):,.2f}" for n in marks[:-1]]
+        costs = ", ".join([*shown, f"all {every}, the worst case, about ${plan.cost(every):,.2f}"])
+        costs = f"at the costs of the recorded models: {costs}"
+    limit = "" if max_cost is None else f"; --max-cost ends it at ${max_cost:g}"
+    return f"{every} instances × {len(plan.comparisons)} models; {costs}{limit}"
+
+
 def _points(text: str) -> float:
     match = _DROP.fullmatch(text.strip())
-    if match is None or not 0 < float(match[1]) < 100:
-        raise InputError(f"--drop {text}: give points of all instances, such as 3pt")
+    if match is None or not 0 < float(match[1]) <= MOST_DROP:
+        raise InputError(f"--drop {text}: give points of all instances, such as 3pt, and at most {MOST_DROP}")
     return float(match[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 HEAD = """# What smoke sets and the sequential gate are worth
@@ -24,7 +25,7 @@ def render(study: dict[str, Any]) -> str:
     flips = "; ".join(f"{name}: {100 * found['share']:.1f} %" for name, found in study["flips"].items())
     settings = study["settings"]
     parts = [HEAD.format(developed=study["developed_on"], confirmed=study["confirmed_on"], flips=flips)]
-    parts.append("## The rate over all instances, from a subset\n")
+    parts += [_goals(study), "## The rate over all instances, from a subset\n"]
     parts.append(
         "Each able run in turn is the new model. The mean error is that of the estimated rate; beside it stands that "
         "of the plain mean of as many random instances.\n"
@@ -90,6 +91,58 @@ def render(study: dict[str, Any]) -> str:
         ]
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _goals(study: dict[str, Any]) -> str:
+    """What was aimed at beside what came out."""
+    confirmed = study["subsets"][study["confirmed_on"]]
+    developed = study["subsets"][study["developed_on"]]
+    rows = [
+        (
+            f"mean error at {size} chosen instances, points",
+            f"≤ {goal}",
+            f"{_sized(confirmed, size)['error']:.1f} confirmed, {_sized(developed, size)['error']:.1f} developed",
+            [_sized(runs, size)["error"] <= goal for runs in (confirmed, developed)],
+        )
+        for size, goal in ((50, 2.0), (100, 1.1))
+    ]
+    measured = [row for row in [*confirmed, *developed] if row["size"] in (50, 100)]
+    covered = [row["covered"] for row in measured]
+    rows.append(
+        (
+            "95 % intervals contain the rate, at 50 and 100 instances",
+            "93–97 %",
+            f"{min(covered):.0%} to {max(covered):.0%} of {min(r['models'] for r in measured)} or "
+            f"{max(r['models'] for r in measured)} models: wider than they have to be in most rows",
+            [0.93 <= share <= 0.97 for share in covered],
+        )
+    )
+    for shape in ("shift", "lapse"):
+        found = next(row for row in study["drops"] if (row["size"], row["shape"]) == (100, shape))
+        ratio = found["random"] / found["chosen"] if found["random"] and found["chosen"] else float("nan")
+        name = f"smallest drop of 100 random instances by that of 100 chosen, {shape}"
+        rows.append((name, "≥ 1.5", f"{ratio:.2f}", [ratio >= 1.5]))
+    for drop, goal in ((10, 0.15), (5, 0.40)):
+        for shape in ("shift", "lapse"):
+            share = next(r["cost_share"] for r in study["gate"] if (r["drop"], r["shape"]) == (drop, shape))
+            name = f"share of the full cost at a drop of {drop} points, {shape}"
+            rows.append((name, f"≤ {goal:.0%}", f"{share:.0%}", [share <= goal]))
+    unchanged = next(row["cost_share"] for row in study["gate"] if not row["drop"])
+    rows.append(("the same where nothing changed", "≤ 50%", f"{unchanged:.0%}", [unchanged <= 0.5]))
+    alarms = max(row["alarms_if_never_stopped"] for row in study["nulls"])
+    rows.append(("false alarms at any look, the worst row below", "≤ 5%", f"{alarms:.1%}", [alarms <= 0.05]))
+    lines = [
+        "## Goals\n",
+        "Set before the study was made:\n",
+        "| what | goal | measured | met |\n|---|---:|---:|---|",
+    ]
+    for what, aim, value, met in rows:
+        lines.append(f"| {what} | {aim} | {value} | {'yes' if all(met) else 'partly' if any(met) else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sized(rows: Sequence[dict[str, Any]], size: int) -> dict[str, Any]:
+    return next(row for row in rows if row["size"] == size)
 
 
 def _drop(points: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 import time
@@ -14,19 +15,35 @@ import numpy as np
 
 from harness.compare.load import RunOutcomes, load_side
 from harness.config import Config
+from harness.data.instances import Instance
 from harness.errors import EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK, InputError
 from harness.files import write_atomic
+from harness.regression.differences import other_versions
 from harness.regression.reference import Reference, neutral_reference, read_reference
 from harness.run.interrupt import Stop
+from harness.store.keys import Change, change
 from harness.store.run_folder import RunFolder
-from harness.store.store import State, Store
+from harness.store.store import Cell, CellRow, State, Store
+from harness.text import line, markdown
 from router.arrays import FloatArray, IntArray
 from router.lab.sequential import Decision, GateSettings, Look, SequentialGate
 
 SECONDS_BETWEEN_LOOKS = 2.0
+LOOKS_TAKE = 0.05
+"""of the time at most: a cascade's outcomes take the router to read"""
+NO_MORE = "no further instance was needed"
+"""Why a decided or a hopeless test ends."""
 ROUTED = "routed"
 """Name of the routed system, which is compared as one model."""
 FLIPS_SHOWN = 60
+NAMED = 8
+"""Instances that a note names."""
+ROWS_SHOWN = 5
+HEADLINES_SHOWN = 3
+DETAILS_SHOWN = 2
+NOTES_SHOWN = 3
+_URGENT = (Decision.WORSE, Decision.OPEN, Decision.HOPELESS, Decision.NOT_WORSE)
+"""What a summary shows first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +68,18 @@ class Plan:
     comparisons: tuple[Comparison, ...]
     settings: GateSettings
     notes: tuple[str, ...]
+    trust_embedder: bool = False
+    """Whether a routed run's own embedder may be loaded, see `harness.config`."""
+
+    def cost(self, instances: int) -> float:
+        """USD of that many instances in the order of the run, at the recorded costs; NaN where none is known."""
+        known = self.price[np.isfinite(self.price)]
+        mean = float(known.mean()) if len(known) else np.nan
+        return float(np.where(np.isfinite(self.price), self.price, mean)[:instances].sum()) * len(self.comparisons)
 
 
 def plan_regression(
-    config: Config, base: RunOutcomes, reference: Reference, available: Sequence[str], settings: GateSettings
+    config: Config, base: RunOutcomes, reference: Reference, available: Sequence[Instance], settings: GateSettings
 ) -> Plan:
     """Pair every model of the new pool with its base, and order the instances by what they say per dollar.
 
@@ -69,8 +94,10 @@ def plan_regression(
         InputError: nothing to compare.
     """
     matrix = base.matrix
-    pairs = _pairs(config, base)
-    known = set(available) & set(reference.instances) & set(matrix.instances)
+    pairs = paired_models(config, base)
+    changed = other_versions(base.fingerprints, available)
+    ids = {instance.instance_id for instance in available}
+    known = (ids - set(changed)) & set(reference.instances) & set(matrix.instances)
     row_of = {instance: row for row, instance in enumerate(reference.instances)}
     order = reference.order()
     ordered = [reference.instances[row] for row in order.tolist() if reference.instances[row] in known]
@@ -81,8 +108,8 @@ def plan_regression(
     both = [i for i, instance in enumerate(ordered) if not any(np.isnan(verdicts[i]) for verdicts in used)]
     if len(both) < 2:
         raise InputError(
-            f"{base.label}: {len(both)} instances have a verdict of the base, are in the dataset and are known of the "
-            "reference runs; nothing can be compared"
+            f"{base.label}: {len(both)} instances have a verdict of the base, are in the dataset in the same version, "
+            "and are known to the reference runs; nothing can be compared"
         )
     instances = tuple(ordered[i] for i in both)
     rows: IntArray = np.array([row_of[instance] for instance in instances], dtype=np.int64)
@@ -91,19 +118,38 @@ def plan_regression(
         gate = SequentialGate(reference.model, rows, rate=rate, settings=each)
         comparisons.append(Comparison(name, base_name, verdicts[both], gate))
     notes = []
-    if missing := len(set(available)) - len(instances):
+    if changed:
+        named = f"{', '.join(changed[:NAMED])}{' …' if len(changed) > NAMED else ''}"
+        notes.append(f"{len(changed)} instances are left out, their text or tests changed since the base ran: {named}")
+    if missing := len(ids) - len(instances) - len(changed):
         notes.append(
-            f"{missing} of {len(set(available))} instances are left out: the base or the reference runs know nothing "
-            "of them"
+            f"{missing} of {len(ids)} instances are left out: the base or the reference runs have no verdict on them"
         )
-    return Plan(instances, reference.price[rows], tuple(comparisons), settings, tuple(notes))
+    if config.run.mode == "matrix" and (alone := [m.name for m in config.pool if m.name not in pairs]):
+        notes.append(f"not run, as the base has no such model: {', '.join(alone)}")
+    return Plan(
+        instances,
+        reference.price[rows],
+        tuple(comparisons),
+        settings,
+        tuple(notes),
+        trust_embedder=config.router.trust_embedder,
+    )
 
 
 def reference_for(
-    base: RunOutcomes, sources: Sequence[str], *, agent: str, repeats_from: Sequence[str] = ()
+    base: RunOutcomes, models: Sequence[str], sources: Sequence[str], *, agent: str, repeats_from: Sequence[str] = ()
 ) -> Reference:
-    """What other models' outcomes say of the instances; the base's own verdicts must not choose the order."""
-    matrix = base.matrix
+    """What other models' outcomes say of the instances; the base's own verdicts must not choose the order.
+
+    Args:
+        base: The old side.
+        models: Those of its models that are compared; `ROUTED` is made of all.
+        sources: Recorded outcomes.
+        agent: Part of the agent's name, see `read_reference`.
+        repeats_from: Records of repeated runs.
+    """
+    matrix = base.matrix if ROUTED in models else base.matrix.pool(list(dict.fromkeys(models)))
     own = [dict(zip(matrix.instances, column.tolist(), strict=True)) for column in matrix.resolved.T]
     own = [{i: value for i, value in verdicts.items() if not np.isnan(value)} for verdicts in own]
     if sources:
@@ -112,7 +158,7 @@ def reference_for(
     return neutral_reference(known, float(np.clip(np.nanmean(matrix.resolved), 0.1, 0.9)))
 
 
-def _pairs(config: Config, base: RunOutcomes) -> dict[str, str]:
+def paired_models(config: Config, base: RunOutcomes) -> dict[str, str]:
     """Name of the base by name of the new side."""
     if config.run.mode == "routed":
         if base.routed is None:
@@ -163,14 +209,39 @@ def read_progress(plan: Plan, folder: RunFolder) -> Progress:
     with Store(folder.store_path, read_only=True) as store:
         rows, spent = [row for row in store.rows() if row.attempt == 1], store.spent()
     if plan.comparisons[0].name == ROUTED:
-        routed = load_side(str(folder.path)).routed or {} if any(row.state is State.GRADED for row in rows) else {}
-        return Progress({ROUTED: {i: values[0] for i, values in routed.items()}}, spent)
+        return Progress({ROUTED: _routed_verdicts(plan, folder, rows)}, spent)
     verdicts: dict[str, dict[str, float]] = {comparison.name: {} for comparison in plan.comparisons}
     for row in rows:
         if row.model in verdicts and row.state in (State.GRADED, State.FAILED):
             failed = row.state is State.FAILED
             verdicts[row.model][row.instance_id] = np.nan if failed else float(row.verdict == "resolved")
     return Progress(verdicts, spent)
+
+
+def _routed_verdicts(plan: Plan, folder: RunFolder, rows: Sequence[CellRow]) -> dict[str, float]:
+    verdicts = {row.instance_id: np.nan for row in rows if row.state is State.FAILED}
+    if any(row.state is State.GRADED for row in rows):
+        side = load_side(str(folder.path), trust_embedder=plan.trust_embedder)
+        verdicts |= {i: values[0] for i, values in (side.routed or {}).items()}
+    return verdicts
+
+
+def rows_of(folder: RunFolder) -> list[CellRow]:
+    """The cells on record; none before the first start."""
+    if not folder.store_path.is_file():
+        return []
+    with Store(folder.store_path, read_only=True) as store:
+        return store.rows()
+
+
+def is_outdated(rows: Sequence[CellRow], cells: Mapping[Cell, str]) -> bool:
+    """Whether verdicts on record were obtained with other settings than those planned now.
+
+    Args:
+        rows: On record.
+        cells: Planned now, each with its key.
+    """
+    return any(row.cell in cells and change(row.key, cells[row.cell]) is not Change.NONE for row in rows)
 
 
 def look(plan: Plan, comparison: Comparison, verdicts: Mapping[str, float]) -> Look:
@@ -199,21 +270,22 @@ class StopWhenDecided(Stop):
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         super().__init__()
         self._plan, self._folder = plan, folder
-        self._looked = time.monotonic()
+        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
         self._lock = threading.Lock()
 
     @property
     def requested(self) -> bool:
-        if not super().requested and self._is_due() and is_decided(self._plan, self._folder):
-            self.request("decided")
+        if not super().requested and self._lock.acquire(blocking=False):
+            try:
+                began = time.monotonic()
+                if began >= self._next_look:
+                    if is_decided(self._plan, self._folder):
+                        self.request(NO_MORE)
+                    now = time.monotonic()
+                    self._next_look = now + max(SECONDS_BETWEEN_LOOKS, (now - began) / LOOKS_TAKE)
+            finally:
+                self._lock.release()
         return super().requested
-
-    def _is_due(self) -> bool:
-        with self._lock:
-            now = time.monotonic()
-            due = now - self._looked >= SECONDS_BETWEEN_LOOKS
-            self._looked = now if due else self._looked
-        return due
 
 
 def is_decided(plan: Plan, folder: RunFolder) -> bool:
@@ -255,7 +327,7 @@ class RegressionResult:
     """That could have been run."""
     spent_usd: float
     stopped: str
-    """Why it ended: decided, interrupted, cost limit, or all instances were run."""
+    """Why it ended: no further instance was needed, interrupted, cost limit, or all instances were run."""
     notes: tuple[str, ...]
 
     @property
@@ -313,32 +385,34 @@ def _needs(plan: Plan, comparison: Comparison, found: Look, spent: float) -> flo
 
 
 def render(result: RegressionResult) -> str:
-    """Markdown of at most 20 lines and the flips, folded."""
+    """Markdown of at most 20 lines, the flips folded."""
     points = f"{100 * result.drop:g} points"
-    lines = []
-    for answer in result.answers:
-        lines.append(f"**{answer.model}: {sentence(answer, result)}**")
+    answers = sorted(result.answers, key=lambda answer: _URGENT.index(answer.decision))
+    lines = [f"**{markdown(a.model)}: {markdown(sentence(a, result))}**" for a in answers[:HEADLINES_SHOWN]]
     lines += [
         "",
         "| model | instances | base | new | lost / gained | evidence of a drop | against |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for a in result.answers:
+    for a in answers[:ROWS_SHOWN]:
         lines.append(
-            f"| {a.model} | {a.instances} of {result.instances} | {a.resolved_base} | {a.resolved_new} | "
+            f"| {markdown(a.model)} | {a.instances} of {result.instances} | {a.resolved_base} | {a.resolved_new} | "
             f"{len(a.lost)} / {len(a.gained)} | {a.evidence_of_drop:.3g} | {a.evidence_against:.3g} |"
         )
-    need = len(result.answers) / result.alpha
+    need = len(answers) / result.alpha
+    more = f" {len(answers) - ROWS_SHOWN} more models are in regression.json." if len(answers) > ROWS_SHOWN else ""
     lines += [
         "",
-        f"Spent ${result.spent_usd:,.2f}; ended: {result.stopped}. Evidence of {need:g} decides (α = {result.alpha:g}, "
-        f"at any time of stopping); asked: worse at all, or not worse by {points} or more.",
+        f"Spent ${result.spent_usd:,.2f}; ended: {markdown(result.stopped)}. Evidence of {need:g} decides (α = "
+        f"{result.alpha:g}, at any time of stopping); asked: worse at all, or not worse by {points} or more.{more}",
     ]
-    lines += [f"- {note}" for note in result.notes[:3]]
-    for a in result.answers[:3]:
-        if a.lost or a.gained:
-            lines.append(f"<details><summary>{a.model}: {len(a.lost)} lost, {len(a.gained)} gained</summary>")
-            lines.append(f"lost: {_listed(a.lost)}<br>gained: {_listed(a.gained)}</details>")
+    lines += [f"- {markdown(note)}" for note in result.notes[:NOTES_SHOWN]]
+    for a in [answer for answer in answers if answer.lost or answer.gained][:DETAILS_SHOWN]:
+        title = f"{html.escape(line(a.model))}: {len(a.lost)} lost, {len(a.gained)} gained"
+        lines.append("")
+        lines.append(
+            f"<details><summary>{title}</summary>lost: {_listed(a.lost)}<br>gained: {_listed(a.gained)}</details>"
+        )
     return "\n".join(lines)
 
 
@@ -356,9 +430,9 @@ def sentence(answer: Answer, result: RegressionResult) -> str:
 
 
 def _listed(ids: Sequence[str]) -> str:
-    return (
-        ", ".join(ids[:FLIPS_SHOWN]) + (f", … {len(ids) - FLIPS_SHOWN} more" if len(ids) > FLIPS_SHOWN else "") or "–"
-    )
+    """For HTML."""
+    more = f", … {len(ids) - FLIPS_SHOWN} more" if len(ids) > FLIPS_SHOWN else ""
+    return html.escape(line(", ".join(ids[:FLIPS_SHOWN]))) + more or "–"
 
 
 def write_result(result: RegressionResult, folder: Path) -> Path:

@@ -27,6 +27,7 @@ from harness.compare.pairs import Outcomes, compare_pair, judged
 from harness.compare.part import restricted
 from harness.compare.render import headline, render_markdown
 from harness.compare.rules import broken, check_rule
+from harness.compare.short import render_summary
 from harness.data.rows import load_rows
 from harness.errors import EXIT_FINDINGS, EXIT_INPUT, EXIT_OK, InputError
 from harness.evaluation.verdict import best_single
@@ -572,3 +573,20 @@ def test_a_model_that_would_empty_the_common_set_is_dropped_and_named() -> None:
     lost = compared(base, RunOutcomes("n", new.matrix.with_resolved(gone)), statements=statements)
     assert lost.dropped == ("c (5 of 40)",)
     assert next(row for row in lost.rows if row.kind == "routed").missing == 30
+
+
+def test_a_summary_of_many_changed_models_fits_twenty_lines_and_shows_names_as_they_are() -> None:
+    models = [f"<i>m|{k}" for k in range(10)]
+    base, new = (side([[float(i < ones + k) for k in range(10)] for i in range(40)], models) for ones in (30, 5))
+    comparison = compare_sides(base, new, BUILT_IN)
+    rules = ("any regression",)
+    shown = render_summary(comparison, broken(rules, comparison), rules)
+    assert len(shown.splitlines()) <= 20
+    assert shown.count("| regression |") == 8
+    assert "10 findings in all" in shown
+    assert "<i>" not in shown
+    unjudged = render_summary(comparison, [], (), "no routed row")
+    assert "cannot be judged: no routed row" in unjudged
+    same = render_summary(compare_sides(base, base, BUILT_IN), [], rules)
+    assert "1 of 1 rules kept" in same
+    assert "<details>" not in same

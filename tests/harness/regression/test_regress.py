@@ -13,10 +13,19 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.data.instances import Dataset
+from harness.compare.load import load_side
+from harness.config import load_config, with_overrides
+from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
+from harness.regression.differences import other_settings, other_versions
+from harness.regression.gate import Answer, RegressionResult, plan_regression, reference_for
+from harness.regression.gate import render as summary_of
+from harness.regression.narrow import only_compared
 from harness.regression.reference import neutral_reference, read_reference
 from harness.regression.subset import choose_smoke_set, render
+from harness.run.plan import plan as plan_cells
+from harness.store.run_folder import RunFolder
+from router.lab.sequential import Decision, GateSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -110,6 +119,74 @@ def test_the_order_never_depends_on_the_base(record: Path) -> None:
     assert neutral.instances != tuple(sorted(own))
 
 
+def answer(name: str, decision: Decision, flips: int) -> Answer:
+    lost = tuple(f"repo__x-{i}" for i in range(flips))
+    return Answer(
+        model=name, base=name, decision=decision, instances=50, lost=lost, gained=(), resolved_base=40,
+        resolved_new=40 - flips, evidence_of_drop=3.0, evidence_against=0.1, needs_usd=1.5,
+    )  # fmt: skip
+
+
+def test_a_summary_is_short_shows_the_worst_first_and_shows_names_as_they_are() -> None:
+    answers = [answer(f"m{k}", Decision.NOT_WORSE, 2) for k in range(12)]
+    hostile = answer("<img src=x>|`b`", Decision.WORSE, 90)
+    notes = ("one", "two", "three | <b>", "four")
+    result = RegressionResult((*answers, hostile), 0.03, 0.05, 500, 12.0, "no further instance was needed", notes)
+    shown = summary_of(result)
+    assert len(shown.splitlines()) <= 20
+    assert "worse than the base" in shown.splitlines()[0]
+    assert "<img" not in shown
+    assert "&lt;img src=x&gt;|`b`: 90 lost" in shown
+    assert "8 more models" in shown
+
+
+def test_what_differs_beside_the_models_is_left_out_or_named(sample: Dataset, tmp_path: Path) -> None:
+    first, second = sample.instances[:2]
+    recorded = {first.instance_id: "another", second.instance_id: second.fingerprint}
+    assert other_versions(recorded, sample.instances) == [first.instance_id]
+    config = load_config(ROOT / "harness/configs/sample.yaml")
+    assert other_settings(tmp_path, config) == []
+    RunFolder(tmp_path).write_manifest(config, sample)
+    assert other_settings(tmp_path, config) == []
+    (note,) = other_settings(tmp_path, with_overrides(config, {"agent.step_limit": 7}))
+    assert "agent.step_limit" in note
+    assert "→ 7" in note
+
+
+def test_only_what_is_compared_is_planned_and_paid(sample: Dataset, tmp_path: Path) -> None:
+    """The base knows one model of the pool, and all instances but two."""
+    config = load_config(ROOT / "harness/configs/sample.yaml")
+    name, ids = config.pool[0].name, [i.instance_id for i in sample.instances]
+    base = tmp_path / "base.csv"
+    base.write_text("instance_id,model,resolved\n" + "".join(f"{i},{name},{k % 2}\n" for k, i in enumerate(ids[2:])))
+    side = load_side(str(base))
+    config = with_overrides(config, {"run.repeats": 3})
+    plan = plan_regression(config, side, reference_for(side, [name], (), agent=""), sample.instances, GateSettings())
+    assert sorted(plan.instances) == sorted(ids[2:])
+    assert any(config.pool[1].name in note for note in plan.notes)
+    narrow, note = only_compared(config, plan, sample.instances)
+    assert [entry.name for entry in narrow.pool] == [name]
+    assert "one attempt" in note
+    cells = plan_cells(narrow, load_dataset(narrow.dataset))
+    assert {(cell.instance_id, cell.attempt) for cell in cells} == {(i, 1) for i in ids[2:]}
+
+
+def test_a_plan_states_what_it_costs(sample: Dataset, tmp_path: Path) -> None:
+    ids = [i.instance_id for i in sample.instances]
+    (tmp_path / "base.csv").write_text(
+        "instance_id,model,resolved\n" + "".join(f"{i},scripted-small,{k % 2}\n" for k, i in enumerate(ids))
+    )
+    others = "".join(f"{i},m{k},{int(n % 5 < k)},0.5\n" for k in range(1, 5) for n, i in enumerate(ids))
+    (tmp_path / "others.csv").write_text("instance_id,model,resolved,cost_usd\n" + others)
+    done = run(
+        "regress", "base.csv", str(ROOT / "harness/configs/sample.yaml"), "--model", "scripted-small", "--plan",
+        "--from", "others.csv", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == sorted(ids)
+    assert f"about ${0.5 * len(ids):,.2f}" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.docker
 def test_a_worse_model_stops_the_run_early_and_the_same_command_continues_it(sample: Dataset, tmp_path: Path) -> None:
@@ -141,3 +218,13 @@ def test_a_worse_model_stops_the_run_early_and_the_same_command_continues_it(sam
     again = run(*command, "--run-id", "r", cwd=tmp_path)
     assert again.returncode == 1, again.stderr
     assert json.loads((tmp_path / "runs/r/regression.json").read_text())["spent_usd"] == spent
+
+    # verdicts of the earlier settings decide nothing about other ones
+    config["agent"] = {**config.get("agent", {}), "step_limit": 49}
+    new.write_text(yaml.safe_dump(config))
+    changed = run(*command, "--run-id", "r", cwd=tmp_path)
+    assert changed.returncode == 2, changed.stdout
+    assert "other settings" in changed.stderr
+    anew = run(*command, "--max-cost", "0.004", "--run-id", "r", "--fresh", cwd=tmp_path)
+    assert anew.returncode == 4, anew.stderr
+    assert "cost limit" in anew.stdout
