@@ -59,14 +59,17 @@ class BestFixedPolicy(OneShotPolicy):
         return self
 
     def _level(self, cost: FloatArray, error: FloatArray) -> FloatArray:
-        """Rates where near-equals of the leader that are cheaper have its rate, and the cheapest a trifle more."""
-        rates = self.overall_
-        lead = int(np.lexsort((cost, -rates))[0])
+        """Rates where near-equals of the leader that are cheaper have its rate, and the cheapest a trifle more.
+
+        Of equal models, one whose price is unknown comes after those whose price is known.
+        """
+        rates, unpriced = self.overall_, np.isnan(self.cost_)
+        lead = int(np.lexsort((unpriced, cost, -rates))[0])
         least = NormalDist().inv_cdf(self.confidence)
         near = rates - rates[lead] + self.tolerance >= least * error[:, lead]
         near &= (cost < cost[lead]) & (rates > 0)
-        near[lead] = True
-        order = np.lexsort((-rates, cost))
+        near |= rates == rates[lead]
+        order = np.lexsort((-rates, unpriced, cost))
         places = {model: place for place, model in enumerate(order[near[order]].tolist())}
         return np.array([rates[lead] - PREFERENCE * places[h] if near[h] else rates[h] for h in range(len(rates))])
 

@@ -165,6 +165,21 @@ def test_ties_go_to_the_cheaper_model_and_are_named():
     assert text_of(found, "Routing").startswith("Nothing to gain: ")
 
 
+@pytest.mark.parametrize("price", [2.0, 0.0])
+def test_of_equal_models_one_without_a_price_is_not_called_the_cheapest(price: float):
+    rows = near_equals(80)[:, [0, 0, 2]]
+    cost = np.tile([np.nan, price, price / 2], (80, 1))
+    cost[0, 0] = 0.001  # known of one instance only
+    found = recommended(rows, cost, models=("plain", "priced", "weak"))
+    assert found.use is not None
+    assert found.most_resolved is not None
+    assert found.use.name == found.most_resolved.name == "priced"
+    assert "as many as plain" in found.headline
+    why = text_of(found, "Why")
+    assert why.startswith("It resolved most, and no cheaper model's")
+    assert why.endswith("Not considered as cheaper, because their cost is not fully known: plain.")
+
+
 def test_the_smallest_detectable_difference_is_found_in_four_of_five_simulated_runs():
     n, discordant = 300, 60
     points = detectable_difference(n, discordant)
