@@ -23,7 +23,7 @@ from harness.errors import ConfigError, EngineUnavailableError, EnvironmentUnava
 from harness.run.disk import disk_needed, disk_shortage, engine_disk
 from harness.run.preflight import check_policy, scripted_models_ready
 from harness.store.run_folder import VERSIONED
-from harness.text import line
+from harness.text import counted, line
 from router.embedding import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def examine(config: Config, *, call_models: bool = False) -> list[Finding]:
         findings.append(Finding(Level.MISSING, "Docker Engine", str(error), "without it only replay works"))
     try:
         dataset = load_dataset(config.dataset)
-        findings.append(Finding(Level.OK, "dataset", f"{dataset.name}: {len(dataset.instances)} instances"))
+        findings.append(Finding(Level.OK, "dataset", f"{dataset.name}: {counted(len(dataset.instances), 'instance')}"))
         if client is not None:
             findings += _images_and_disk(config, dataset, client)
     except (InputError, EnvironmentUnavailableError) as error:

@@ -61,6 +61,11 @@ def markdown(text: str) -> str:
     return _BLOCK.sub(lambda match: f"{match.group()}\\", text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with what it counts: "1 row is" or "2 rows are"; `many` is `one` with an s by default."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def csv_text(text: str) -> str:
     """A text cell that no spreadsheet takes for a formula: one that might be gets a leading apostrophe.
 

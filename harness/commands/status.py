@@ -15,6 +15,7 @@ from harness.commands.common import output, quiet_libraries, terminal_width
 from harness.commands.options import ModelOption, SelectOption
 from harness.errors import InputError
 from harness.selection import Selection
+from harness.text import counted
 
 if TYPE_CHECKING:
     from harness.run.status import RunStatus
@@ -109,7 +110,7 @@ def cells(
         output(line.rstrip())
     if wanted and all(row.scripted for row in wanted):
         output(PRETENDED)
-    output(f"{len(wanted)} of {len(rows)} cells")
+    output(f"{len(wanted)} of {counted(len(rows), 'cell')}")
 
 
 def show(
@@ -278,6 +279,6 @@ def _steps(path: Path) -> str:
         text = content if isinstance(content, str) else json.dumps(content)
         actions = message.get("extra", {}).get("actions", []) if isinstance(message, dict) else []
         commands = [f"$ {action.get('command', '')}" for action in actions if isinstance(action, dict)]
-        shown = text if len(text) <= 2000 else f"{text[:2000]}\n… {len(text) - 2000} more characters"
+        shown = text if len(text) <= 2000 else f"{text[:2000]}\n… {counted(len(text) - 2000, 'more character')}"
         parts.append("\n".join([f"── {number} {message.get('role', '?')} ──", shown, *commands]))
     return "\n\n".join(parts)

@@ -26,6 +26,7 @@ from harness.compare.sides import Sides, lacking, live_outcomes, outcomes_of
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
+from harness.text import counted
 from router.clustering import number_of_clusters
 from router.outcomes import OutcomeMatrix
 
@@ -208,7 +209,9 @@ def _model_row(sides: Sides, left: str, right: str, missing: Sequence[int]) -> t
         return None, [f"{left}: no instance is known on both sides"]
     notes = []
     if len(known) < len(instances):
-        notes = [f"{left}: {len(instances) - len(known)} of {len(instances)} cells lack a verdict on a side"]
+        notes = [
+            f"{left}: {len(instances) - len(known)} of {counted(len(instances), 'cell')} without a verdict on a side"
+        ]
     row = compare_pair(
         left,
         [instances[i] for i in known.tolist()],
@@ -240,12 +243,14 @@ def _common(base: RunOutcomes, new: RunOutcomes) -> tuple[list[str], list[str]]:
     notes = []
     if changed:
         notes.append(
-            f"{len(changed)} instances differ in text or tests between the runs and are left out: {changed[0]}, …"
+            f"left out: {counted(len(changed), 'instance')} with other text or tests in the new run, e.g. {changed[0]}"
         )
     kept = [i for i in both if i not in set(changed)]
     alone = len(base.matrix) + len(new.matrix) - 2 * len(both)
     if alone:
-        notes.append(f"{len(kept)} common instances; {alone} are on one side only and left out")
+        notes.append(
+            f"{counted(len(kept), 'common instance')}; {counted(alone, 'is', 'are')} on one side only and left out"
+        )
     if base.swebench and new.swebench and base.swebench != new.swebench:
         notes.append(
             f"graded by different versions of swebench ({base.swebench} and {new.swebench}): some verdicts may differ "

@@ -9,7 +9,7 @@ from typing import Literal
 from harness.compare.load import RunOutcomes
 from harness.grading.suspect import KINDS as SUSPECT_KINDS
 from harness.report.flag_kinds import FLAG_KINDS
-from harness.text import markdown
+from harness.text import counted, markdown
 
 SHOWN = 12
 """Cells that a sentence names, and a list shows."""
@@ -75,7 +75,7 @@ def flag_sentence(flagged: Sequence[FlaggedCell], newly_resolved: int) -> str:
     named = [f"{cell.instance_id} / {cell.new_model} ({', '.join(cell.new)})" for cell in faked[:SHOWN]]
     more = f" and {len(faked) - SHOWN} more" if len(faked) > SHOWN else ""
     return (
-        f"{len(faked)} of the {newly_resolved} newly resolved cells carry signs of a faked pass: "
+        f"signs of a faked pass in {len(faked)} of {counted(newly_resolved, 'newly resolved cell')}: "
         f"{'; '.join(named)}{more}. Verdicts are the official ones: look at these patches"
     )
 
@@ -94,7 +94,7 @@ def flag_section(flagged: Sequence[FlaggedCell]) -> str:
     seen = {kind for cell in flagged for kind in (*cell.base, *cell.new)}
     meanings = [f"`{kind}`: {markdown(meaning)}" for kind, meaning in FLAG_KINDS.items() if kind in seen]
     explained = f"\n\n{'; '.join(meanings)}." if meanings else ""
-    return f"## Flagged: {len(flagged)} cells\n\n" + "\n".join(lines) + explained
+    return f"## Flagged: {counted(len(flagged), 'cell')}\n\n" + "\n".join(lines) + explained
 
 
 def _models(cell: FlaggedCell) -> str:

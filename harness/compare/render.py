@@ -10,7 +10,7 @@ from harness.compare.pairs import Change, Compared
 from harness.compare.routed import BestSingles
 from harness.compare.rules import Broken
 from harness.evaluation.formats import NONE, count, signed
-from harness.text import markdown
+from harness.text import counted, markdown
 
 SHOWN = 12
 
@@ -20,7 +20,8 @@ def headline(comparison: Comparison) -> str:
     models = [row for row in comparison.rows if row.kind == "model"]
     pool_changed = bool(comparison.only_base or comparison.only_new) and bool(models)
     if all(row.judgement == "identical" for row in comparison.rows) and not pool_changed:
-        return f"No difference: {len(comparison.rows)} rows are identical on {comparison.common} common instances."
+        rows = counted(len(comparison.rows), "row is", "rows are")
+        return f"No difference: {rows} identical on {counted(comparison.common, 'common instance')}."
     if not pool_changed:
         return "; ".join(_judgements(comparison.rows)) + "."
     joined, left = (_number(names) for names in (comparison.only_new, comparison.only_base))
@@ -54,7 +55,7 @@ def _judgements(rows: Sequence[Compared], *, of_pool: bool = False) -> list[str]
 
 
 def _number(names: Sequence[str]) -> str:
-    return "none" if not names else f"{len(names)} model{'s' if len(names) > 1 else ''}"
+    return "none" if not names else counted(len(names), "model")
 
 
 def _routed_change(row: Compared) -> str:
@@ -102,7 +103,8 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
             parts.append(f"{title}: {', '.join(map(markdown, names))}.")
     if comparison.failing:
         lines = [
-            f"- cluster {c.cluster} ({c.size} instances), {markdown(c.model)}: {c.base_resolved} → {c.new_resolved} "
+            f"- cluster {c.cluster} ({counted(c.size, 'instance')}), {markdown(c.model)}: "
+            f"{c.base_resolved} → {c.new_resolved} "
             f"resolved, p {c.p_value:.2g} (Holm {c.p_holm:.2g}); lost {', '.join(map(markdown, c.lost))}"
             for c in comparison.failing
         ]
@@ -112,7 +114,8 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
         )
     if comparison.routing:
         lines = [
-            f"- cluster {c.cluster} ({c.size} instances, e.g. {markdown(c.examples[0])}): {markdown(c.base_model)} → "
+            f"- cluster {c.cluster} ({counted(c.size, 'instance')}, e.g. {markdown(c.examples[0])}): "
+            f"{markdown(c.base_model)} → "
             f"{markdown(c.new_model)}: {markdown(c.why)}"
             for c in comparison.routing
         ]
@@ -124,7 +127,7 @@ def render_markdown(comparison: Comparison, broken: Sequence[Broken] = (), rules
     for title, failures in (("base", comparison.base_failures), ("new", comparison.new_failures)):
         if failures:
             shown = "\n".join(f"- {markdown(failure)}" for failure in failures[:SHOWN])
-            parts.append(f"## Without a verdict in the {title}: {len(failures)} cells\n\n{shown}")
+            parts.append(f"## Without a verdict in the {title}: {counted(len(failures), 'cell')}\n\n{shown}")
     if comparison.notes:
         parts.append("## Notes\n\n" + "\n".join(f"- {markdown(note)}" for note in comparison.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -152,7 +155,7 @@ def _table(comparison: Comparison) -> str:
     if folded:
         sizes = sorted({row.n for row in folded})
         n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
-        lines.append("| " + " | ".join((f"{len(folded)} unchanged models", n, *[NONE] * 8, "identical")) + " |")
+        lines.append("| " + " | ".join((counted(len(folded), "unchanged model"), n, *[NONE] * 8, "identical")) + " |")
     for row in comparison.rows:
         if row in folded:
             continue

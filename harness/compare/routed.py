@@ -13,6 +13,7 @@ from harness.data.embeddings import embed_texts
 from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings, shared_params
 from harness.importers.matrices import LEAST_COVERAGE
+from harness.text import counted
 from router.arrays import IntArray
 from router.lab.crossfit import CrossFit
 from router.outcomes import OutcomeMatrix
@@ -65,7 +66,7 @@ def routed_change(sides: Sides) -> RoutedChange:
     elif sides.texts is None:
         why_not = "problem statements are needed: give --tasks"
     elif len(known) < LEAST_ROUTED:
-        why_not = f"only {len(known)} instances have every verdict on both sides"
+        why_not = f"only {counted(len(known), 'instance has', 'instances have')} every verdict on both sides"
     else:
         row, why_not = _cross_fitted_row(sides, base.take(known), new.take(known), known), ""
         # what the base would have resolved where only the new side lacks verdicts is not known: at most all of it

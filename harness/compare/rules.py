@@ -24,6 +24,7 @@ from harness.data.model_names import match_names
 from harness.errors import InputError
 from harness.evaluation.stats import paired_bootstrap
 from harness.evaluation.verdict import SIGNIFICANT
+from harness.text import counted
 
 DEFAULT_RULES = ("any regression",)
 FORMS = (
@@ -96,7 +97,7 @@ def _judge(rule: str, comparison: Comparison) -> list[str]:
         return _each(rule, rows, _regressed) or _all_judged(rule, match, comparison)
     if "infrastructure" in text.casefold():
         failures = comparison.new_failures
-        return [f"{len(failures)} cells without a verdict, e.g. {failures[0]}"] if failures else []
+        return [f"{counted(len(failures), 'cell')} without a verdict, e.g. {failures[0]}"] if failures else []
     if comparison.clusters == 0:
         raise InputError(
             f"--fail-if {rule!r}: no clusters were formed; they need --tasks (or runs) and 20 common instances"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.evaluation.formats import count, money, money_kind, p_value, signed
 from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Statement
 from harness.evaluation.verdict import FEW_INSTANCES
+from harness.text import counted
 
 NAMED = 3
 """Models named in a list; the others are counted."""
@@ -250,4 +251,4 @@ def _at(found: Findings, choice: Choice, *, compared: bool = False) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} others"
+    return shown if len(names) <= NAMED else f"{shown} and {counted(len(names) - NAMED, 'other')}"

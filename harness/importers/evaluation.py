@@ -9,6 +9,7 @@ from harness.errors import InputError
 from harness.importers.details import parsed
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
+from harness.text import counted
 
 SCHEMA_VERSION = 2
 FAILED = ("unresolved_ids", "empty_patch_ids")
@@ -74,12 +75,17 @@ def read(source: Source) -> RecordedOutcomes:
     model = name.rpartition(".")[0] or name
     notes: list[str] = []
     if unknown:
-        notes.append(f"{model}: {len(unknown)} instances ended in an error or never ran; unknown, not failed")
+        notes.append(
+            f"{model}: {counted(len(unknown), 'instance')} ended in an error or never ran; unknown, not failed"
+        )
     if unlisted := submitted - cells.keys():
-        notes.append(f"{model}: {len(unlisted)} submitted instances are in no list of outcomes, e.g. {min(unlisted)}")
+        those = counted(len(unlisted), "submitted instance is", "submitted instances are")
+        notes.append(f"{model}: {those} in no list of outcomes, e.g. {min(unlisted)}")
     total = document.get("total_instances")
     if isinstance(total, int) and total > len(cells):
-        notes.append(f"{model}: the report is of {total} instances and lists {len(cells)}; the others are unknown")
+        notes.append(
+            f"{model}: the report is of {counted(total, 'instance')} and lists {len(cells)}; the others are unknown"
+        )
     return RecordedOutcomes((RecordedRun(name=model, source=source.label, cells=cells, notes=tuple(notes)),))
 
 

@@ -17,6 +17,7 @@ from harness.files import parse_yaml
 from harness.importers.details import DETAILS, parsed, read_file
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
+from harness.text import counted
 
 RESULTS = Path("results") / "results.json"
 LISTS = ("resolved", "no_generation", "no_logs")
@@ -85,9 +86,11 @@ def _listed_run(
     if not resolved:
         fault = "its results.json lists no resolved instance at all"
     elif contradictory := resolved & without:
-        fault = f"{len(contradictory)} instances are listed as resolved and as without a patch or log"
+        those = counted(len(contradictory), "instance is", "instances are")
+        fault = f"{those} listed as resolved and as without a patch or log"
     elif disagreeing:
-        fault = f"its results.json and {DETAILS} disagree on {len(disagreeing)} instances, e.g. {min(disagreeing)}"
+        those = counted(len(disagreeing), "instance")
+        fault = f"its results.json and {DETAILS} disagree on {those}, e.g. {min(disagreeing)}"
     cells = {instance: RecordedCell(verdict) for instance, verdict in by_list.items()}
     for instance, cell in details.items():
         cells[instance] = dataclasses.replace(cell, resolved=by_list.get(instance, cell.resolved))

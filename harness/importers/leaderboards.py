@@ -15,6 +15,7 @@ from harness.errors import InputError
 from harness.importers.details import parsed, read_cells
 from harness.importers.recorded import RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
+from harness.text import counted
 
 CONTRADICTION_POINTS = 0.5
 """A recorded rate further from the published percentage than this is another run's record."""
@@ -59,7 +60,9 @@ def read(source: Source) -> RecordedOutcomes:
             f"{source.label}: no row has per_instance_details; only runs recorded per instance can be used"
         )
     if without_details:
-        notes.append(f"{Path(source.label).name}: {without_details} rows without per-instance outcomes were skipped")
+        notes.append(
+            f"{Path(source.label).name}: skipped {counted(without_details, 'row')} without per-instance outcomes"
+        )
     return RecordedOutcomes(tuple(runs.values()), tuple(notes))
 
 

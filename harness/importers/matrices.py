@@ -17,6 +17,7 @@ from harness.importers.recorded import RecordedCell, RecordedRun
 from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.importers.same_model import run_date
 from harness.selection import Selection
+from harness.text import counted
 from router.arrays import FloatArray
 from router.outcomes import OutcomeMatrix
 
@@ -156,8 +157,8 @@ def auxiliary_matrix(
             columns[own_name] = run
     later = "" if not_after is None else f", {len(runs) - len(known_runs)} later than {not_after}"
     notes = [
-        f"{len(columns)} auxiliary runs inform difficulty only and are never chosen (left out: {members} of the pool "
-        f"itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances{later})"
+        f"{counted(len(columns), 'auxiliary run')}, to inform difficulty only and never chosen (left out: {members} "
+        f"of the pool itself, {faulty} faulty or copies, {thin} that know fewer than half of the instances{later})"
     ]
     if not columns:
         return None, notes

@@ -17,7 +17,7 @@ from harness.files import write_atomic
 from harness.report.repeats_table import HEADER as REPEATS_HEADER
 from harness.report.repeats_table import NOTE as REPEATS_NOTE
 from harness.report.repeats_table import repeats_lines
-from harness.text import csv_text, line, markdown
+from harness.text import counted, csv_text, line, markdown
 
 WIDTH = 120
 HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 %]", "p (Δ)", "p (text)")
@@ -77,7 +77,7 @@ def render_markdown(results: Results) -> str:
         table.append("| " + " | ".join([markdown(label.strip()), *cells]) + " |")
     parts = [
         f"# {markdown(results.dataset)}",
-        f"{results.instances} instances, {len(results.pool)} models{_how(results)}.",
+        f"{counted(results.instances, 'instance')}, {counted(len(results.pool), 'model')}{_how(results)}.",
         *_recommendation_markdown(results),
         "\n".join(table),
         _meaning(results),
@@ -214,7 +214,7 @@ def _shares(results: Results) -> list[str]:
         ordered = sorted(row.routing_share.items(), key=lambda item: -item[1])
         shown = [f"{model} {share:.0%}" for model, share in ordered[:SHARES_SHOWN]]
         rest = sum(share for _, share in ordered[SHARES_SHOWN:])
-        more = [f"{len(ordered) - SHARES_SHOWN} others {rest:.0%}"] if len(ordered) > SHARES_SHOWN else []
+        more = [f"{counted(len(ordered) - SHARES_SHOWN, 'other')} {rest:.0%}"] if len(ordered) > SHARES_SHOWN else []
         lines.append(f"{_label(row, results)}: {', '.join(shown + more)}")
     return lines
 
@@ -350,7 +350,8 @@ def _meaning(results: Results, heads: Sequence[str] = HEADER) -> str:
 
 
 def _answer(results: Results, width: int) -> str:
-    title = f"{results.dataset}: {results.instances} instances, {len(results.pool)} models{_how(results)}"
+    counts = f"{counted(results.instances, 'instance')}, {counted(len(results.pool), 'model')}"
+    title = f"{results.dataset}: {counts}{_how(results)}"
     if results.recommendation is None:
         return _wrapped(title, width)
     return f"{_wrapped(title, width)}\n\n{_recommendation(results.recommendation, width)}"

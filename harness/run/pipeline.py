@@ -34,6 +34,7 @@ from harness.run.spending import Spending, limit_note
 from harness.run.tracing import traced
 from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
 from harness.store.store import Cell, CellRow, State, Store
+from harness.text import counted
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def evaluate(
             else:
                 cells = predictions.plan(config, dataset)
                 if changed := predictions.put_changed_aside(folder, store, cells):
-                    say(f"{changed} predictions are others than before and are graded anew; the earlier ones are kept")
+                    say(f"{counted(changed, 'prediction')} changed since and graded anew; earlier verdicts are kept")
             out = _results_folder(folder, store.rows(), cells)
             if predictions is not None:
                 out.write_manifest(config, dataset)  # before any attempt: it tells this run from one with agents

@@ -22,6 +22,7 @@ from harness.run.rollout import models_missing_from, roll_out
 from harness.store.keys import Change, change, make_key
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, State
+from harness.text import counted
 
 OUTCOME_NEUTRAL = frozenset(
     {
@@ -96,10 +97,12 @@ def repeat_notes(config: Config, rows: Sequence[CellRow], cells: Mapping[Cell, s
     asked = {model.name: attempts_of(config, model) for model in config.pool}
     beyond = [row for row in rows if row.model in asked and row.attempt > asked[row.model]]
     notes = []
-    if counted := sum(row.cell in cells for row in beyond):
-        notes.append(f"the run holds {_cells(counted)} beyond 'repeats'; their verdicts count")
+    if counting := sum(row.cell in cells for row in beyond):
+        notes.append(f"the run holds {counted(counting, 'cell')} beyond 'repeats'; their verdicts count")
     if idle := sum(row.cell not in cells and Cell(row.instance_id, row.model) in cells for row in beyond):
-        notes.append(f"the run holds {_cells(idle)} beyond 'repeats' without a verdict at these settings: not run now")
+        notes.append(
+            f"the run holds {counted(idle, 'cell')} beyond 'repeats' without a verdict at these settings: not run now"
+        )
     return notes
 
 
@@ -120,10 +123,6 @@ def _grading(config: Config) -> dict[str, Any]:
 
 def _graded_row(instance: Instance) -> dict[str, Any]:
     return {name: _parsed(instance.row[name]) for name in GRADING_FIELDS}
-
-
-def _cells(number: int) -> str:
-    return f"{number} {'cell' if number == 1 else 'cells'}"
 
 
 @dataclass(frozen=True)

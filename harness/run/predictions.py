@@ -22,7 +22,7 @@ from harness.selection import ids_term
 from harness.store.keys import Change, change
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder, read_patch
 from harness.store.store import ATTEMPTED, Cell, State, Store
-from harness.text import one_line
+from harness.text import counted, one_line
 
 NO_USE = ("pool.", "agent.", "predictions", "run.max_cost", "run.agent", "run.mode", "run.repeats")
 """How settings begin that change nothing of a run whose attempts exist."""
@@ -115,7 +115,7 @@ def grading_config(predictions: Predictions, settings: Mapping[str, object]) -> 
     ids = [instance for instance in chosen if instance in graded]
     wanted = set(ids)
     if not ids:
-        raise InputError(f"none of the {len(chosen)} instances chosen of {asked.dataset.name} has a prediction")
+        raise InputError(f"of {counted(len(chosen), 'chosen instance')} of {asked.dataset.name} none has a prediction")
     only = {} if len(ids) == len(rows) else {"dataset.select": [ids_term(ids)], "dataset.exclude": []}
     origins = [
         PredictionsConfig(
@@ -172,8 +172,9 @@ def _check_instances(sources: Sequence[PredictionSource], known: Sequence[str], 
             continue
         if len(unknown) == len(source.predictions):
             raise InputError(
-                f"{source.path}: none of its {len(unknown)} predictions is for an instance of {dataset.name}, split "
-                f"{dataset.split} (e.g. {one_line(unknown[0], 80)}); name their dataset with --dataset"
+                f"{source.path}: not one of {counted(len(unknown), 'prediction')} is for an instance of "
+                f"{dataset.name}, split {dataset.split} (e.g. {one_line(unknown[0], 80)}); name their "
+                "dataset with --dataset"
             )
         nearest = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""

@@ -22,6 +22,7 @@ from harness.run.failures import KINDS
 from harness.run.plan import plan
 from harness.store.run_folder import RunFolder
 from harness.store.store import Cell, CellRow, Replaced, State, Store
+from harness.text import counted
 
 ALL = "all"
 """Ending that stands for every cell with a verdict."""
@@ -51,13 +52,13 @@ class Redo:
 
     def render(self) -> str:
         """What is about to happen, with counts and the expected cost."""
-        lines = [f"a redo of {_cells(self.going_on)} has not ended: it goes on"] if self.going_on else []
+        lines = [f"a redo of {counted(self.going_on, 'cell')} has not ended: it goes on"] if self.going_on else []
         if self.rows:
             costs: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
             for row in self.rows:
                 costs[str(row.verdict), row.model].append((row.cost_usd or 0.0) + row.lost_cost_usd)
             verdicts, models = (max(len(pair[i]) for pair in costs) for i in (0, 1))
-            lines.append(f"to attempt again: {_cells(len(self.rows))} with a verdict")
+            lines.append(f"to attempt again: {counted(len(self.rows), 'cell')} with a verdict")
             lines += [
                 f"{len(paid):6} × {verdict:{verdicts}}  {model:{models}}  ${sum(paid):.2f} before"
                 for (verdict, model), paid in sorted(costs.items())
@@ -145,14 +146,10 @@ def redo_notes(replaced: Sequence[Replaced]) -> list[str]:
     verdicts = Counter(str(one.row.verdict) for one in first)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     return [
-        f"{_cells(len(first))} redone after the verdicts were known: the first verdicts were {counts}. Choosing "
-        "cells by their verdicts favours their models, so these are no first attempts (pass@1); the earlier attempts "
-        f"cost {usd(sum(one.cost_usd for one in replaced))}, which no row counts"
+        f"{counted(len(first), 'cell')} redone after the verdicts were known: the first verdicts were {counts}. "
+        "Choosing cells by their verdicts favours their models, so these are no first attempts (pass@1); the earlier "
+        f"attempts cost {usd(sum(one.cost_usd for one in replaced))}, which no row counts"
     ]
-
-
-def _cells(number: int) -> str:
-    return f"{number} cell{'s' * (number != 1)}"
 
 
 def _ending(wanted: str, rows: Sequence[CellRow], *, optional: bool) -> str:

@@ -21,6 +21,7 @@ from harness.store.keys import SEPARATOR
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
 from harness.store.store import Cell, CellRow, State, Store
 from harness.submission.findings import RefusedError, some
+from harness.text import counted
 from router.router import Router
 
 TRAJECTORY = "trajectory.json"
@@ -157,7 +158,7 @@ def collect_run(
         verdicts = Counter(str(redone[cell].row.verdict) for cell in used)
         counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
         missing.append(
-            f"{len(used)} attempts were redone after their verdicts were known (first verdicts: {counts}): a "
+            f"{counted(len(used), 'attempt')} redone after the verdict was known (first verdicts: {counts}): a "
             "leaderboard takes first attempts (pass@1); evaluate anew with another --run-id"
         )
     if faults := [*faults, *missing]:
@@ -214,8 +215,8 @@ def _attempts(
             else:
                 paid = tuple(rows[Cell(name, model)] for model in requested.get(name, ()))
                 attempts.append(Attempted(instance, row, cell_dir, read_patch(folder, row.cell), paid))
-    reasons = [f"{len(cells)} attempts with {what}: {some(cells)}" for what, cells in unusable.items()]
-    return attempts, [reason.replace("with no", "have no", 1) for reason in reasons]
+    reasons = [f"{counted(len(cells), 'attempt')} with {what}: {some(cells)}" for what, cells in unusable.items()]
+    return attempts, reasons
 
 
 def _missing_files(cell_dir: Path, row: CellRow) -> list[str]:
@@ -268,12 +269,14 @@ def _routing(
     if strangers := sorted({model for models in requested.values() for model in models} - set(pool)):
         faults.append(f"the checkpoint routes to {', '.join(strangers)}, not in the run's pool")
     elif undecided := [name for name in ids if name not in accepted]:
-        faults.append(f"{len(undecided)} instances lack an attempt the router requests: {some(undecided)}")
+        faults.append(
+            f"{counted(len(undecided), 'instance')} without an attempt the router requests: {some(undecided)}"
+        )
     if config.run.mode == "routed":
         extra = {cell.instance_id for cell in rows if cell.model not in requested.get(cell.instance_id, ())}
         if of_run := sorted(extra & set(ids)):
             faults.append(
-                f"{len(of_run)} instances were attempted by models the router did not request: {some(of_run)}"
+                f"{counted(len(of_run), 'instance')} attempted by models the router did not request: {some(of_run)}"
             )
     description = _describe(router, accepted, requested, pool)
     return _Routing(accepted, requested, description, tuple(faults))

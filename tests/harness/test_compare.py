@@ -122,7 +122,7 @@ def test_new_passes_with_signs_of_faking_are_named_wherever_the_comparison_is_re
         store.flagged(Cell(IDS[0], LARGE), [Flag(kind="reports", step=0, command="x")])
     code, text, told = run(str(base.path), str(new.path), "--out", str(tmp_path / "out"))
     assert code == EXIT_OK, told
-    sentence = f"1 of the 2 newly resolved cells carry signs of a faked pass: {IDS[3]} / {LARGE} (log-marks)"
+    sentence = f"signs of a faked pass in 1 of 2 newly resolved cells: {IDS[3]} / {LARGE} (log-marks)"
     assert sentence in text
     assert sentence in told
     assert sentence in (tmp_path / "out" / "comparison.md").read_text()
@@ -274,7 +274,7 @@ def test_missing_cells_are_left_out_and_named(make_run: MakeRun) -> None:
     found = compared(base, new)
     assert next(row for row in found.rows if row.name == LARGE).n == 13
     assert found.new_failures == tuple(sorted(f"{i} / {LARGE}: container" for i in IDS[:2]))
-    assert any("2 of 15 cells lack a verdict" in note for note in found.notes)
+    assert any("2 of 15 cells without a verdict" in note for note in found.notes)
     assert broken(["any infrastructure failures"], found)
 
 
@@ -409,7 +409,7 @@ def test_other_datasets_other_versions_and_other_models_are_named(make_run: Make
         store._db.execute("UPDATE cells SET key = 'other.key' WHERE instance_id = ?", (IDS[0],))
     found = compared(load_side(str(left.path)), load_side(str(again.path)))
     assert found.common == 4
-    assert any("differ in text or tests" in note for note in found.notes)
+    assert any("with other text or tests" in note for note in found.notes)
     with Store(again.store_path) as store:
         store._db.execute("UPDATE cells SET key = 'other.key'")
     with pytest.raises(InputError, match="changed its version"):

@@ -46,7 +46,7 @@ def graded(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     paths = [write(folder) for write in SOURCES.values()]
     done = polyswe("grade", *paths, "--dataset", "sample", "--run-id", "all", "--out", folder / "results")
     assert done.returncode == EXIT_OK, done.stderr
-    assert "1 trials left no patch" in done.stderr
+    assert "left out 1 trial without a patch" in done.stderr
     return RunFolder(folder / "results" / "all")
 
 
@@ -119,7 +119,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     ("options", "reason"),
     [
         (["--dataset", "sample", "--set", "agent.step_limit=3"], "the attempts are made already"),
-        (["--dataset", "sample", "--select", "id=polyswe__tabula-101"], "none of the 1 instances chosen"),
+        (["--dataset", "sample", "--select", "id=polyswe__tabula-101"], "of 1 chosen instance of"),
         (["--dataset", "sample", "--fresh", "--select", "slice=0:1"], "choose another --run-id"),
         (["--dataset", "sample", "--engine", "nowhere"], "run.engine"),
         ([], "--dataset"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_graded_so_is_refused(tmp_path: Path, options: list[str],
 def test_predictions_for_other_instances_are_named(tmp_path: Path) -> None:
     foreign = write_lines(tmp_path / "a.jsonl", [prediction("django__django-1", NO_FIX, "m")])
     done = polyswe("grade", foreign, "--dataset", "sample", cwd=tmp_path)
-    assert "none of its 1 predictions is for an instance of sample" in done.stderr
+    assert "not one of 1 prediction is for an instance of sample" in done.stderr
     typo = write_lines(tmp_path / "b.jsonl", [prediction(RIGHT, "", "m"), prediction(RIGHT[:-1], "", "m")])
     done = polyswe("grade", typo, "--dataset", "sample", cwd=tmp_path)
     assert done.returncode == EXIT_INPUT
@@ -152,7 +152,7 @@ def test_a_changed_prediction_is_graded_anew_and_the_others_are_not(sample: Data
     before = rows_of(folder)
     write_lines(first, [prediction(RIGHT, gold(RIGHT), "m"), prediction(WRONG, None, "m")])
     done = polyswe(*command)
-    assert "1 predictions are others than before" in done.stderr
+    assert "1 prediction changed since" in done.stderr
     notes = " ".join(results_again(folder.path).notes)
     assert "redone" in notes
     assert "the first verdicts were 1 unresolved" in notes

@@ -119,7 +119,7 @@ def test_a_damaged_report_is_named(tmp_path: Path, lists: dict[str, Any], compla
 def test_what_a_report_does_not_list_is_counted(tmp_path: Path):
     lists = {"resolved_ids": ["a"], "submitted_ids": ["a", "b"], "total_instances": 5}
     notes = load_outcomes([report(tmp_path / "m.r.json", **lists)]).runs[0].notes
-    assert any("1 submitted instances are in no list of outcomes, e.g. b" in note for note in notes)
+    assert any("1 submitted instance is in no list of outcomes, e.g. b" in note for note in notes)
     assert any("the report is of 5 instances and lists 1" in note for note in notes)
 
 
@@ -192,7 +192,7 @@ def test_auxiliary_runs_are_aligned_and_never_the_pools_own(experiments: Path, t
     assert auxiliary.models == ("Agent B",)
     assert auxiliary.instances == some.instances
     assert np.array_equal(auxiliary.resolved[:, 0], column(experiments, "20250202_b")[150:50:-1])
-    assert "1 auxiliary runs" in notes[0]
+    assert "1 auxiliary run," in notes[0]
     only, _ = auxiliary_matrix(load_outcomes([pool]).runs, some)
     assert only is None
 

@@ -56,7 +56,7 @@ def board(tmp_path: Path) -> Path:
 def test_one_run_on_two_boards_is_one_run_under_its_own_name(board: Path):
     loaded = load_outcomes([board])
     assert [run.name for run in loaded.runs] == ["Opus", "Sonnet 3.7", "Sonnet 4", "Half", "Opus"]
-    assert any("1 rows without per-instance outcomes" in note for note in loaded.notes)
+    assert any("skipped 1 row without per-instance outcomes" in note for note in loaded.notes)
 
 
 def test_runs_of_other_datasets_do_not_make_a_name_ambiguous(board: Path):

@@ -73,7 +73,7 @@ def test_faults_are_named_with_their_line(tmp_path: Path, rows: list[object], re
 def test_the_same_patch_twice_counts_once_and_is_noted(tmp_path: Path) -> None:
     source = read_predictions(lines(tmp_path / "p.jsonl", row(), row()))
     assert len(source.predictions) == 1
-    assert "1 predictions are given twice" in source.notes[0]
+    assert "1 prediction is given twice" in source.notes[0]
 
 
 def test_a_key_given_twice_is_no_silent_loss(tmp_path: Path) -> None:

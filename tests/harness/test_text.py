@@ -27,7 +27,7 @@ from harness.evaluation.schema import Failure, Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.report.tables import render_csv, render_markdown, render_terminal
-from harness.text import csv_original, csv_text, line, markdown, plain
+from harness.text import counted, csv_original, csv_text, line, markdown, plain
 from router.outcomes import OutcomeMatrix
 
 HOSTILE = [
@@ -185,3 +185,8 @@ def test_findings_and_routes_hold_hostile_text_on_one_line() -> None:
             clusters=[], instances=[], provenance={"tasks": text}, params={},
         )  # fmt: skip
         assert not STEERING & set(render_explanation(header))
+
+
+def test_one_is_singular():
+    assert counted(1, "row is", "rows are") == "1 row is"
+    assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]

@@ -17,7 +17,7 @@ from harness.importers.predictions import experiments, harbor, mini_swe_agent, o
 from harness.importers.predictions.files import head
 from harness.importers.predictions.other_files import what_it_is
 from harness.importers.predictions.prediction import AttemptRecord, Prediction, PredictionSource
-from harness.text import one_line
+from harness.text import counted, one_line
 
 __all__ = [
     "READERS",
@@ -154,7 +154,8 @@ def _each_once(path: Path, predictions: Sequence[Prediction]) -> tuple[list[Pred
             f"{path}: different patches of one model for the same instance: {_some(faults)}; keep one of each, or give "
             "each attempt a file of its own"
         )
-    notes = [f"{path}: {repeated.total()} predictions are given twice with the same patch"] if repeated else []
+    twice = counted(repeated.total(), "prediction is", "predictions are")
+    notes = [f"{path}: {twice} given twice with the same patch"] if repeated else []
     return list(first.values()), notes
 
 

@@ -33,6 +33,7 @@ from harness.importers.predictions.prediction import (
     text,
 )
 from harness.importers.predictions.trajectories import exit_status, record_in
+from harness.text import counted
 
 RESULT = "result.json"
 TRAJECTORIES = ("agent/trajectory.json", "agent/mini-swe-agent.trajectory.json", "agent/swe-agent.trajectory.json")
@@ -82,10 +83,10 @@ def read(path: Path) -> PredictionSource:
         )
     if not found:
         raise InputError(
-            f"{path}: a harbor job without patches: its {without} trials were graded inside their containers; have the "
-            "job collect `git diff` as an artifact (artifacts/model.patch), then grade it"
+            f"{path}: a harbor job without patches: {counted(without, 'trial was', 'trials were')} graded inside the "
+            "container; have the job collect `git diff` as an artifact (artifacts/model.patch), then grade it"
         )
-    notes = (f"{path}: {without} trials left no patch and are left out",) if without else ()
+    notes = (f"{path}: left out {counted(without, 'trial')} without a patch",) if without else ()
     digest = digest_of_patches((prediction.instance_id, prediction.patch) for prediction in found)
     return PredictionSource(path, "harbor", digest, tuple(found), agent=", ".join(filter(None, agents)), notes=notes)
 

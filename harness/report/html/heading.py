@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.data.rows import ALIASES, dataset_title
 from harness.evaluation.schema import Results
 from harness.report.html.cells import Cells
+from harness.text import counted
 
 FEW_MODELS = 4
 """Up to this many models are named in the line below the title."""
@@ -59,7 +60,7 @@ def heading_of(results: Results, cells: Cells) -> Heading:
     names = ", ".join(results.pool)
     return Heading(
         dataset=_dataset_name(results.dataset),
-        models=f"{models} model" + ("" if models == 1 else "s"),
+        models=counted(models, "model"),
         names=names if models <= FEW_MODELS and len(names) <= MODEL_NAMES else "",
         date=cells.date,
         run="" if cells.run is None else cells.run.path.resolve().name,

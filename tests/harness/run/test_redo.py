@@ -202,7 +202,7 @@ def test_redone_cells_get_a_new_verdict_and_everything_says_so(
     seen = run_status(folder)
     assert seen.cost_usd == pytest.approx(calls)
     assert sum(model.redone for model in seen.models) == 1
-    with pytest.raises(RefusedError, match=r"1 attempts were redone .* \(first verdicts: 1 empty patch\)"):
+    with pytest.raises(RefusedError, match=r"1 attempt redone .* \(first verdicts: 1 empty patch\)"):
         collect_run(folder.path, model="medium", partial=True)
 
     def polyswe(*words: object) -> subprocess.CompletedProcess[str]:

@@ -104,7 +104,7 @@ def test_one_attempt_is_looked_at_and_submitted(make_run: MakeRun) -> None:
     assert {attempt.folder.name for attempt in first.attempts} == {LARGE}
     assert {attempt.folder.name for attempt in second.attempts} == {f"{LARGE}@2"}
     assert (second.attempt, second.repeats, second.attempts_tag) == (2, 2, "1")
-    with pytest.raises(RefusedError, match=r"15 attempts have no cell.*attempt 3"):
+    with pytest.raises(RefusedError, match=r"15 attempts with no cell.*attempt 3"):
         collect_run(run.path, model="large", attempt=3)
 
 
