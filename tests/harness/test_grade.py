@@ -81,7 +81,7 @@ def test_results_tell_where_the_attempts_come_from(graded: RunFolder) -> None:
 def test_other_commands_take_the_run(graded: RunFolder, tmp_path: Path) -> None:
     seen = polyswe("status", graded.path).stdout
     assert "17 of 17 cells have a verdict" in seen
-    assert next(line for line in seen.splitlines() if line.startswith("plain ")).endswith("unknown")
+    assert next(line for line in seen.splitlines() if line.startswith("plain ")).rstrip().endswith("unknown")
     assert COMMANDS[1] in polyswe("show", graded.path, RIGHT, "mini", "--steps").stdout
     assert polyswe("report", graded.path).returncode == EXIT_OK
     same = polyswe("compare", f"{graded.path}::mini", f"{graded.path}::swe-agent", "--out", tmp_path / "c")
