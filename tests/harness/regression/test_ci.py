@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -76,6 +80,58 @@ def test_the_steps_of_the_workflow_work_on_the_sample(runner: tuple[Path, dict[s
     said = (folder / "gh.txt").read_text().splitlines()
     assert said[0] == "run download --name polyswe-base --dir base"
     assert said[1] == "pr comment 7 --edit-last --create-if-none --body-file results/pr/regression.md"
+
+
+class Notes(BaseHTTPRequestHandler):
+    """The part of GitLab's API for the notes of a merge request that the job calls."""
+
+    kept: dict[int, str]
+    token: ClassVar[str] = "secret"
+
+    def _answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200 if self.headers["PRIVATE-TOKEN"] == self.token else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _body(self) -> str:
+        return parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["body"][0]
+
+    def do_GET(self) -> None:
+        self._answer([{"id": key, "body": body} for key, body in self.kept.items()])
+
+    def do_POST(self) -> None:
+        self.kept[len(self.kept) + 1] = self._body()
+        self._answer({})
+
+    def do_PUT(self) -> None:
+        self.kept[int(self.path.rpartition("/")[2])] = self._body()
+        self._answer({})
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_the_gitlab_job_keeps_one_note_up_to_date(tmp_path: Path) -> None:
+    Notes.kept = {1: "looks good to me"}
+    (script,) = GITLAB["polyswe-regression"]["after_script"]
+    result = tmp_path / "results/pr/regression.md"
+    result.parent.mkdir(parents=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Notes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {
+            **os.environ,
+            "CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}",
+            "CI_PROJECT_ID": "1",
+            "CI_MERGE_REQUEST_IID": "7",
+            "POLYSWE_TOKEN": Notes.token,
+            "no_proxy": "127.0.0.1",
+        }
+        for text in ('**m: undecided** & 100 % "open"', "**m: worse than the base**"):
+            result.write_text(text + "\n")
+            subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=environment, check=True)
+            assert Notes.kept == {1: "looks good to me", 2: f"<!-- polyswe -->\n{text}\n"}
+        server.shutdown()
 
 
 def test_both_files_call_commands_and_options_that_exist() -> None:
