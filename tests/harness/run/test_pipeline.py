@@ -50,7 +50,9 @@ INTENDED = {
 
 
 def command(out: Path, *options: str, config: str = "sample") -> list[str]:
-    return [sys.executable, "-m", "harness", "evaluate", config, "--out", str(out), *options]
+    # where the tests were started in the background, Ctrl-C would be ignored by what they start
+    heeding = ["env", "--default-signal=INT", sys.executable]
+    return [*heeding, "-m", "harness", "evaluate", config, "--out", str(out), *options]
 
 
 def few(*options: str) -> list[str]:
