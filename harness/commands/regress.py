@@ -16,7 +16,7 @@ from harness.commands.subset import AgentOption, RepeatsFromOption
 from harness.errors import EXIT_INTERRUPTED, InputError
 
 if TYPE_CHECKING:
-    from harness.regression.gate import Plan
+    from harness.regression.plan import Plan
 
 MOST_DROP = 50
 """points"""
@@ -72,22 +72,11 @@ def regress(
     from harness.compare.load import load_side
     from harness.config import find_config, load_config, with_overrides
     from harness.data.instances import load_dataset
+    from harness.regression.answer import conclude, render, write_result
     from harness.regression.differences import other_settings
-    from harness.regression.gate import (
-        NO_MORE,
-        StopWhenDecided,
-        conclude,
-        is_decided,
-        is_outdated,
-        paired_models,
-        plan_regression,
-        read_progress,
-        reference_for,
-        render,
-        rows_of,
-        write_result,
-    )
+    from harness.regression.gate import NO_MORE, StopWhenDecided, is_decided, is_outdated, read_progress, rows_of
     from harness.regression.narrow import only_compared
+    from harness.regression.plan import paired_models, plan_regression, reference_for
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate, run_folder
     from harness.run.plan import plan as plan_cells

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.config import Config, RouterConfig, with_overrides
 from harness.data.instances import Instance
-from harness.regression.gate import Plan
+from harness.regression.plan import Plan
 from harness.selection import ids_term, narrowed
 
 

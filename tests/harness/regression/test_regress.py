@@ -17,10 +17,11 @@ from harness.compare.load import load_side
 from harness.config import load_config, with_overrides
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
+from harness.regression.answer import Answer, RegressionResult
+from harness.regression.answer import render as summary_of
 from harness.regression.differences import other_settings, other_versions
-from harness.regression.gate import Answer, RegressionResult, plan_regression, reference_for
-from harness.regression.gate import render as summary_of
 from harness.regression.narrow import only_compared
+from harness.regression.plan import plan_regression, reference_for
 from harness.regression.reference import neutral_reference, read_reference
 from harness.regression.subset import choose_smoke_set, render
 from harness.run.plan import plan as plan_cells
