@@ -77,7 +77,7 @@ def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], 
     assert "2 of 3" in notes[0]
     assert _in_sample(router, ["new__later-1"]) == ("", [])
     router.provenance = {}
-    assert "does not say" in _in_sample(router, ["new__later-1"])[1][0]
+    assert "does not record" in _in_sample(router, ["new__later-1"])[1][0]
 
 
 def entry(name: str, record: str | None = None) -> ModelConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -121,6 +122,7 @@ with stop_on_signals("polyswe-test-nobody") as stop:
 def test_a_terminal_that_hangs_up_lets_the_cells_finish(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests were started under nohup
         os.execv(sys.executable, [sys.executable, "-c", HANG_UP, str(tmp_path / "end")])
     try:
         while b"ready" not in os.read(terminal, 1000):
