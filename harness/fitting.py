@@ -69,7 +69,7 @@ class FitSettings:
     config: Path | None = None
     """a run's configuration, for the pool's prices and for where texts are embedded"""
     select: Sequence[str] = ()
-    """terms that choose the instances to learn from, see `harness.selection`; all without any"""
+    """terms that choose the instances to learn from, see `harness.config.selection`; all without any"""
     repeats: int = 1
     """of the cross-fitting behind the figures in the checkpoint; 0 leaves them out"""
 

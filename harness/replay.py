@@ -33,7 +33,7 @@ class RecordedSources:
     split: str = "test"
     """Of a dataset on the hub."""
     select: Sequence[str] = ()
-    """Terms that choose instances, see `harness.selection`; all without any."""
+    """Terms that choose instances, see `harness.config.selection`; all without any."""
     pool: Sequence[str] | None = None
     """Parts of model names; None takes every sound run with the widest coverage."""
     auxiliary: Sequence[str | Path] = ()

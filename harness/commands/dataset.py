@@ -96,10 +96,10 @@ def gold(
     """
     quiet_libraries()
     from harness.config import DatasetConfig
+    from harness.config.selection import with_files_read
     from harness.data.instances import load_dataset
     from harness.errors import InputError
     from harness.files import write_atomic
-    from harness.selection import with_files_read
 
     check_output(out, folder=False)
     config = DatasetConfig(name=source, split=split, select=with_files_read(select or []))

@@ -11,8 +11,8 @@ import typer
 from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import ModelOption, SelectOption, narrowing, part_of, redo_request
+from harness.config.selection import ids_term
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
-from harness.selection import ids_term
 
 if TYPE_CHECKING:
     from harness.config import Config

@@ -69,12 +69,12 @@ def grade(
     if fresh and select:
         raise InputError("--fresh puts the whole run aside, not only what is selected; choose another --run-id")
     from harness.config import parse_settings
+    from harness.config.selection import with_files_read
     from harness.data.instances import load_dataset
     from harness.importers.predictions import read_predictions
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
     from harness.run.predictions import Predictions, grading_config, missing_notes
-    from harness.selection import with_files_read
     from harness.store.run_folder import RunFolder
 
     short_forms = {

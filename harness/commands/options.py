@@ -45,8 +45,8 @@ def part_of(config: Config, select: Sequence[str], models: Sequence[str]) -> Con
         InputError: a term or a name that cannot be used.
     """
     from harness.config import with_models, with_overrides
+    from harness.config.selection import narrowed, with_files_read
     from harness.data.model_names import match_names
-    from harness.selection import narrowed, with_files_read
 
     if models and config.run.mode == "routed":
         raise InputError("--model would change what the router chooses from: a routed run takes all of its pool")

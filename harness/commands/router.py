@@ -13,8 +13,8 @@ import typer
 from harness.commands.common import check_output, check_policies, output, quiet_libraries
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
+from harness.config.selection import Selection, ids_term
 from harness.errors import InputError
-from harness.selection import Selection, ids_term
 from harness.text import one_line
 
 if TYPE_CHECKING:

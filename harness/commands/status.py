@@ -13,14 +13,14 @@ import typer
 
 from harness.commands.common import output, quiet_libraries, terminal_width
 from harness.commands.options import ModelOption, SelectOption
+from harness.config.selection import Selection
 from harness.errors import InputError
-from harness.selection import Selection
 from harness.text import counted
 
 if TYPE_CHECKING:
     from harness.run.status import RunStatus
+    from harness.store.rows import Cell, CellRow
     from harness.store.run_folder import RunFolder
-    from harness.store.store import Cell, CellRow
 
 RESULTS = Path("results")
 PRETENDED = "costs are pretended: the models are scripted stand-ins"
@@ -137,8 +137,8 @@ def show(
     quiet_libraries()
     from harness.data.model_names import match_names
     from harness.run.status import read_cells, read_replaced, state_of
+    from harness.store.rows import Cell
     from harness.store.run_folder import PATCH_FILE, RunFolder
-    from harness.store.store import Cell
 
     folder = RunFolder(run)
     rows, _ = read_cells(folder)
@@ -205,7 +205,7 @@ def _endings(rows: Sequence[CellRow], wanted: Sequence[str]) -> set[str]:
     from harness.grading.verdict import Verdict
     from harness.run.failures import KINDS
     from harness.run.status import state_of
-    from harness.store.store import State
+    from harness.store.rows import State
 
     present = {state_of(row) for row in rows}
     known = present | set(map(str, Verdict)) | set(map(str, State)) | set(KINDS)

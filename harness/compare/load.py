@@ -23,8 +23,9 @@ from harness.run.redo import redo_notes
 from harness.run.rollout import roll_out
 from harness.store.keys import instance_of
 from harness.store.matrix import matrix_of_run, repeats_of_run
+from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
+from harness.store.store import Store
 from router.outcomes import OutcomeMatrix
 
 PICK = "::"

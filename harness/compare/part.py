@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.compare.load import RunOutcomes
+from harness.config.selection import Selection, SelectionError
 from harness.data.instances import candidates
-from harness.selection import Selection, SelectionError
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ def restricted(
 
     Args:
         sides: what is compared.
-        terms: see `harness.selection`; none chooses all.
+        terms: see `harness.config.selection`; none chooses all.
         rows: of the dataset, as far as it is at hand.
 
     Raises:

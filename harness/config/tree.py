@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from agents.container.limits import ContainerLimits
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
+from harness.config.selection import Selection, SelectionError, ids_term
 from harness.docker.engine import LEAST_DISK_GB
 from harness.files import expand_home
-from harness.selection import Selection, SelectionError, ids_term
 
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which a leading `~` is the user's home folder."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.config.selection import Candidate, Selection
 from harness.data.checks import GRADING_FIELDS, faults_of, readable, repeated_ids
 from harness.data.classic import advice, completed, is_classic, with_scripts
 from harness.data.convert import advice_for
 from harness.data.rows import dataset_title, load_rows
 from harness.errors import InputError
-from harness.selection import Candidate, Selection
 from harness.text import one_line
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from harness.data.instances import Instance
 from harness.files import make_folder, slug
 from harness.grading.verdict import Verdict
 from harness.run.results import RunRecord
+from harness.store.rows import CellRow, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE
-from harness.store.store import CellRow, State
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample

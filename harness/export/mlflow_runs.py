@@ -15,7 +15,7 @@ from harness.errors import EnvironmentUnavailableError, InputError
 from harness.files import make_folder
 from harness.grading.verdict import Verdict
 from harness.run.results import RunRecord, write_outcomes
-from harness.store.store import CellRow, State
+from harness.store.rows import CellRow, State
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.files import write_atomic
 from harness.importers.table import SIGNAL
 from harness.run.results import RunRecord, details, write_outcomes
-from harness.store.store import State
+from harness.store.rows import State
 
 
 def export_csv(record: RunRecord, out: Path) -> str:

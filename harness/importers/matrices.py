@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.config.selection import Selection
 from harness.data.instances import candidates
 from harness.data.model_names import match_names
 from harness.errors import InputError
@@ -16,7 +17,6 @@ from harness.importers.duplicates import same_verdicts
 from harness.importers.recorded import RecordedCell, RecordedRun
 from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.importers.same_model import run_date
-from harness.selection import Selection
 from harness.text import counted
 from router.arrays import FloatArray
 from router.outcomes import OutcomeMatrix
@@ -86,7 +86,7 @@ def selected(
 
     Args:
         outcomes: what there is.
-        terms: see `harness.selection`; none chooses all.
+        terms: see `harness.config.selection`; none chooses all.
         rows: of the dataset, for repositories, difficulties and the order.
         source: what `rows` are called in messages.
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import RouterConfig, find_config, load_config, with_overrides
+from harness.config.selection import ids_term
 from harness.data.embeddings import embed_texts
 from harness.data.model_names import match_names
 from harness.errors import InputError
@@ -28,9 +29,8 @@ from harness.files import slug, write_atomic
 from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts, write_outcomes_csv
 from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
-from harness.selection import ids_term
+from harness.store.rows import State
 from harness.store.run_folder import RunFolder
-from harness.store.store import State
 from harness.text import line
 from router.arrays import Z95, FloatArray, IntArray
 from router.clustering import CentroidClusters, number_of_clusters

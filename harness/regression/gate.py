@@ -13,8 +13,9 @@ from harness.compare.load import load_side
 from harness.regression.plan import ROUTED, Comparison, Plan
 from harness.run.interrupt import Stop
 from harness.store.keys import Change, change
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 from router.lab.sequential import Decision, Look
 
 SECONDS_BETWEEN_LOOKS = 2.0

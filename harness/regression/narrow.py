@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.config import Config, RouterConfig, with_overrides
+from harness.config.selection import ids_term, narrowed
 from harness.data.instances import Instance
 from harness.regression.plan import Plan
-from harness.selection import ids_term, narrowed
 
 
 def only_compared(config: Config, plan: Plan, available: Sequence[Instance]) -> tuple[Config, str]:

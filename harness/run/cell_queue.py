@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agents.rate_limit import RateLimit
-from harness.store.store import Cell
+from harness.store.rows import Cell
 
 POLL_SECONDS = 0.5
 """How long a stop may go unnoticed by an agent worker that waits for a cell."""

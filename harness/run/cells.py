@@ -34,8 +34,9 @@ from harness.run.interrupt import Stop
 from harness.run.leaks import hints_of
 from harness.run.progress import SHOWN_WAIT, Progress
 from harness.run.spending import Spending
+from harness.store.rows import KILLED, Cell, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
-from harness.store.store import KILLED, Cell, State, Store
+from harness.store.store import Store
 
 REFUSALS = frozenset({"quota", "installation"})
 """Kinds of provider failure that every further call of the model would meet."""

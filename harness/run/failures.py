@@ -13,7 +13,7 @@ from agents.errors import ContainerError, PoolError, ProviderError
 from agents.provider_errors import KINDS as PROVIDER_KINDS
 from harness.errors import DiskFullError, EngineUnavailableError, ImageUnavailableError, NodeLostError
 from harness.grading.verdict import Verdict
-from harness.store.store import KILLED, LOST
+from harness.store.rows import KILLED, LOST
 
 
 class FaultOwner(StrEnum):

@@ -29,8 +29,9 @@ from harness.run.spending import (
     limit_note,
 )
 from harness.store.keys import Change, change
+from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import ATTEMPTED, Cell, CellRow, State, Store
+from harness.store.store import Store
 
 ASSUMED_CALLS = 40.0
 """Of an attempt of which nothing is recorded."""

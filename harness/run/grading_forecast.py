@@ -11,8 +11,9 @@ from harness.data.instances import Dataset
 from harness.run.disk import disk_needed, shortage_here
 from harness.run.forecast import ASSUMED_TEST_SECONDS, GRADING_OVERHEAD_SECONDS, in_hours
 from harness.run.predictions import Predictions
+from harness.store.rows import State
 from harness.store.run_folder import RunFolder
-from harness.store.store import State, Store
+from harness.store.store import Store
 from harness.text import line
 
 

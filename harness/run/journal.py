@@ -12,7 +12,7 @@ from types import TracebackType
 
 from agents.pool import ModelConfig
 from agents.redaction import redact, redacted_json, secrets
-from harness.store.store import Cell
+from harness.store.rows import Cell
 from harness.text import one_line
 
 LOG_FILE = "run.log"

@@ -32,8 +32,9 @@ from harness.run.redo import RedoRequest, choose, move_folders
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending, limit_note
 from harness.run.tracing import traced
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 from harness.text import counted
 
 

@@ -20,8 +20,8 @@ from harness.errors import ConfigError
 from harness.fitting import not_in_pool, router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.keys import Change, change, make_key
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State
 from harness.text import counted
 
 OUTCOME_NEUTRAL = frozenset(

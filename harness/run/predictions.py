@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.config import Config, DatasetConfig, PredictionsConfig, with_overrides
+from harness.config.selection import ids_term
 from harness.data.instances import Dataset, load_dataset
 from harness.data.rows import load_rows
 from harness.errors import ConfigError, InputError, RunMismatchError
@@ -18,10 +19,10 @@ from harness.importers.predictions import AttemptRecord, Prediction, PredictionS
 from harness.run.interrupt import Stop
 from harness.run.plan import prediction_key
 from harness.run.redo import move_folders
-from harness.selection import ids_term
 from harness.store.keys import Change, change
+from harness.store.rows import ATTEMPTED, Cell, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder, read_patch
-from harness.store.store import ATTEMPTED, Cell, State, Store
+from harness.store.store import Store
 from harness.text import counted, one_line
 
 NO_USE = ("pool.", "agent.", "predictions", "run.max_cost", "run.agent", "run.mode", "run.repeats")

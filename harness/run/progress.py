@@ -13,7 +13,7 @@ from harness.grading.verdict import Grade
 from harness.run.display import Display, duration, make_display
 from harness.run.journal import Event, Journal
 from harness.run.status import RATE_WINDOW, ModelStatus
-from harness.store.store import Cell, CellRow, State
+from harness.store.rows import Cell, CellRow, State
 
 SHOWN_WAIT = 3.0
 """Seconds from which a wait for a model's turn is shown."""

@@ -16,8 +16,9 @@ from harness.importers import load_outcomes
 from harness.run.expected import Published
 from harness.run.preflight import is_stand_in
 from harness.sample import RECORDED
+from harness.store.rows import Cell, CellRow
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, Store
+from harness.store.store import Store
 
 KNOWN_COSTS = Path(__file__).parent / "known_costs.csv"
 """Means over runs of mini-SWE-agent 2.0.0 on SWE-bench Verified.

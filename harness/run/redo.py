@@ -20,8 +20,9 @@ from harness.evaluation.formats import usd
 from harness.files import sync_folder
 from harness.run.failures import KINDS
 from harness.run.plan import plan
+from harness.store.rows import Cell, CellRow, Replaced, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, Replaced, State, Store
+from harness.store.store import Store
 from harness.text import counted
 
 ALL = "all"

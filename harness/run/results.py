@@ -38,6 +38,7 @@ from harness.run.preflight import is_stand_in
 from harness.run.redo import redo_notes
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run, repeats_of_run
+from harness.store.rows import Cell, CellRow, FailureRow, Replaced, State
 from harness.store.run_folder import (
     PATCH_FILE,
     TEST_OUTPUT_FILE,
@@ -46,7 +47,7 @@ from harness.store.run_folder import (
     attempt_slug,
     read_patch,
 )
-from harness.store.store import Cell, CellRow, FailureRow, Replaced, State, Store
+from harness.store.store import Store
 from router.outcomes import OutcomeMatrix, Replay
 from router.router import Router
 

@@ -13,8 +13,8 @@ from agents.signals import agreement
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
 from harness.store.matrix import OWN_COLUMNS
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder, read_patch
-from harness.store.store import Cell, CellRow, State
 from router.arrays import FloatArray
 from router.attempt import FinishedAttempt
 from router.decision import Decision, Run, is_sequential, next_step

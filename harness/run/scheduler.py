@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from harness.run.cell_queue import CellQueue, StartLimits
 from harness.run.engines.base import CellStages
 from harness.run.interrupt import Stop
-from harness.store.store import Cell
+from harness.store.rows import Cell
 
 
 def run_cells(

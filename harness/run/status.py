@@ -11,8 +11,9 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.run.failures import kind_of
+from harness.store.rows import ATTEMPTED, WAITS_UNTIL, CellRow, FailureRow, Replaced, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import ATTEMPTED, WAITS_UNTIL, CellRow, FailureRow, Replaced, State, Store
+from harness.store.store import Store
 
 RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.grading.verdict import Verdict
 from harness.importers.repeats import RepeatedModel, repeated_model
-from harness.store.store import CellRow, State
+from harness.store.rows import CellRow, State
 from router.outcomes import OutcomeMatrix
 
 OWN_COLUMNS = frozenset({"cost_usd", "calls", "seconds"})

@@ -20,7 +20,8 @@ from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import InputError, RunLockedError
 from harness.files import YamlError, parse_yaml, slug, write_atomic
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 
 VERSIONED = ("polyswe", "swebench", "mini-swe-agent", "litellm", "sentence-transformers", "docker")
 """Packages whose versions a run records."""

@@ -11,11 +11,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,132 +25,20 @@ from harness.errors import InputError, RunMismatchError
 from harness.files import sync_folder
 from harness.grading.verdict import Grade, Verdict
 from harness.store.keys import Change, change
+from harness.store.rows import (
+    ATTEMPTED,
+    COLUMNS,
+    KILLED,
+    LOST,
+    OF_CELL,
+    WAITS_UNTIL,
+    Cell,
+    CellRow,
+    FailureRow,
+    Replaced,
+    State,
+)
 from harness.store.schema import SCHEMA, columns_of, make_tables
-
-KILLED = "killed"
-"""Failure of a cell whose agent was at work when the run was killed."""
-
-LOST = "lost"
-"""Failure of a cell whose finished attempt is no longer on the disk."""
-
-WAITS_UNTIL = "waits for its model's turn until "
-"""Begins the detail of a running cell whose agent waits under its model's `rpm` or `tpm`; the time follows."""
-
-
-class State(StrEnum):
-    PLANNED = "planned"
-    RUNNING = "running"
-    """The agent is at work, or was when the run was killed: it starts anew."""
-    AGENT_DONE = "agent done"
-    """The patch is on disk; only the grading is missing."""
-    GRADED = "graded"
-    FAILED = "failed"
-    """A failure that was not the model's; the next start tries again."""
-
-
-ATTEMPTED = frozenset((State.AGENT_DONE, State.GRADED))
-"""States of a cell whose attempt has finished."""
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One instance, attempted by one model; the number tells repeated attempts apart."""
-
-    instance_id: str
-    model: str
-    attempt: int = 1
-
-    def __str__(self) -> str:
-        """For messages."""
-        return f"{self.instance_id} / {self.model}" + (f", attempt {self.attempt}" if self.attempt > 1 else "")
-
-    @property
-    def label(self) -> str:
-        """Marks its containers."""
-        return f"{self.instance_id}/{self.model}" + (f"@{self.attempt}" if self.attempt > 1 else "")
-
-
-@dataclass(frozen=True)
-class CellRow:
-    """One row of the store, as read."""
-
-    instance_id: str
-    model: str
-    key: str
-    state: State
-    verdict: Verdict | None
-    failure: str | None
-    detail: str
-    exit_status: str | None
-    cost_usd: float | None
-    lost_cost_usd: float
-    api_calls: int | None
-    failed_calls: int | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
-    agent_seconds: float | None
-    grading_seconds: float | None
-    """Without the wait for other instances' tests; stores of earlier versions include it."""
-    test_seconds: float | None
-    """Run time of the test script alone."""
-    unsubmitted: bool
-    scripted: bool
-    updated_at: str
-    signals: Mapping[str, float] = field(default_factory=dict)
-    """What the finished attempt shows, without knowledge of the hidden tests; see `agents.signals`."""
-    attempt: int = 1
-    """From 1; further ones are repeats."""
-
-    @property
-    def cell(self) -> Cell:
-        return Cell(self.instance_id, self.model, self.attempt)
-
-
-COLUMNS = tuple(column.name for column in fields(CellRow))
-"""What a row of the table `cells` holds, by the name of the field that takes it."""
-OF_CELL = "instance_id = ? AND model = ? AND attempt = ?"
-"""Condition for the rows of one cell; its values are the cell's fields in their order."""
-
-
-@dataclass(frozen=True)
-class FailureRow:
-    """One thing that went wrong and was not the model's."""
-
-    instance_id: str
-    model: str
-    at: str
-    kind: str
-    detail: str
-    cost_usd: float
-    attempt: int = 1
-
-    @property
-    def cell(self) -> Cell:
-        return Cell(self.instance_id, self.model, self.attempt)
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """A finished attempt whose cell was attempted again."""
-
-    row: CellRow
-    number: int
-    """Of the cell's earlier attempts, from 1."""
-    moved: bool
-    """Its folder has its new name."""
-    closed: bool
-    """The command that replaced it has come to its end."""
-    flags: Sequence[Flag] = ()
-
-    @property
-    def cell(self) -> Cell:
-        return self.row.cell
-
-    @property
-    def cost_usd(self) -> float:
-        """Everything that was paid for it."""
-        return (self.row.cost_usd or 0.0) + self.row.lost_cost_usd
 
 
 class Store:

@@ -18,8 +18,9 @@ from harness.fitting import fitted_on, router_for_pool
 from harness.grading.verdict import Verdict
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.keys import SEPARATOR
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 from harness.submission.findings import RefusedError, some
 from harness.text import counted
 from router.router import Router

@@ -25,7 +25,8 @@ import numpy as np
 from measure import keep, options, table
 
 from harness.grading.verdict import Verdict
-from harness.store.store import Cell, State, Store
+from harness.store.rows import Cell, State
+from harness.store.store import Store
 
 
 def cells_of(instances: int, models: int) -> dict[Cell, str]:

@@ -27,8 +27,9 @@ from typing import Any
 from measure import keep, options, table
 from ray.cluster_utils import Cluster
 
+from harness.store.rows import Cell, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 
 TABLE = {"rows", "null", "null_of_sizes", "complementarity", "verdict"}
 Outcomes = dict[Cell, tuple[object, ...]]

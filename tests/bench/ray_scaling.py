@@ -46,8 +46,9 @@ from harness.run.interrupt import Stop
 from harness.run.progress import Progress
 from harness.run.scheduler import run_cells
 from harness.run.spending import Spending
+from harness.store.rows import Cell, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 
 INSTANCES, MODELS = 500, 12
 CALLS = 5

@@ -28,8 +28,9 @@ from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import Instance, load_dataset
 from harness.grading.verdict import Grade, Verdict
 from harness.run.plan import plan
+from harness.store.rows import Cell, State
 from harness.store.run_folder import PATCH_FILE, RunFolder
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -30,8 +30,9 @@ from harness.grading.verdict import Grade, Verdict
 from harness.importers.table import write_outcomes_csv
 from harness.report.tables import write_results
 from harness.store.matrix import matrix_of_run
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 ATTACK = """</script></style></pre></textarea><script>document.title='PWNED'</script><img src=x onerror="document.title='PWNED'"><svg onload="document.title='PWNED'">'"<!--"""  # noqa: E501
 MODELS = ("meek", f"evil {ATTACK}")

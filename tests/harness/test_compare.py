@@ -35,8 +35,9 @@ from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.run.results import results_again
 from harness.store.matrix import matrix_of_run
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 from router import Embedder, Router
 from router.clustering import number_of_clusters
 from router.outcomes import OutcomeMatrix

@@ -17,8 +17,8 @@ from harness.export.tables import export_csv, export_parquet
 from harness.grading.verdict import Verdict
 from harness.importers import load_outcomes
 from harness.run.results import RunRecord, read_record, results_again
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell
 
 MakeRun = Callable[..., RunFolder]
 LARGE, SMALL = "scripted-large", "scripted-small"

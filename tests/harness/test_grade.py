@@ -20,8 +20,9 @@ from prediction_sources import COMMANDS, EMPTY, NO_FIX, RIGHT, SOURCES, WRONG, g
 from harness.errors import EXIT_INPUT, EXIT_OK
 from harness.grading.verdict import Verdict
 from harness.run.results import results_again
+from harness.store.rows import CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset

@@ -31,8 +31,9 @@ from harness.report.html.assets import data_block
 from harness.report.html.cell_data import MANY_CELLS
 from harness.report.tables import write_results
 from harness.report.text import clipped, plain
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 from router.outcomes import OutcomeMatrix
 
 

@@ -18,8 +18,8 @@ from harness.evaluation.schema import Statement
 from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
 from harness.report.html import write_report
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell
 
 pytestmark = pytest.mark.slow
 FITS = "document.documentElement.scrollWidth <= innerWidth"

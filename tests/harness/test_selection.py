@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.selection import (
+from harness.config.selection import (
     KEYS,
     Candidate,
     Selection,

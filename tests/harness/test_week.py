@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.grading.verdict import Verdict
+from harness.store.rows import CellRow
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset

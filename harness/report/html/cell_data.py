@@ -13,7 +13,7 @@ from harness.files import slug
 from harness.report.html.assets import data_block
 from harness.report.html.cells import CellFacts, Cells
 from harness.report.text import plain
-from harness.store.store import Cell
+from harness.store.rows import Cell
 
 MOST_CELLS = 250_000
 """The page lists at most this many cells (about 20 bytes each), those on which models disagree first."""

@@ -16,8 +16,9 @@ from harness.importers.recorded import RecordedCell
 from harness.importers.source import read_source
 from harness.importers.table import read as read_csv
 from harness.report.flag_kinds import explain_flag
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 
 NO_VERDICT = "no verdict"
 """Stands for the verdict of a cell that has none."""

@@ -15,7 +15,7 @@ from harness.report.figures import ON_PAGE, Drawing, draw
 from harness.report.html.cell_page import CellView, Sibling, cell_page
 from harness.report.html.cells import CellFacts, Cells, load_cells
 from harness.report.html.page import render_page
-from harness.store.store import Cell
+from harness.store.rows import Cell
 
 REPORT = "results.html"
 """Name of the report in its folder."""

@@ -17,8 +17,9 @@ from harness.data.instances import Dataset, Instance
 from harness.grading.settings import GradingContainer
 from harness.grading.verdict import Grade
 from harness.run.interrupt import Stop
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 
 def grading_container(run: RunConfig) -> GradingContainer:

@@ -27,8 +27,9 @@ from harness.run.interrupt import Stop
 from harness.run.progress import Progress
 from harness.run.spending import Spending
 from harness.sample import PLAYBOOK
+from harness.store.rows import Cell, State
 from harness.store.run_folder import PATCH_FILE, RunFolder, read_patch
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 
 
 class Images:

@@ -31,8 +31,9 @@ from harness.run.failures import KINDS, FaultOwner, attempt_kind
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -21,8 +21,9 @@ from harness.run.forecast import forecast, render
 from harness.run.plan import plan
 from harness.run.records import KNOWN_COSTS
 from harness.store.matrix import matrix_of_run
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from harness.grading.verdict import Verdict
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import State
 from harness.store.run_folder import RunFolder
-from harness.store.store import State
 
 if TYPE_CHECKING:
     from docker import DockerClient

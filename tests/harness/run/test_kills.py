@@ -32,8 +32,9 @@ from harness.errors import EXIT_OK
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import COLUMNS, KILLED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import COLUMNS, KILLED, Cell, CellRow, State, Store, _cell_row
+from harness.store.store import Store, _cell_row
 
 if TYPE_CHECKING:
     from docker import DockerClient

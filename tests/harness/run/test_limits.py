@@ -19,8 +19,9 @@ from harness.run.interrupt import Stop
 from harness.run.journal import EVENTS_FILE, LOG_FILE
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -29,8 +29,9 @@ from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.results import results_again
 from harness.sample import PLAYBOOK
+from harness.store.rows import CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import CellRow, State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from docker import DockerClient

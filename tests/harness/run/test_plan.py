@@ -13,7 +13,8 @@ from harness.errors import ConfigError
 from harness.grading.verdict import Grade, Verdict
 from harness.run.plan import plan, repeat_notes
 from harness.store.keys import Change, change
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 
 CELL = Cell("polyswe__billing-201", "scripted-small")
 

@@ -27,8 +27,9 @@ from harness.run.display import LiveDisplay, PlainDisplay, make_display, model_l
 from harness.run.journal import EVENTS_FILE, LOG_FILE, Event, Journal
 from harness.run.progress import Progress
 from harness.run.status import run_status
+from harness.store.rows import Cell, CellRow
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, Store
+from harness.store.store import Store
 
 POOL = [ModelConfig(name="m", model="openai/m", api_key_env="MY_PROVIDER_KEY", free=True)]
 UNFINISHED = ("polyswe__billing-201", "scripted-large")
@@ -145,7 +146,8 @@ import sys, time
 from pathlib import Path
 from harness.run.journal import Journal
 from harness.run.progress import Progress
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 with Store(Path(sys.argv[1]), read_only=True) as store:
     rows = store.rows()
 progress = Progress(rows)

@@ -17,8 +17,9 @@ from harness.grading.verdict import Verdict
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 
 pytestmark = pytest.mark.docker
 

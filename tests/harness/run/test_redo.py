@@ -25,8 +25,9 @@ from harness.run.pipeline import RunEnd, evaluate
 from harness.run.redo import RedoRequest, choose, move_folders
 from harness.run.results import results_again
 from harness.run.status import run_status
+from harness.store.rows import Cell, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 from harness.submission.collect import collect_run
 from harness.submission.findings import RefusedError
 

@@ -24,8 +24,9 @@ from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.results import results_again
 from harness.sample import PLAYBOOK
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder, read_patch
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 from harness.submission.collect import collect_run
 from harness.submission.findings import RefusedError
 from tests.harness.conftest import LARGE, MEDIUM, MakeRun

@@ -19,8 +19,9 @@ from harness.run.forecast import forecast
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.plan import plan, routing_notes
+from harness.store.rows import Cell, State
 from harness.store.run_folder import PATCH_FILE, RunFolder
-from harness.store.store import Cell, State, Store
+from harness.store.store import Store
 from router.embedding import Embedder
 from router.outcomes import OutcomeMatrix
 from router.policies import make_policy

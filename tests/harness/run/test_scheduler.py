@@ -10,7 +10,7 @@ from agents.rate_limit import TokenBucket
 from harness.run.cell_queue import CellQueue, StartLimits
 from harness.run.interrupt import Stop
 from harness.run.scheduler import run_cells
-from harness.store.store import Cell
+from harness.store.rows import Cell
 
 CELLS = [Cell(f"i-{n}", "m") for n in range(6)]
 PATIENCE = 30

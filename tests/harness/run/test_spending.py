@@ -11,7 +11,8 @@ from agents.attempt import Attempt
 from agents.budget import BudgetSpentError
 from harness.config import Config, find_config, load_config, with_overrides
 from harness.run.spending import Spending, limit_note
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 
 SMALL, LARGE = "scripted-small", "scripted-large"
 

@@ -18,8 +18,9 @@ from harness.config import find_config, load_config, with_overrides
 from harness.run.interrupt import Stop, _kill_children
 from harness.run.pipeline import evaluate
 from harness.sample import PLAYBOOK
+from harness.store.rows import State
 from harness.store.run_folder import RunFolder
-from harness.store.store import State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset
@@ -97,7 +98,8 @@ import signal, sys, time
 from pathlib import Path
 from harness.run.interrupt import stop_on_signals
 from harness.run.progress import Progress
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 
 cell = Cell("i", "m")
 with Store(Path(sys.argv[1] + ".sqlite")) as store:

@@ -14,8 +14,9 @@ from harness.config import find_config, load_config, with_overrides
 from harness.files import make_folder, write_atomic
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.data.instances import Dataset

@@ -12,8 +12,9 @@ from agents.attempt import Attempt
 from agents.budget import Call
 from agents.leaks import Flag
 from harness.grading.verdict import Grade, Verdict
+from harness.store.rows import Cell, CellRow, FailureRow, State
 from harness.store.schema import SCHEMA, make_tables
-from harness.store.store import Cell, CellRow, FailureRow, State, Store
+from harness.store.store import Store
 
 FIRST, OTHER = Cell("i-1", "small"), Cell("i-1", "large")
 SECOND = Cell("i-1", "small", 2)

@@ -11,8 +11,9 @@ from harness.config import find_config, load_config, with_overrides
 from harness.errors import ConfigError, InputError, RunLockedError
 from harness.run.pipeline import run_folder
 from harness.run.plan import plan
+from harness.store.rows import Cell
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder, read_patch
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 
 
 def test_a_folder_at_work_cannot_be_put_aside(tmp_path: Path) -> None:

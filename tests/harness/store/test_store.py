@@ -20,7 +20,8 @@ from harness.errors import InputError, RunMismatchError
 from harness.grading.verdict import Grade, Verdict
 from harness.store.keys import make_key
 from harness.store.matrix import matrix_of_run
-from harness.store.store import Cell, State, Store, _connect
+from harness.store.rows import Cell, State
+from harness.store.store import Store, _connect
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
 
@@ -298,7 +299,8 @@ def test_no_file_of_sqlites_own_stays_behind(tmp_path: Path, killed: bool) -> No
     script = f"""
 import os
 from pathlib import Path
-from harness.store.store import Cell, Store
+from harness.store.rows import Cell
+from harness.store.store import Store
 store = Store(Path({str(path)!r}))
 store.plan({{Cell("i", "m"): "k"}})
 {ending}

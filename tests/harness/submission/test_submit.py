@@ -22,8 +22,9 @@ from harness.importers import write_outcomes_csv
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.store.matrix import matrix_of_run
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, Store
+from harness.store.store import Store
 from harness.submission.check import Checked
 from harness.submission.collect import unfit
 from harness.submission.findings import RefusedError

@@ -16,8 +16,9 @@ from harness.config import RunConfig, find_config, load_config
 from harness.errors import EXIT_ENVIRONMENT
 from harness.run.engines.ray_budget import BudgetActor
 from harness.run.engines.ray_rates import ClusterRateLimit, RatesActor
+from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Cell, CellRow, State, Store
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     from docker import DockerClient
