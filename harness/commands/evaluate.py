@@ -10,7 +10,18 @@ import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width
 from harness.commands.env_file import EnvFileOption
-from harness.commands.options import ModelOption, SelectOption, narrowing, part_of, redo_request
+from harness.commands.options import (
+    AddressOption,
+    EngineOption,
+    FreshOption,
+    GradingWorkersOption,
+    ModelOption,
+    OutOption,
+    SelectOption,
+    narrowing,
+    part_of,
+    redo_request,
+)
 from harness.config.selection import ids_term
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 
@@ -26,10 +37,8 @@ def evaluate(
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
-    ] = False,
+    out: OutOption = None,
+    fresh: FreshOption = False,
     select: SelectOption = None,
     model: ModelOption = None,
     instance: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
@@ -58,13 +67,9 @@ def evaluate(
         float | None, typer.Option(min=0, help="USD; no cell starts that is expected to exceed it (soft limit).")
     ] = None,
     agent_workers: Annotated[int | None, typer.Option(min=1, help="Number of agents at the same time.")] = None,
-    grading_workers: Annotated[int | None, typer.Option(min=1, help="Number of gradings at the same time.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Head node of the Ray cluster (default: start one on this machine).")
-    ] = None,
+    grading_workers: GradingWorkersOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. agent.step_limit=100 (repeatable)."),

@@ -10,7 +10,14 @@ import typer
 from harness.commands.common import output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.evaluate import check_start, report_end
-from harness.commands.options import SelectOption
+from harness.commands.options import (
+    AddressOption,
+    EngineOption,
+    FreshOption,
+    GradingWorkersOption,
+    OutOption,
+    SelectOption,
+)
 from harness.errors import EXIT_ENVIRONMENT, InputError
 from harness.files import slug
 
@@ -33,17 +40,11 @@ def grade(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     select: SelectOption = None,
-    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")
-    ] = False,
-    grading_workers: Annotated[int | None, typer.Option(min=1, help="Number of gradings at the same time.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Head node of the Ray cluster (default: start one on this machine).")
-    ] = None,
+    out: OutOption = None,
+    fresh: FreshOption = False,
+    grading_workers: GradingWorkersOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. run.grading_timeout=3600 (repeatable)."),

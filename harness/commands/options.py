@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,13 @@ ModelOption = Annotated[
 ]
 SplitOption = Annotated[str, typer.Option(help="Split of the dataset, e.g. dev.")]
 """For every command that takes the name of a dataset."""
+OutOption = Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Archive an earlier run of this name and start again.")]
+GradingWorkersOption = Annotated[int | None, typer.Option(min=1, help="Number of gradings at the same time.")]
+EngineOption = Annotated[str | None, typer.Option(help="Where cells run: local (this machine) or ray (a cluster).")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Head node of the Ray cluster (default: start one on this machine).")
+]
 PoolOption = Annotated[
     list[str] | None,
     typer.Option(

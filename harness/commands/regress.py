@@ -11,7 +11,7 @@ import typer
 
 from harness.commands.common import output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
-from harness.commands.options import ModelOption, SelectOption, part_of
+from harness.commands.options import ModelOption, OutOption, SelectOption, part_of
 from harness.commands.subset import AgentOption, RepeatsFromOption
 from harness.errors import EXIT_INTERRUPTED, InputError
 
@@ -42,7 +42,7 @@ def regress(
     select: SelectOption = None,
     model: ModelOption = None,
     run_id: Annotated[str | None, typer.Option(help="Name of the run folder (default: regress-NEW).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")] = None,
+    out: OutOption = None,
     summary: Annotated[Path | None, typer.Option(help="Also append the Markdown summary to this file.")] = None,
     agent: AgentOption = "mini-swe-agent",
     repeats_from: RepeatsFromOption = None,

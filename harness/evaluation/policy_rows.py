@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,7 +94,8 @@ class Laboratory:
         if workers is None:
             large = len(self.inputs.outcomes) * settings.folds * settings.repeats >= WORTH_WORKERS
             workers = min(len(names), cpu_count()) if large else 1
-        with tqdm(total=len(names), unit="policy", disable=self.progress is silent or len(names) < 2) as bar:
+        # None: no bar where no terminal shows it
+        with tqdm(total=len(names), unit="policy", disable=self.progress is silent or len(names) < 2 or None) as bar:
             for evaluated in self._evaluated(names, workers):
                 bar.set_postfix_str(evaluated.name)
                 bar.update(1)
@@ -117,21 +119,15 @@ class Laboratory:
         Raises:
             InputError: no such policy or parameter, or an impossible value.
         """
-        from threadpoolctl import threadpool_limits
-
-        # thousands of small products: many threads are slower, and their sums come in another order on other machines
-        with threadpool_limits(limits=1):
-            try:
-                policy, notes = self._made(name)
-                rows = [self._held_out(policy, name)]
-                if self.inputs.repositories is not None:
-                    rows.append(self._on_unseen_repositories(policy, name, self.inputs.repositories))
-                null, clusters = (None, ()) if policy.is_baseline else self._clusters(policy)
-                if null is not None:
-                    rows.append(self._in_sample(policy, name, null))
-                return EvaluatedPolicy(name, tuple(rows), clusters, notes)
-            except ValueError as error:  # the router's errors for names, parameters and values
-                raise InputError(f"policy {name}: {error}") from error
+        with _policy_at_work(name):
+            policy, notes = self._made(name)
+            rows = [self._held_out(policy, name)]
+            if self.inputs.repositories is not None:
+                rows.append(self._on_unseen_repositories(policy, name, self.inputs.repositories))
+            null, clusters = (None, ()) if policy.is_baseline else self._clusters(policy)
+            if null is not None:
+                rows.append(self._in_sample(policy, name, null))
+            return EvaluatedPolicy(name, tuple(rows), clusters, notes)
 
     def fitted_on_all(self, name: str) -> Policy:
         """A policy by short name, fitted on every instance: what would be deployed.
@@ -139,14 +135,9 @@ class Laboratory:
         Raises:
             InputError: no such policy or parameter, or an impossible value.
         """
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1):
-            try:
-                policy, _ = self._made(name)
-                return policy.fit(self.inputs.embeddings, self.inputs.outcomes, auxiliary=self.inputs.auxiliary)
-            except ValueError as error:
-                raise InputError(f"policy {name}: {error}") from error
+        with _policy_at_work(name):
+            policy, _ = self._made(name)
+            return policy.fit(self.inputs.embeddings, self.inputs.outcomes, auxiliary=self.inputs.auxiliary)
 
     def cross_fitted(self, name: str) -> CrossFit:
         """What a policy by short name decides held out: the replay behind its cross-fitted row.
@@ -154,13 +145,8 @@ class Laboratory:
         Raises:
             InputError: no such policy or parameter, or an impossible value.
         """
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1):
-            try:
-                return self._cross_fit(self._made(name)[0])
-            except ValueError as error:
-                raise InputError(f"policy {name}: {error}") from error
+        with _policy_at_work(name):
+            return self._cross_fit(self._made(name)[0])
 
     def _splits(self) -> Folds:
         settings = self.settings
@@ -286,6 +272,24 @@ class Laboratory:
             if size
         ]
         return RandomClusters(mean=null.mean, sd=null.sd), tuple(profiles)
+
+
+@contextmanager
+def _policy_at_work(name: str) -> Iterator[None]:
+    """One thread, and the router's errors for names, parameters and values as ours.
+
+    Thousands of small products: many threads are slower, and their sums come in another order on other machines.
+
+    Raises:
+        InputError: what the router refuses.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        try:
+            yield
+        except ValueError as error:
+            raise InputError(f"policy {name}: {error}") from error
 
 
 def _kind(policy: Policy) -> Kind:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.instances import read_problem_statements
+from harness.data.instances import read_problem_statements, repository_of
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import auxiliary_matrix, load_outcomes, outcome_matrix
@@ -39,8 +39,6 @@ RANDOM_SETS = 20
 """Random sets of the same size, for comparison."""
 COMPARED_SETS = 5
 """Random sets whose detectable drop is simulated."""
-BATCH = 10
-"""Instances between two looks of the gate."""
 DROPS = (0.0, 0.03, 0.05, 0.10, 0.20)
 SHAPES: tuple[Shape, ...] = ("shift", "lapse")
 NULL_COMPARISONS = 2000
@@ -114,7 +112,7 @@ def read_record(source: Path, *, tasks: Path, agent: str, version: str, referenc
         columns=columns,
         same_agent=tuple(agent in (runs[name].agent or "") for name in names),
         known_before=[[informs(runs, own, other) for other in names] for own in outcomes.models],
-        repositories=tuple(i.rpartition("-")[0] for i in outcomes.instances),
+        repositories=tuple(map(repository_of, outcomes.instances)),
     )
 
 
@@ -381,8 +379,7 @@ def _order(record: Record, estimator: RateEstimator) -> tuple[IntArray, FloatArr
 
 def _play(gate: SequentialGate, base: FloatArray, new: FloatArray) -> tuple[Decision, int, bool]:
     """How it ends, after how many instances, and whether the evidence would have reached 1/α at any look."""
-    n = len(gate.order)
-    looks = gate.looks(base, new, [*range(BATCH, n, BATCH), n])
+    looks = gate.looks(base, new, gate.schedule())
     end = next((look for look in looks if look.decision is not Decision.OPEN), looks[-1])
     return end.decision, end.instances, max(look.worse for look in looks) >= 1 / gate.settings.alpha
 

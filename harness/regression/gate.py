@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,21 +79,17 @@ def is_outdated(rows: Sequence[CellRow], cells: Mapping[Cell, str]) -> bool:
 def look(plan: Plan, comparison: Comparison, verdicts: Mapping[str, float]) -> Look:
     """The first decision among the instances that are finished without a gap, or where the test stands after them.
 
-    What finished out of order does not count yet: which cells end early may depend on their verdicts. Cells that were
-    in flight when it was decided do not undo the decision.
+    It may end after every ten instances, as in results/regression. What finished out of order does not count yet: which
+    cells end early may depend on their verdicts. Cells that were in flight when it was decided do not undo it.
     """
     finished = next((k for k, i in enumerate(plan.instances) if i not in verdicts), len(plan.instances))
     if not finished:
         return Look(Decision.OPEN, 0, 0, 0, 1.0, 1.0, 1.0)
+    gate, base = comparison.gate, comparison.base[:finished]
     new = np.array([verdicts[i] for i in plan.instances[:finished]])
-    looks = comparison.gate.looks(comparison.base[:finished], new, range(1, finished + 1))
-    found = next((one for one in looks if one.decision is not Decision.OPEN), looks[-1])
-    if found.decision is Decision.OPEN and finished == len(plan.instances):
-        return Look(Decision.HOPELESS, *[getattr(found, name) for name in _AFTER_DECISION])
-    return found
-
-
-_AFTER_DECISION = ("instances", "lost", "gained", "worse", "not_worse", "chance")
+    looks = gate.looks(base, new, [after for after in gate.schedule() if after <= finished])
+    decided = next((one for one in looks if one.decision is not Decision.OPEN), None)
+    return decided or replace(gate.look(base, new), decision=Decision.OPEN)
 
 
 class StopWhenDecided(Stop):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compare.noise import BUILT_IN
+from harness.data.instances import repository_of
 from harness.errors import InputError
 from harness.importers import RecordedRun, load_outcomes
 from harness.importers.repeats import RepeatedModel, repeated_models
@@ -91,7 +92,7 @@ def read_reference(
     other = [run for run in usable if run not in same]
     verdicts, others = _verdicts(same, wanted), _verdicts(other, wanted)
     price = _price(same, verdicts, wanted)
-    estimator = RateEstimator(verdicts, others, price=price, groups=_repositories(wanted))
+    estimator = RateEstimator(verdicts, others, price=price, groups=[repository_of(instance) for instance in wanted])
     repeated = _repeated(repeats_from or sources, wanted, required=bool(repeats_from))
     flips, source = _flips(repeated, verdicts)
     left_out = [run.name for run in runs if run not in usable]
@@ -139,10 +140,6 @@ def _is_one_of(run: RecordedRun, others: Sequence[Mapping[str, float]]) -> bool:
         if common and all(bool(own) == bool(other) for own, other in common):
             return True
     return False
-
-
-def _repositories(instances: Sequence[str]) -> list[str]:
-    return [instance.rpartition("-")[0] for instance in instances]
 
 
 def _coverage(run: RecordedRun, instances: Sequence[str]) -> float:

@@ -29,8 +29,8 @@ from router.lab.reruns import RerunModel, Shape
 
 SHIFTS = np.array([0.5, 1.0, 2.0, 4.0])
 """δ of the grid, in logits"""
-LEAST_BEFORE_HOPELESS = 10
-"""instances; a trend of fewer says nothing"""
+LOOK_EVERY = 10
+"""instances between two looks at which the test may end"""
 SHAPES: tuple[Shape, ...] = ("shift", "lapse")
 
 
@@ -107,6 +107,11 @@ class SequentialGate:
         """After the first instances of the order, whose verdicts are `base` (t,) and `new` (t,); NaN for unknown."""
         return self.looks(base, new, [len(base)])[0]
 
+    def schedule(self) -> list[int]:
+        """After how many instances the test may end: every ten, and after the last."""
+        n = len(self.order)
+        return [*range(LOOK_EVERY, n, LOOK_EVERY), n]
+
     def looks(self, base: FloatArray, new: FloatArray, after: Sequence[int]) -> list[Look]:
         """The same after each number of instances in `after`; one that ends the test does not end the list."""
         lost, gained = (base == 1) & (new == 0), (base == 0) & (new == 1)
@@ -129,7 +134,7 @@ class SequentialGate:
             decision = Decision.WORSE
         elif counter >= need:
             decision = Decision.NOT_WORSE
-        elif t >= LEAST_BEFORE_HOPELESS and chance < self.settings.futility:
+        elif chance < self.settings.futility:
             decision = Decision.HOPELESS
         return Look(
             decision, t, lost, gained, float(np.exp(min(evidence, 700))), float(np.exp(min(counter, 700))), chance

@@ -12,7 +12,6 @@ from router.lab.reruns import Flips, RerunModel, worsen
 from router.lab.sequential import Decision, GateSettings, SequentialGate
 
 N = 200
-LOOKS = list(range(10, N + 1, 10))
 
 
 def rerun_model() -> RerunModel:
@@ -30,7 +29,7 @@ def ends(gate: SequentialGate, before: FloatArray, after: FloatArray, seed: int)
     found = []
     for p, q in zip(before, after, strict=True):
         base, new = (rng.random(N) < p).astype(float), (rng.random(N) < q).astype(float)
-        looks = gate.looks(base, new, LOOKS)
+        looks = gate.looks(base, new, gate.schedule())
         found.append(next((one.decision for one in looks if one.decision is not Decision.OPEN), Decision.OPEN))
     return found
 
@@ -41,7 +40,7 @@ def test_false_alarms_at_any_look_are_rarer_than_alpha(gate: SequentialGate) -> 
     alarms = 0
     for row in p:
         base, new = (rng.random(N) < row).astype(float), (rng.random(N) < row).astype(float)
-        alarms += any(one.worse >= 1 / 0.05 for one in gate.looks(base, new, LOOKS))
+        alarms += any(one.worse >= 1 / 0.05 for one in gate.looks(base, new, gate.schedule()))
     assert alarms / 600 <= 0.05 + 2 * (0.05 * 0.95 / 600) ** 0.5
 
 
@@ -62,6 +61,13 @@ def test_the_drop_asked_about_is_seldom_called_not_worse(gate: SequentialGate, s
 
 def gate_slope() -> FloatArray:
     return rerun_model().slope
+
+
+def test_the_test_may_end_after_every_ten_instances_and_after_the_last() -> None:
+    def schedule(n: int) -> list[int]:
+        return SequentialGate(rerun_model(), np.arange(n), rate=0.7).schedule()
+
+    assert (schedule(4), schedule(10), schedule(25)) == ([4], [10], [10, 20, 25])
 
 
 def test_what_is_unknown_or_equal_says_nothing(gate: SequentialGate) -> None:
