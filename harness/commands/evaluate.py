@@ -22,7 +22,6 @@ from harness.commands.options import (
     part_of,
     redo_request,
 )
-from harness.config.selection import ids_term
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ def evaluate(
     quiet_libraries()
     from harness.commands.next_steps import say_next_steps
     from harness.config import find_config, load_config, parse_settings, with_overrides
+    from harness.config.selection import ids_term
     from harness.run.interrupt import stop_on_signals
     from harness.run.pipeline import evaluate as run
     from harness.run.pipeline import run_folder

@@ -13,7 +13,6 @@ import typer
 from harness.commands.common import check_output, check_policies, output, quiet_libraries
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import PoolOption, SelectOption, SplitOption
-from harness.config.selection import Selection, ids_term
 from harness.errors import InputError
 from harness.text import one_line
 
@@ -119,6 +118,7 @@ def route(
     """
     quiet_libraries()
     from harness.config import RouterConfig
+    from harness.config.selection import ids_term
     from harness.data.embeddings import embed_texts
     from harness.data.model_names import match_names
     from harness.fitting import load_router
@@ -172,6 +172,7 @@ def texts_to_route(
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error})") from error
     if select:
+        from harness.config.selection import Selection
         from harness.data.instances import candidates, problem_statements
         from harness.data.rows import load_rows
 

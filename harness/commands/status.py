@@ -13,7 +13,6 @@ import typer
 
 from harness.commands.common import output, quiet_libraries, terminal_width
 from harness.commands.options import ModelOption, SelectOption
-from harness.config.selection import Selection
 from harness.errors import InputError
 from harness.text import counted
 
@@ -188,6 +187,7 @@ def _chosen(
     folder: RunFolder, rows: Sequence[CellRow], select: Sequence[str] | None, model: Sequence[str] | None
 ) -> list[CellRow]:
     """The rows that `--select` and `--model` choose; the dataset is read only where a term needs more than the ids."""
+    from harness.config.selection import Selection
     from harness.data.instances import candidates
     from harness.data.model_names import match_names
     from harness.data.rows import load_rows
