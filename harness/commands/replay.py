@@ -15,7 +15,10 @@ from harness.errors import InputError
 
 def replay(
     outcomes: Annotated[
-        list[str], typer.Argument(help="leaderboards.json of the SWE-bench site, or CSV; paths or URLs.")
+        list[str],
+        typer.Argument(
+            help="leaderboards.json of the SWE-bench site, CSV, or a folder of finished attempts; URLs too."
+        ),
     ],
     tasks: Annotated[str, typer.Option(help="Instances with their problem statements: a file or a Hugging Face name.")],
     split: SplitOption = "test",

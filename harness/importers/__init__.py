@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import InputError
-from harness.importers import details, evaluation, experiments, leaderboards, table
+from harness.importers import details, evaluation, experiments, finished, leaderboards, table
 from harness.importers.duplicates import flag_copies, merge_listings
 from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix, unknown_verdicts
 from harness.importers.predictions import refuse_predictions
@@ -47,6 +47,7 @@ class Importer(Protocol):
 
 
 IMPORTERS: dict[str, Importer] = {
+    "finished": finished,
     "experiments": experiments,
     "details": details,
     "evaluation": evaluation,
@@ -62,7 +63,8 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
     Args:
         sources: The SWE-bench site's leaderboards.json, CSVs of outcomes (see `harness.importers.table`), run folders
             with an outcomes.csv, reports of `swebench eval`, folders of SWE-bench/experiments (a submission, a split or
-            the repository), or http(s) addresses of files. A copy of another run has that as its `fault`.
+            the repository), folders of finished attempts (`harness.importers.finished`), or http(s) addresses of files.
+            A copy of another run has that as its `fault`.
         cache: Folder for downloads (default `harness.files.cache_dir()`).
 
     Raises:
