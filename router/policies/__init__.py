@@ -34,6 +34,7 @@ POLICIES = {
     "best-fixed": "router.policies.fixed.BestFixedPolicy",
     "cascade": "router.policies.cascade.CascadePolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
+    "cost-first": "router.policies.cost_first.CostFirstPolicy",
     "knn": "router.policies.knn.NearestPolicy",
     "linear": "router.policies.linear.LinearPolicy",
     "oracle": "router.policies.oracle.OraclePolicy",

@@ -124,7 +124,7 @@ def test_impossible_parameters_are_refused(name: str, params: dict, message: str
         make_policy(name, **params).fit(X, outcomes(COIN))
 
 
-@pytest.mark.parametrize("name", READING)
+@pytest.mark.parametrize("name", sorted(set(READING) - {"cost-first"}))
 def test_policies_that_read_the_text_win_where_there_is_something_to_read(name: str, world) -> None:
     routed = crossfit(make_policy(name), world.X, world.outcomes, folds(120, 5, 1))
     best = single(world.outcomes, world.outcomes.best_single())

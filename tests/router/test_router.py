@@ -88,6 +88,7 @@ def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) 
         ("auto", {"candidates": "cascade", "tolerance": 0.2, "alpha": 1.0, "caution": -5.0}),
         ("best-fixed", {"tolerance": 0.3}),
         ("best-fixed", {"time_weight": 0.02}),
+        ("cost-first", {"budget": 0.4}),
         ("zero-router", {"budget": 0.4}),
     ],
 )
