@@ -12,7 +12,7 @@ from router.arrays import FloatArray, IntArray
 from router.attempt import FinishedAttempt
 from router.outcomes import OutcomeMatrix
 from router.policy import Policy
-from router.signals import LIVE_ONLY
+from router.signals import recorded_signals
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Run:
     """Let this model attempt the instance next."""
 
     model: str
+    also: tuple[str, ...] = ()
+    """models that will be asked for whatever this attempt shows, so that a live run may run them side by side"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Accept:
     """Hand in the patch of this model's finished attempt."""
 
     model: str
+    paid_usd: float = 0.0
+    """what the decision itself cost beyond the attempts, e.g. the tests that it read"""
 
 
 Decision = Run | Accept
@@ -89,7 +93,7 @@ def next_step(
 
 @dataclass(frozen=True)
 class Rollout:
-    """One instance decided to the end on recorded outcomes: what was accepted and what all attempts cost together."""
+    """One instance decided to the end on recorded outcomes: what was accepted, and what attempts and decision cost."""
 
     model: int
     resolved: float
@@ -108,24 +112,14 @@ def roll_out(
         if cell in cells:
             raise DecisionError(f"policy asks for {decision.model!r} twice on {outcomes.instances[row]!r}")
         cells.append(cell)
-        attempts.append(
-            FinishedAttempt(
-                decision.model,
-                cost_usd=_known(outcomes.cost[row, cell]),
-                calls=_known(outcomes.calls[row, cell]),
-                seconds=_known(outcomes.seconds[row, cell]),
-                signals={
-                    name: float(values[row, cell]) for name, values in outcomes.signals.items() if name not in LIVE_ONLY
-                },
-            )
-        )
+        attempts = _recorded(outcomes, row, cells)
     if decision.model not in (attempt.model for attempt in attempts):
         raise DecisionError(f"policy accepts {decision.model!r}, which made no attempt on {outcomes.instances[row]!r}")
     accepted = outcomes.models.index(decision.model)
     return Rollout(
         model=accepted,
         resolved=float(outcomes.resolved[row, accepted]),
-        cost=float(outcomes.cost[row, cells].sum()),
+        cost=float(outcomes.cost[row, cells].sum()) + decision.paid_usd,
         seconds=float(outcomes.seconds[row, cells].sum()),
     )
 
@@ -146,6 +140,20 @@ def roll_out_all(
         [[getattr(rollout, name) for rollout in line] for line in rollouts] for name in ("resolved", "cost", "seconds")
     ]
     return models, np.array(gains, dtype=np.float64)
+
+
+def _recorded(outcomes: OutcomeMatrix, row: int, cells: Sequence[int]) -> list[FinishedAttempt]:
+    """The recorded attempts `cells` of one row, as they look when no others have been made."""
+    return [
+        FinishedAttempt(
+            outcomes.models[cell],
+            cost_usd=_known(outcomes.cost[row, cell]),
+            calls=_known(outcomes.calls[row, cell]),
+            seconds=_known(outcomes.seconds[row, cell]),
+            signals=signals,
+        )
+        for cell, signals in zip(cells, recorded_signals(outcomes, row, cells), strict=True)
+    ]
 
 
 def _known(value: float) -> float | None:

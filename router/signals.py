@@ -23,7 +23,10 @@ LOGARITHMIC = frozenset(
 """amounts: the logarithm tells more than the number"""
 LIVE_ONLY = frozenset(("patch_agrees", "patch_similarity"))
 """Made anew while an instance is decided, from the attempts made so far. What is recorded under these names was made
-from other attempts, so nothing is fitted on it and no replay hands it on."""
+from other attempts, so nothing is fitted on it and no replay hands it on. What is recorded of a pair, under a name such
+as `patch_agrees@MODEL` (against that model's patch alone), a replay turns into the live signal."""
+PAIR = "@"
+"""between the name of such a signal and the model compared with, in recorded outcomes"""
 LIMIT = 4.0
 """standard deviations beyond which an attempt is just extreme"""
 
@@ -32,7 +35,33 @@ def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
     """Signals known for at least one cell that an attempt shows by itself (not LIVE_ONLY)."""
     amounts = [name for name in AMOUNTS if not np.isnan(getattr(outcomes, name)).all()]
     others = [name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()]
-    return (*amounts, *(name for name in others if name not in LIVE_ONLY))
+    return (*amounts, *(name for name in others if _of_one_attempt(name)))
+
+
+def _of_one_attempt(name: str) -> bool:
+    return name.partition(PAIR)[0] not in LIVE_ONLY
+
+
+def recorded_signals(outcomes: OutcomeMatrix, row: int, cells: Sequence[int]) -> list[dict[str, float]]:
+    """What a live run would know of the recorded attempts `cells` of one row, by signal, if it had made no others."""
+    own = {name: values[row] for name, values in outcomes.signals.items() if _of_one_attempt(name)}
+    pairs = {name: pair_signal(outcomes, name, [row]) for name in sorted(LIVE_ONLY)}
+    signals = []
+    for cell in cells:
+        others = [other for other in cells if other != cell]
+        recorded = {name: pair[0, cell, others] for name, pair in pairs.items() if pair is not None and others}
+        live = {name: float(mean_known(values)) for name, values in recorded.items()}
+        signals.append({name: float(values[cell]) for name, values in own.items()} | live)
+    return signals
+
+
+def pair_signal(outcomes: OutcomeMatrix, name: str, rows: Sequence[int] | slice = slice(None)) -> FloatArray | None:
+    """(n, m, m) a LIVE_ONLY signal of each attempt against each other model's; None where it is not recorded."""
+    columns = [outcomes.signals.get(f"{name}{PAIR}{model}") for model in outcomes.models]
+    if all(column is None for column in columns):
+        return None
+    unknown = np.full(outcomes.resolved.shape, np.nan)
+    return np.stack([(unknown if column is None else column)[rows] for column in columns], axis=-1)
 
 
 def any_varies(outcomes: OutcomeMatrix, names: Sequence[str]) -> bool:

@@ -159,12 +159,14 @@ def _live(
     for row in rows:
         by_instance.setdefault(row.instance_id, []).append(row)
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
+    paid: dict[str, float] = {}
     if len(accepted) < len(by_instance):
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
         router = router_for_pool(Path(config["router"]["checkpoint"]), pool, settings)
         rollouts = roll_out(router, dataset, rows, folder, [entry.name for entry in pool])
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
+        paid = {instance: how.paid_usd for instance, how in rollouts.items()}
     outcomes = {}
     for instance, model in accepted.items():
         cells = by_instance[instance]
@@ -172,6 +174,7 @@ def _live(
         if final.state is State.GRADED:
             cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
             seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
+            cost += paid.get(instance, 0.0)
             outcomes[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
     return accepted, outcomes
 

@@ -201,7 +201,8 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     replayed = Replay(
         choices=choices[None, :],
         resolved=matrix.resolved[rows, choices],
-        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, tried, strict=True)]),
+        cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, tried, strict=True)])
+        + np.array([rollout.paid_usd for _, rollout in ended]),
         seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, tried, strict=True)]),
         share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
     )
@@ -212,9 +213,9 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         notes.append(
             f"{unfinished} instances are not decided yet, because an attempt that the policy requested has not finished"
         )
-    if escalated := sum(len(models) > 1 for models in tried):
+    if several := sum(len(models) > 1 for models in tried):
         notes.append(
-            f"{escalated} of {len(tried)} instances were escalated to another model; the cost of every attempt counts"
+            f"{several} of {len(tried)} instances were attempted by more than one model; every attempt's cost counts"
         )
     row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
     low, high = row.rate_ci95

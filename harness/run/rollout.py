@@ -29,9 +29,11 @@ class Rollout:
     """How far a policy has come on one instance."""
 
     models: tuple[str, ...]
-    """Models that the policy asked for, in order; the last one has not finished where nothing is accepted yet."""
+    """Models that the policy asked for, in order; where nothing is accepted yet, those it waits for come last."""
     accepted: str | None
     """The model whose patch is handed in; None while an attempt is missing."""
+    paid_usd: float = 0.0
+    """What the decision itself cost beyond the attempts."""
 
 
 def models_missing_from(router: Router, pool: Sequence[str]) -> list[str]:
@@ -74,9 +76,11 @@ def roll_out(
             attempted.append(row)
         models = tuple(row.model for row in attempted)
         if isinstance(decision, Run):
-            rollouts[instance.instance_id] = Rollout((*models, decision.model), None)
+            # those it will ask for in any case start now; an attempt that has finished is paid for and stays a part
+            waited_for = dict.fromkeys((*models, decision.model, *decision.also))
+            rollouts[instance.instance_id] = Rollout(tuple(waited_for), None)
         else:
-            rollouts[instance.instance_id] = Rollout(models, decision.model)
+            rollouts[instance.instance_id] = Rollout(models, decision.model, decision.paid_usd)
     return rollouts
 
 

@@ -39,6 +39,7 @@ POLICIES = {
     "linear": "router.policies.linear.LinearPolicy",
     "oracle": "router.policies.oracle.OraclePolicy",
     "random": "router.policies.random.RandomPolicy",
+    "select": "router.policies.select.SelectPolicy",
     "shared-difficulty": "router.policies.shared_difficulty.SharedDifficultyPolicy",
     "uniroute-kmeans": "router.policies.uniroute_kmeans.UniRouteKMeansPolicy",
     "uniroute-map": "router.policies.uniroute_map.UniRouteMapPolicy",
@@ -82,14 +83,16 @@ def _policy_class(name: str) -> type[Policy]:
 
 
 def _parameters(name: str, given: str) -> dict[str, Any]:
-    """Of "a=1,b=x": whole numbers, then other numbers, then text."""
+    """Of "a=1,b=x": true and false, whole numbers, other numbers, then text."""
     pairs = [part.strip().partition("=") for part in given.split(",") if part.strip()]
     if wrong := next((key for key, equals, _ in pairs if not key or not equals), None):
         raise PolicyParameterError(f"policy {name!r}: {wrong!r} is not of the form NAME=VALUE")
     return {key.strip(): _value(text.strip()) for key, _, text in pairs}
 
 
-def _value(text: str) -> int | float | str:
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)

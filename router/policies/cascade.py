@@ -27,7 +27,7 @@ from router.policies.base import (
     check_numbers,
     fill_costs,
 )
-from router.signals import SignalHistory, attempt_signals, features, signal_table
+from router.signals import SignalHistory, attempt_signals, features, pair_signal, signal_table
 
 BoolArray = NDArray[np.bool_]
 
@@ -55,8 +55,8 @@ class CascadePolicy(OneShotPolicy):
     for each instance, and their logits are signals in 3 (held out, from `PRIOR_FOLDS` parts of the training rows).
 
     An attempt without a patch is never preferred; one whose change another attempt repeats (signal `patch_agrees`) is
-    accepted at once. That is known live only: recorded columns of that kind (`router.signals.LIVE_ONLY`) are neither
-    fitted on nor replayed.
+    accepted at once. Recorded columns of that kind (`router.signals.LIVE_ONLY`) are not fitted on; a replay knows them
+    where they are recorded for each pair of models.
 
     Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_` (c, f) and
     `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`, `paid_`
@@ -333,6 +333,8 @@ class CascadePolicy(OneShotPolicy):
         z = self._features(outcomes, self._prior_logits(X))
         # unknown is not empty
         empty = outcomes.signals.get("patch_present", outcomes.resolved * np.nan) == 0
+        pairs = pair_signal(outcomes, "patch_agrees")
+        agrees: BoolArray | None = None if pairs is None else np.asarray(np.nan_to_num(pairs) > 0)
         rows = np.arange(len(outcomes))
         models = np.zeros((len(cost_weights), len(rows)), dtype=np.int64)
         paid = np.zeros((2, len(cost_weights), len(rows)))
@@ -351,6 +353,14 @@ class CascadePolicy(OneShotPolicy):
                     for total, table in zip(paid, tables, strict=True):
                         total[w, mine] += np.where(open_, table[mine, self._last(c)], 0.0)
                     accepted = np.where(open_, self._accept(c, z[mine], accepted, empty[mine]), accepted)
+                    if agrees is not None:
+                        made = list(self._prefix(c, self._length(c)))
+                        pair = np.where(np.eye(len(made)), False, agrees[np.ix_(mine, made, made)])
+                        agreed = np.asarray(pair.any(axis=2))
+                        ends = open_ & agreed.any(axis=1)
+                        latest = len(made) - 1 - agreed[:, ::-1].argmax(axis=1)
+                        accepted = np.where(ends, np.array(made)[latest], accepted)
+                        open_ &= ~ends
                 models[w, mine] = accepted
         return models, np.concatenate([outcomes.resolved[rows, models][None], paid])
 

@@ -128,6 +128,29 @@ def test_recorded_agreement_is_neither_fitted_on_nor_replayed() -> None:
     assert models.tolist() == plain.roll_out_recorded(X, known, [None])[0].tolist()
 
 
+def test_recorded_pairs_that_agree_end_it_in_replay_as_live() -> None:
+    X, known = signalling()
+    rng = np.random.default_rng(5)
+    alike = {f"patch_agrees@{model}": rng.integers(0, 2, known.resolved.shape) * 1.0 for model in known.models}
+    outcomes = OutcomeMatrix.build(
+        known.instances,
+        known.models,
+        known.resolved,
+        known.cost,
+        known.calls,
+        known.seconds,
+        {**known.signals, **alike},
+    )
+    policy = CascadePolicy(cost_weight=0.1, stages=3, slack=1.0).fit(X, outcomes)
+    models, gains = policy.roll_out_recorded(X, outcomes, [None, 0.0])
+    for w, weight in enumerate((None, 0.0)):
+        acted = [roll_out(policy, X[row], outcomes, row, weight) for row in range(len(outcomes))]
+        assert models[w].tolist() == [one.model for one in acted]
+        assert gains[1, w].tolist() == pytest.approx([one.cost for one in acted])
+    ignorant = policy.roll_out_recorded(X, known, [0.0])[1]
+    assert gains[1, 1].sum() < ignorant[1, 0].sum(), "agreement saves the third attempt"
+
+
 def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
     X, outcomes = signalling()
     taken = CascadePolicy().fit(X, outcomes)

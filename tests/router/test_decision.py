@@ -6,8 +6,10 @@ import pytest
 from router.attempt import FinishedAttempt
 from router.decision import Accept, Decision, DecisionError, Run, next_step, roll_out
 from router.lab.crossfit import crossfit, folds
+from router.outcomes import OutcomeMatrix
 from router.policies import make_policy
 from router.policies.fixed import BestFixedPolicy
+from router.signals import signal_names
 
 
 class CheapFirst(BestFixedPolicy):
@@ -65,3 +67,40 @@ def test_a_cascade_that_can_not_be_acted_out_is_stopped(world) -> None:
         roll_out(Stubborn(), world.X[3], world.outcomes, 3)
     with pytest.raises(DecisionError, match="'cheap', which made no attempt"):
         roll_out(Inventor(), world.X[3], world.outcomes, 3)
+
+
+class Witness(BestFixedPolicy):
+    """Asks for all three models and keeps what it was shown each time; the decision itself costs 2 USD."""
+
+    name = "witness"
+    is_sequential = True
+
+    def next_step(
+        self, x: np.ndarray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
+    ) -> Decision:
+        self.seen = [dict(attempt.signals) for attempt in attempts]
+        order = ("cheap", "parser", "network")
+        return Run(order[len(attempts)]) if len(attempts) < 3 else Accept("cheap", paid_usd=2.0)
+
+
+def test_recorded_pairs_become_what_a_live_run_would_know_of_the_attempts_made(world) -> None:
+    models = world.outcomes.models
+    rng = np.random.default_rng(0)
+    alike = {f"patch_similarity@{model}": rng.random((120, 3)) for model in models}
+    alike["patch_similarity@parser"][3, models.index("cheap")] = np.nan
+    outcomes = OutcomeMatrix.build(
+        world.outcomes.instances, models, world.outcomes.resolved, world.outcomes.cost,
+        signals={**alike, "patch_similarity": np.ones((120, 3)), "tests_fixed": np.full((120, 3), 4.0)},
+    )  # fmt: skip
+    policy = Witness()
+    assert roll_out(policy, world.X[3], outcomes, 3).cost == pytest.approx(1.9 + 2.0)
+    pair = {(a, b): alike[f"patch_similarity@{b}"][3, models.index(a)] for a in models for b in models}
+    assert [signals["patch_similarity"] for signals in policy.seen] == pytest.approx(
+        [
+            pair["cheap", "network"],  # against parser it is unknown
+            (pair["parser", "cheap"] + pair["parser", "network"]) / 2,
+            (pair["network", "cheap"] + pair["network", "parser"]) / 2,
+        ]
+    )
+    assert [set(signals) for signals in policy.seen] == [{"tests_fixed", "patch_similarity"}] * 3
+    assert not {name for name in signal_names(outcomes) if name.startswith("patch_similarity")}

@@ -18,7 +18,7 @@ from router.policies.uniroute_map import log_loss
 from router.ridge import TextRidge
 
 LIVE = sorted(live_policies())
-READING = sorted(set(LIVE) - {"best-fixed", "cascade", "random", "zero-router"})
+READING = sorted(set(LIVE) - {"best-fixed", "cascade", "random", "select", "zero-router"})
 N = 60
 X = np.random.default_rng(1).normal(size=(N, 5))
 COIN = np.random.default_rng(2).integers(0, 2, size=(N, 3)).astype(float)

@@ -19,6 +19,7 @@ from harness.run.forecast import forecast
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.plan import plan, routing_notes
+from harness.run.rollout import Rollout, roll_out
 from harness.store.rows import Cell, State
 from harness.store.run_folder import PATCH_FILE, RunFolder
 from harness.store.store import Store
@@ -96,7 +97,7 @@ def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, ch
     assert (row["name"], row["n"], row["resolved"]) == ("routed", 2, 2)
     assert row["cost_per_instance"] == pytest.approx(sum(cell.cost_usd or 0 for cell in end.rows) / 2)
     assert row["routing_share"] == {MODELS[0]: 0.5, MODELS[2]: 0.5}
-    assert any("1 of 2 instances were escalated" in note for note in results["notes"])
+    assert any("1 of 2 instances were attempted by more than one model" in note for note in results["notes"])
     assert "signal_own_tests_passed" in (folder.path / "outcomes.csv").read_text().splitlines()[0]
 
     before = (folder.path / "results.json").read_bytes()
@@ -128,6 +129,41 @@ def test_a_forecast_counts_the_escalations_that_finished_attempts_ask_for(checkp
     assert {model.model: (model.to_grade, model.to_attempt) for model in seen.models} == {
         MODELS[0]: (2, 0), MODELS[1]: (0, 0), MODELS[2]: (0, 1),
     }  # fmt: skip
+
+
+def test_a_selection_asks_for_all_its_models_at_once_and_pays_for_its_tests(sample: Dataset, tmp_path: Path) -> None:
+    outcomes = OutcomeMatrix.build(
+        [f"r__{i}" for i in range(40)],
+        MODELS,
+        np.tile([0.0, 1.0, 1.0], (40, 1)),
+        np.tile([0.001, 0.01, 0.004], (40, 1)),
+    )
+    X = np.repeat(embed_texts(["issue"]), 40, axis=0)
+    path = tmp_path / "select.safetensors"
+    Router(make_policy("select", members=2).fit(X, outcomes), MODELS, Embedder()).save(path)
+    config = with_overrides(
+        load_config(find_config("sample")),
+        {"dataset.instances": [RIGHT], "run.mode": "routed", "router.checkpoint": path},
+    )
+    dataset, folder = load_dataset(config.dataset), RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    router = Router.load(path)
+    with Store(folder.store_path) as store:
+        cells = plan(config, dataset)
+        assert set(cells) == {Cell(RIGHT, MODELS[2]), Cell(RIGHT, MODELS[1])}
+        store.plan(cells)
+        for number, cell in enumerate(sorted(cells)):
+            assert roll_out(router, dataset, store.rows(), folder)[RIGHT].accepted is None
+            write_atomic(folder.cell_dir(cell) / PATCH_FILE, "diff --git a/x b/x\n")
+            attempt = Attempt(
+                instance_id=cell.instance_id, model=cell.model, patch="diff", exit_status="Submitted", cost_usd=0.1,
+                api_calls=3, prompt_tokens=10, completion_tokens=5, cached_tokens=2, failed_calls=0, seconds=7.0,
+                trajectory=tmp_path / "none", unsubmitted_patch="", scripted=True,
+            )  # fmt: skip
+            store.agent_done(cell, attempt)
+            store.add_signals(cell, {"tests_fixed": number, "tests_cost_usd": 0.25})
+        decided = roll_out(router, dataset, store.rows(), folder)[RIGHT]
+    assert decided == Rollout((MODELS[2], MODELS[1]), MODELS[1], 0.25), "not the default: the one that fixes the test"
 
 
 def test_signals_come_back_from_the_outcome_table(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""`select` chooses among finished attempts by tests, abstains in doubt, and acts live exactly as in replay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.attempt import FinishedAttempt
+from router.decision import Accept, Run, next_step, roll_out
+from router.lab.crossfit import crossfit, folds
+from router.outcomes import OutcomeMatrix, single
+from router.policies import PolicyParameterError, make_policy
+from router.policies.select import READ, SelectPolicy
+
+WEIGHTS = [None, 0.0, 0.05, 1.0, 30.0, float("inf")]
+MODELS = ("lead", "second", "third", "weak")
+
+
+def with_tests(seed: int = 0, n: int = 200, tests: int = 3, unknown: float = 0.0) -> tuple[np.ndarray, OutcomeMatrix]:
+    """Models of nearly equal strength, and tests that half of the time tell right patches from wrong ones."""
+    rng = np.random.default_rng(seed)
+    right = (rng.random((n, 4)) < [0.6, 0.58, 0.57, 0.3]).astype(float)
+    telling = rng.random((n, 1)) < 0.5
+    signals = {
+        "tests_fixed": np.where(telling, right * rng.integers(1, tests + 1, (n, 1)), 0.0),
+        "own_tests_fixed": np.where(telling, right, 0.0),
+        "existing_broken": rng.integers(0, 5, (n, 4)) * 1.0,
+        "existing_obsolete": rng.integers(0, 2, (n, 4)) * 1.0,
+        "patch_present": (rng.random((n, 4)) < 0.95) * 1.0,
+        "patch_applies": (rng.random((n, 4)) < 0.95) * 1.0,
+        "tests_cost_usd": np.repeat(rng.random((n, 1)), 4, axis=1),
+    }
+    signals = {name: np.where(rng.random((n, 4)) < unknown, np.nan, values) for name, values in signals.items()}
+    outcomes = OutcomeMatrix.build(
+        [f"r__{i}" for i in range(n)], MODELS, right, rng.random((n, 4)) * [1.0, 0.9, 0.5, 0.1], None,
+        rng.random((n, 4)) * 100, signals,
+    )  # fmt: skip
+    return rng.normal(size=(n, 3)), outcomes
+
+
+def attempt(model: str, **signals: float) -> FinishedAttempt:
+    return FinishedAttempt(model, cost_usd=1.0, patch="diff", signals=signals)
+
+
+@pytest.fixture
+def fitted() -> SelectPolicy:
+    return SelectPolicy(members=3).fit(*with_tests(n=2000))
+
+
+def test_all_members_are_asked_for_at_once_the_default_first(fitted: SelectPolicy) -> None:
+    x = np.zeros(3)
+    assert next_step(fitted, x, []) == Run("lead", ("second", "third"))
+    assert next_step(fitted, x, [attempt("lead")]) == Run("second", ("third",))
+
+
+@pytest.mark.parametrize(
+    ("signals", "handed_in"),
+    [
+        ([{}, {}, {}], "lead"),
+        ([{}, {"tests_fixed": 1}, {"own_tests_fixed": 2}], "third"),
+        ([{"tests_fixed": 2}, {"tests_fixed": 1, "own_tests_fixed": 1}, {}], "lead"),
+        ([{"tests_fixed": 5, "existing_broken": 3}, {}, {"tests_fixed": 1}], "third"),
+        ([{"tests_fixed": 5, "existing_broken": 3, "existing_obsolete": 1}, {}, {"tests_fixed": 1}], "lead"),
+        ([{"patch_present": 0, "tests_fixed": 5}, {"existing_broken": 9}, {"patch_applies": 0}], "second"),
+        ([{"patch_present": 0}, {"patch_applies": 0}, {"patch_present": 0}], "lead"),
+    ],
+)
+def test_which_attempt_is_handed_in(signals: list[dict[str, float]], handed_in: str, fitted: SelectPolicy) -> None:
+    attempts = [attempt(model, **known) for model, known in zip(MODELS[:3], signals, strict=True)]
+    assert next_step(fitted, np.zeros(3), attempts) == Accept(handed_in)
+
+
+def test_what_the_tests_cost_is_paid_once_an_instance(fitted: SelectPolicy) -> None:
+    attempts = [attempt(model, tests_cost_usd=0.25) for model in MODELS[:3]]
+    assert next_step(fitted, np.zeros(3), attempts) == Accept("lead", 0.25)
+    X, outcomes = with_tests(n=50)
+    row = roll_out(fitted, X[0], outcomes, 0)
+    assert row.cost == pytest.approx(outcomes.cost[0, :3].sum() + outcomes.signals["tests_cost_usd"][0, 0])
+    alone = roll_out(fitted, X[0], outcomes, 0, float("inf"))
+    assert alone.cost == outcomes.cost[0, 3], "where nothing is compared, no test is written"
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.0, 0.2]), st.sampled_from([0.0, 0.001]))
+@settings(max_examples=25, deadline=None)
+def test_replay_of_many_decides_as_step_by_step(seed: int, members: int, unknown: float, time_weight: float) -> None:
+    X, outcomes = with_tests(seed, n=60, unknown=unknown)
+    train, test = outcomes.take(np.arange(40)), outcomes.take(np.arange(40, 60))
+    policy = SelectPolicy(members=members, time_weight=time_weight).fit(X[:40], train)
+    models, gains = policy.roll_out_recorded(X[40:], test, WEIGHTS)
+    for w, weight in enumerate(WEIGHTS):
+        acted = [roll_out(policy, X[40 + row], test, row, weight) for row in range(20)]
+        assert models[w].tolist() == [one.model for one in acted]
+        for values, name in zip(gains, ("resolved", "cost", "seconds"), strict=True):
+            assert values[w] == pytest.approx([getattr(one, name) for one in acted])
+
+
+def test_where_tests_tell_it_beats_the_best_single_and_without_tests_it_is_the_best_single() -> None:
+    X, outcomes = with_tests(n=400)
+    best = single(outcomes, outcomes.best_single())
+    splits = folds(400, 5, 1)
+    assert crossfit(SelectPolicy(), X, outcomes, splits).resolved_count > best.resolved_count + 10
+    untested = OutcomeMatrix.build(outcomes.instances, MODELS, outcomes.resolved, outcomes.cost)
+    without = crossfit(SelectPolicy(), X, untested, splits)
+    fixed = crossfit(make_policy("best-fixed"), X, untested, splits)
+    assert without.resolved.tolist() == fixed.resolved.tolist()
+    assert without.cost_per_instance > 2 * fixed.cost_per_instance, "all attempts are paid for"
+
+
+def test_a_price_ends_the_choice_where_it_does_not_pay() -> None:
+    X, outcomes = with_tests(n=2000)
+    policy = SelectPolicy().fit(X, outcomes)
+    asked = [next_step(policy, X[0], [], weight) for weight in (0.0, 0.01, 10.0)]
+    assert asked[:2] == [Run("lead", ("second", "third"))] * 2
+    assert asked[2] == Run("weak"), "alone"
+
+
+def test_members_are_models_with_verdicts() -> None:
+    X, outcomes = with_tests(n=40)
+    resolved = np.array(outcomes.resolved)
+    resolved[:, 0] = np.nan
+    policy = SelectPolicy(members=9).fit(X, OutcomeMatrix.build(outcomes.instances, MODELS, resolved))
+    assert sorted(policy.members_.tolist()) == [1, 2, 3]
+    with pytest.raises(PolicyParameterError, match="members >= 1"):
+        SelectPolicy(members=0).fit(X, outcomes)
+
+
+def test_a_checkpoint_that_names_a_member_twice_is_refused(fitted: SelectPolicy) -> None:
+    arrays = fitted.fitted_arrays() | {"members_": np.array([0, 0, 1])}
+    with pytest.raises(PolicyParameterError, match="twice"):
+        SelectPolicy().restore(fitted.models_, arrays)
+
+
+def test_every_signal_that_is_read_changes_a_decision() -> None:
+    """A signal under a wrong name would be silently unknown."""
+    assert set(READ) <= set(with_tests(n=5)[1].signals)
