@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.errors import InputError
+from harness.evaluation.constants import against_constants
 from harness.evaluation.rows import TextTest, make_row, sweep_of
-from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row
+from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row, VsConstants
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from router.decision import is_clairvoyant
 from router.lab.crossfit import DEFAULT_COST_WEIGHTS, CrossFit, Folds, crossfit, folds, group_folds, in_sample
@@ -209,6 +210,7 @@ class Laboratory:
             "cross-fitted",
             replay,
             best=self._best_single(),
+            constants=self._against_constants(replay),
             text_test=test,
             models=outcomes.models,
             sweep=sweep_of(replay, outcomes, settings.seed),
@@ -219,12 +221,14 @@ class Laboratory:
         self.progress(f"{name}: leaving each of {len(set(repositories))} repositories out")
         outcomes = self.inputs.outcomes
         splits = group_folds(repositories)
+        replay = crossfit(policy, self.inputs.embeddings, outcomes, splits, auxiliary=self.inputs.auxiliary)
         return make_row(
             name,
             _kind(policy),
             "leave-one-repository-out",
-            crossfit(policy, self.inputs.embeddings, outcomes, splits, auxiliary=self.inputs.auxiliary),
+            replay,
             best=self._best_single(),
+            constants=self._against_constants(replay),
             models=outcomes.models,
             seed=self.settings.seed,
         )
@@ -232,12 +236,14 @@ class Laboratory:
     def _in_sample(self, policy: Policy, name: str, null: RandomClusters) -> Row:
         self.progress(f"{name}: in-sample, and random clusters")
         outcomes = self.inputs.outcomes
+        replay = in_sample(policy, self.inputs.embeddings, outcomes, auxiliary=self.inputs.auxiliary)
         return make_row(
             name,
             _kind(policy),
             "in-sample",
-            in_sample(policy, self.inputs.embeddings, outcomes, auxiliary=self.inputs.auxiliary),
+            replay,
             best=self._best_single(),
+            constants=self._against_constants(replay),
             models=outcomes.models,
             null=null,
             seed=self.settings.seed,
@@ -245,6 +251,9 @@ class Laboratory:
 
     def _best_single(self) -> Replay:
         return single(self.inputs.outcomes, self.inputs.outcomes.best_single())
+
+    def _against_constants(self, replay: Replay) -> VsConstants | None:
+        return against_constants(replay, self.inputs.outcomes, seed=self.settings.seed)
 
     def _clusters(self, policy: Policy) -> tuple[RandomClusters | None, tuple[ClusterProfile, ...]]:
         """What random clusters of the sizes of the policy's own reach in-sample, and its own; None without clusters."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from harness.errors import InputError
+from harness.evaluation.constants import against_constants
 from harness.evaluation.policy_rows import RANDOM_PARTITIONS, Laboratory, Progress, silent
 from harness.evaluation.recommendation import recommend
 from harness.evaluation.repeats import repeated_attempts
@@ -73,7 +74,7 @@ def build_results(
         settings = replace(settings, folds=n)
 
     progress("single models")
-    rows = _singles(outcomes, complete.best_single() if n else None, inputs.evaluation, settings.seed)
+    rows = _singles(outcomes, complete, inputs.evaluation, settings.seed)
     clusters: tuple[ClusterProfile, ...] = ()
     quality, reach = None, []
     if n > 1:
@@ -139,22 +140,44 @@ def _complete(inputs: EvaluationInputs) -> EvaluationInputs:
 
 
 def _singles(
-    outcomes: OutcomeMatrix, best: int | None, evaluation: Literal["recorded", "live"], seed: int
+    outcomes: OutcomeMatrix, complete: OutcomeMatrix, evaluation: Literal["recorded", "live"], seed: int
 ) -> list[Row]:
-    """Each model with a verdict at all, over its own known instances; the differences over those the best knows too."""
-    leader = None if best is None else single(outcomes, best)
+    """Each model with a verdict at all, over its own known instances; the differences over those the best knows too.
+
+    The difference to constants is over the `complete` instances, which the hull is made of.
+    """
+    leader = single(outcomes, complete.best_single()) if len(complete) else None
     rows = []
-    for model in np.flatnonzero(~np.isnan(outcomes.resolved).all(axis=0)):
-        alone = single(outcomes, int(model))
-        rows.append(make_row(outcomes.models[model], "single", evaluation, alone, best=leader, seed=seed))
+    for model in map(int, np.flatnonzero(~np.isnan(outcomes.resolved).all(axis=0))):
+        constants = against_constants(single(complete, model), complete, seed=seed) if len(complete) else None
+        alone, name = single(outcomes, model), outcomes.models[model]
+        rows.append(make_row(name, "single", evaluation, alone, best=leader, constants=constants, seed=seed))
     return rows
 
 
 def _bounds(complete: OutcomeMatrix, evaluation: Literal["recorded", "live"], seed: int) -> list[Row]:
     leader = single(complete, complete.best_single())
+    mixed, perfect = random_expectation(complete), oracle(complete)
     return [
-        make_row("random", "random", evaluation, random_expectation(complete), best=leader, seed=seed),
-        make_row("oracle", "oracle", evaluation, oracle(complete), best=leader, models=complete.models, seed=seed),
+        make_row(
+            "random",
+            "random",
+            evaluation,
+            mixed,
+            best=leader,
+            constants=against_constants(mixed, complete, seed=seed),
+            seed=seed,
+        ),
+        make_row(
+            "oracle",
+            "oracle",
+            evaluation,
+            perfect,
+            best=leader,
+            constants=against_constants(perfect, complete, seed=seed),
+            models=complete.models,
+            seed=seed,
+        ),
     ]
 
 
@@ -268,6 +291,8 @@ def _missing(outcomes: OutcomeMatrix) -> list[str]:
                 f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it, nor "
                 "for policies that route to it"
             )
+    if np.isnan(outcomes.cost[~np.isnan(outcomes.resolved)]).any():
+        notes.append("no row is compared with mixtures of single models, because not every cost is known")
     incomplete = int(np.isnan(outcomes.resolved).any(axis=1).sum())
     if incomplete:
         notes.append(

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.evaluation.schema import CurvePoint, Evaluation, Kind, RandomClusters, Row, TradeOff, VsBestSingle
+from harness.evaluation.schema import (
+    CurvePoint,
+    Evaluation,
+    Kind,
+    RandomClusters,
+    Row,
+    TradeOff,
+    VsBestSingle,
+    VsConstants,
+)
 from harness.evaluation.stats import mcnemar_exact, paired_bootstrap, sign_flip_p, wilson_interval
 from harness.evaluation.trade_off import trade_off
 from router.arrays import FloatArray
@@ -44,6 +53,7 @@ def make_row(
     replay: Replay,
     *,
     best: Replay | None,
+    constants: VsConstants | None = None,
     text_test: TextTest | None = None,
     models: tuple[str, ...] | None = None,
     sweep: Sweep | None = None,
@@ -58,6 +68,7 @@ def make_row(
         evaluation: How its decisions were made.
         replay: What it chose, and what that resolved and cost.
         best: The best single model over the same rows of the matrix; None where there is none to compare with.
+        constants: Its difference to constant policies, see `harness.evaluation.constants`.
         text_test: Of a policy that routes; None where none is made.
         models: Names for the routing share; None leaves it out.
         sweep: Over the weights of cost, for cross-fitted policies.
@@ -81,6 +92,7 @@ def make_row(
         unpriced_share=round(unpriced, 9),
         seconds_per_instance=_or_none(replay.seconds_per_instance),
         vs_best_single=None if best is None else _against(replay, best, tested, text_test, seed),
+        vs_constants=constants,
         routing_share=None if models is None else dict(zip(models, map(float, replay.share), strict=True)),
         area=sweep.area,
         qnc=sweep.qnc,

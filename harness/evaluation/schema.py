@@ -42,6 +42,21 @@ class VsBestSingle(FrozenModel):
     """How far the permutation null's differences scatter, in resolved instances; where there is such a null."""
 
 
+class VsConstants(FrozenModel):
+    """Difference to constant policies: the mixture of single models that costs as much as the row."""
+
+    delta: float
+    """Resolved instances more (+) or fewer (−) than the mixture; 0 for a single model that is on the hull."""
+    ci95: tuple[float, float]
+    """Paired bootstrap over instances, row and hull drawn together, in resolved instances."""
+    p_value: float
+    """Two-sided, from the same draws; not corrected for the number of policies."""
+    resolved: float
+    """Instances that the mixture resolves."""
+    mixture: dict[str, float]
+    """Share of the instances that each of its one or two models gets, the cheaper model first."""
+
+
 class RandomClusters(FrozenModel):
     """In-sample result of clusters drawn at random with the sizes of the real ones."""
 
@@ -93,6 +108,9 @@ class Row(FrozenModel):
     """Share of the chosen cells whose cost is unknown."""
     seconds_per_instance: float | None = None
     vs_best_single: VsBestSingle | None = None
+    vs_constants: VsConstants | None = None
+    """None where a cost of the row or of the pool is unknown, for rows of routed cells only, and in documents of
+    earlier versions."""
     routing_share: dict[str, float] | None = None
     """Share of instances given to each model; of policies and the oracle."""
     area: float | None = None

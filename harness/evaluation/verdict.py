@@ -23,11 +23,18 @@ SIMULATED_CAVEAT = "No model was run, all outcomes are simulated: "
 def verdict(rows: Sequence[Row], *, scripted: bool, simulated: bool = False) -> str:
     """One honest sentence about the cross-fitted policy that resolved most.
 
-    A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 % and the
-    difference to the hindsight-best single model is positive; it *does harm* when the interval of that difference is
-    below zero. With several policies the most successful one is judged by a p corrected over all of them (Holm), since
-    picking it is a choice made on the test results. The p is that of the permutation null and is named so; where the
-    difference is not positive, there is no gain to test and no p.
+    A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 %, the
+    difference to the hindsight-best single model is positive, and the interval of the difference to constants is not
+    below zero; it *does harm* when the interval of the first difference is below zero. With several policies the most
+    successful one is judged by a p corrected over all of them (Holm), since picking it is a choice made on the test
+    results. The p is that of the permutation null and is named so; where the difference is not positive, there is no
+    gain to test and no p.
+
+    A policy that costs less than the best single model may resolve as many as it and still be worth nothing, as a
+    cheaper model, or a mixture of two, does the same. So the sentence ends with what single models resolve for the
+    policy's own money (`harness.evaluation.constants`): *more* where the interval is below zero, *only* so many
+    where the bootstrap's p, corrected over the policies (Holm), is below 5 %. The best single model is always on the
+    hull, and a policy that costs as much as it or more is compared with it already.
     """
     sentence = _sentence(rows, money_kind(scripted=scripted, simulated=simulated))
     if simulated:
@@ -51,7 +58,8 @@ def _sentence(rows: Sequence[Row], kind: str) -> str:
     judged = most_successful(routing)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
     p = corrected(routing).get(judged.name)
-    return f"{_difference(judged, best, len(routing), p, kind)}: {_judgement(judged, p)}{_in_sample(in_sample)}."
+    parts = (_judgement(judged, p), _constants(judged, routing), _in_sample(in_sample))
+    return f"{_difference(judged, best, len(routing), p, kind)}: {''.join(parts)}."
 
 
 def best_single(rows: Sequence[Row]) -> Row | None:
@@ -90,7 +98,23 @@ def most_successful(routing: Sequence[Row]) -> Row:
 def beats(row: Row, p: float | None) -> bool:
     """Whether a routing policy may be said to beat the best single model; `p` is corrected for the policies tried."""
     vs = row.vs_best_single
-    return row.n >= FEW_INSTANCES and vs is not None and vs.delta > 0 and p is not None and p < SIGNIFICANT
+    if row.n < FEW_INSTANCES or vs is None or vs.delta <= 0 or below_constants(row):
+        return False
+    return p is not None and p < SIGNIFICANT
+
+
+def below_constants(row: Row) -> bool:
+    """Whether single models resolve more for the row's money; False where costs are not known."""
+    return row.vs_constants is not None and row.vs_constants.ci95[1] < 0
+
+
+def above_constants(row: Row, routing: Sequence[Row]) -> bool:
+    """Whether the row may be said to resolve more than single models for its money, of all policies `routing`."""
+    versus = row.vs_constants
+    if row.n < FEW_INSTANCES or versus is None or versus.delta <= 0:
+        return False
+    known = {other.name: other.vs_constants.p_value for other in routing if other.vs_constants is not None}
+    return dict(zip(known, holm(list(known.values())), strict=True)).get(row.name, 1.0) < SIGNIFICANT
 
 
 def routes(row: Row) -> bool:
@@ -134,6 +158,21 @@ def _judgement(judged: Row, p: float | None) -> str:
     if vs.ci95[1] < 0:
         return "it does harm: the best single model alone resolves more"
     return "no evidence that it beats the best single model"
+
+
+def _constants(judged: Row, routing: Sequence[Row]) -> str:
+    """What single models resolve for the policy's money; empty where that is the best single model, or not known."""
+    versus, vs = judged.vs_constants, judged.vs_best_single
+    if versus is None or judged.n < FEW_INSTANCES or (vs is not None and versus.delta == vs.delta):
+        return ""
+    models = " and ".join(versus.mixture)
+    spent = f"sent to {models} {'alone' if len(versus.mixture) == 1 else 'at random'}"
+    more = " more," if below_constants(judged) else " only" if above_constants(judged, routing) else ""
+    low, high = versus.ci95
+    return (
+        f"; the same money {spent} resolves{more} {count(versus.resolved)} (the policy's difference to that: "
+        f"{signed(versus.delta)}, {signed(low)} to {signed(high)})"
+    )
 
 
 def _in_sample(row: Row | None) -> str:

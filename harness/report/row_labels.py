@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from harness.evaluation.formats import NONE
 from harness.evaluation.schema import Results, Row
 from harness.report.text import count, money, signed
 
@@ -44,6 +45,25 @@ def difference(row: Row) -> str:
     """Difference to the best single model with its interval; empty when there is none."""
     vs = row.vs_best_single
     return "" if vs is None else f"{signed(vs.delta)} [{signed(vs.ci95[0])}, {signed(vs.ci95[1])}]"
+
+
+def against_constants(row: Row) -> str:
+    """Difference to the mixture of single models that costs as much, with its interval."""
+    versus = row.vs_constants
+    if versus is None:
+        return NONE
+    if row.kind == "single" and (versus.delta, versus.ci95) == (0, (0, 0)):
+        return "on hull"
+    return f"{signed(versus.delta)} [{signed(versus.ci95[0])}, {signed(versus.ci95[1])}]"
+
+
+def mixture_of(row: Row) -> str:
+    """The models of that mixture, each with its share of the instances; empty when there is no comparison."""
+    versus = row.vs_constants
+    if versus is None:
+        return ""
+    shares = " and ".join(f"{share:.0%} {model}" for model, share in versus.mixture.items())
+    return f"{shares}: {count(versus.resolved)}"
 
 
 def bounds_of(row: Row) -> str:

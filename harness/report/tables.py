@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,25 @@ from harness.files import write_atomic
 from harness.report.repeats_table import HEADER as REPEATS_HEADER
 from harness.report.repeats_table import NOTE as REPEATS_NOTE
 from harness.report.repeats_table import repeats_lines
+from harness.report.row_labels import against_constants
 from harness.text import counted, csv_text, line, markdown
 
 WIDTH = 120
-HEADER = ("", "resolved", "rate", "95 % interval", "$/instance", "Δ vs best [95 %]", "p (Δ)", "p (text)")
+AGAINST_CONSTANTS = "vs constants [95 %]"
+HEADER = (
+    *("", "resolved", "rate", "95 % interval", "$/instance"),
+    *("Δ vs best [95 %]", AGAINST_CONSTANTS, "p (Δ)", "p (text)"),
+)
+CONSTANTS = (
+    "vs constants: difference to the mixture of single models that costs as much; on hull: no such mixture is better."
+)
 P_DELTA = "p (Δ): is the difference to the best single model more than chance? Two-sided."
 P_TEXT = "p (text): does reading the issue text help? Permutation test"
 """The two tests of the table, in words."""
-LEFT_OUT_FIRST = ("p (text)", "p (Δ)", "95 % interval", "$/instance", "pretended $", "simulated $")
+LEFT_OUT_FIRST = (
+    *("95 % interval", "p (text)", "p (Δ)", AGAINST_CONSTANTS),
+    *("$/instance", "pretended $", "simulated $"),
+)
 """Columns that a narrow terminal does not show, the first ones first; the difference keeps its interval."""
 REPEATS_LEFT_OUT_FIRST = ("resolved in each", "instances", "flips", "attempts")
 """The same for the table of repeats."""
@@ -41,6 +52,7 @@ CSV_COLUMNS = (
     *("area", "qnc", "aiq"),
     *("random_clusters_mean", "random_clusters_sd", "routing_share", "p_text", "p_text_holm"),
     *("cost_at_least", "unpriced_share"),
+    *("delta_vs_constants", "constants_low", "constants_high", "constants_resolved", "constants_mixture"),
 )
 """In the order of results.csv, which scripts read by name."""
 
@@ -71,16 +83,16 @@ def render_answer(results: Results, width: int = WIDTH) -> str:
 
 def render_markdown(results: Results) -> str:
     """The same as a Markdown document with nothing shortened."""
-    header = ("model or policy", *_header(results)[1:])
-    table = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
-    for label, *cells in _lines(results):
+    (_, *heads), lines = _header_and_lines(results)
+    table = ["| " + " | ".join(["model or policy", *heads]) + " |", "|---" + "|---:" * len(heads) + "|"]
+    for label, *cells in lines:
         table.append("| " + " | ".join([markdown(label.strip()), *cells]) + " |")
     parts = [
         f"# {markdown(results.dataset)}",
         f"{counted(results.instances, 'instance')}, {counted(len(results.pool), 'model')}{_how(results)}.",
         *_recommendation_markdown(results),
         "\n".join(table),
-        _meaning(results),
+        _meaning(results, heads),
         f"> {markdown(results.verdict)}",
     ]
     if shares := _shares(results):
@@ -109,14 +121,17 @@ def render_csv(results: Results) -> str:
     writer.writerow(CSV_COLUMNS)
     for row in results.rows:
         vs, null = row.vs_best_single, row.null
-        share = csv_text("; ".join(f"{line(model)}={part:.4f}" for model, part in (row.routing_share or {}).items()))
+        share, constants = _shares_text(row.routing_share), row.vs_constants
         against = (vs.delta, *vs.ci95, vs.p_value) if vs else (None,) * 4
         random = (null.mean, null.sd) if null else (None, None)
         head = (csv_text(line(row.name)), row.kind, row.evaluation, row.n, row.resolved, row.rate, *row.rate_ci95)
         money = (row.cost_per_instance, row.seconds_per_instance)
         text = (vs.p_text, vs.p_text_holm) if vs else (None, None)
         bound = (row.cost_at_least, row.unpriced_share)
-        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, *text, *bound])
+        mixed: tuple[float | str | None, ...] = (None,) * 5
+        if constants is not None:
+            mixed = (constants.delta, *constants.ci95, constants.resolved, _shares_text(constants.mixture))
+        writer.writerow([*head, *money, *against, row.area, row.qnc, row.aiq, *random, share, *text, *bound, *mixed])
     return buffer.getvalue()
 
 
@@ -125,6 +140,10 @@ def write_results(results: Results, out_dir: Path) -> None:
     write_atomic(out_dir / "results.csv", render_csv(results))
     write_atomic(out_dir / "results.md", render_markdown(results))
     write_atomic(out_dir / "results.json", results.to_json())
+
+
+def _shares_text(shares: Mapping[str, float] | None) -> str:
+    return csv_text("; ".join(f"{line(model)}={share:.4f}" for model, share in (shares or {}).items()))
 
 
 def _harmless(results: Results) -> Results:
@@ -146,6 +165,15 @@ def _header(results: Results) -> tuple[str, ...]:
     return tuple(price if name == "$/instance" else name for name in HEADER)
 
 
+def _header_and_lines(results: Results) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The table; without the column of constants where no row has the comparison."""
+    header, lines = _header(results), _lines(results)
+    if any(row.vs_constants is not None for row in results.rows):
+        return header, lines
+    left = [place for place, head in enumerate(HEADER) if head != AGAINST_CONSTANTS]
+    return [header[place] for place in left], [[cells[place] for place in left] for cells in lines]
+
+
 def _lines(results: Results) -> list[tuple[str, ...]]:
     """The table's cells; every in-sample row is followed by its null."""
     lines: list[tuple[str, ...]] = []
@@ -162,6 +190,7 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
                 f"{row.rate_ci95[0]:.1%} – {row.rate_ci95[1]:.1%}",
                 _cost(row),
                 "best single" if is_best else delta,
+                against_constants(row),
                 NONE if is_best or vs is None else p_value(vs.p_value),
                 NONE if vs is None else _p_text(vs),
             )
@@ -174,10 +203,10 @@ def _lines(results: Results) -> list[tuple[str, ...]]:
             whole = row.n + row.missing
             resolved = f"{count(low)} – {count(high)}/{whole}"
             label = f"  {row.missing} missing: worst – best case"
-            lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 4))
+            lines.append((label, resolved, NONE, f"{low / whole:.1%} – {high / whole:.1%}", *[NONE] * 5))
         if row.null is not None:
             reached = f"{count(row.null.mean)} ± {row.null.sd:.1f}"
-            lines.append(("  random clusters reach", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 5))
+            lines.append(("  random clusters reach", reached, f"{row.null.mean / row.n:.1%}", *[NONE] * 6))
     return lines
 
 
@@ -269,8 +298,8 @@ def _complementarity(results: Results, with_pairs: bool = True) -> str:
 
 def _table(results: Results, width: int) -> list[str]:
     """The table of results, and what its columns mean or which ones are left out."""
-    header = _header(results)
-    rows, shown = _fitted(header, _lines(results), width, LEFT_OUT_FIRST)
+    header, lines = _header_and_lines(results)
+    rows, shown = _fitted(header, lines, width, LEFT_OUT_FIRST)
     rows.insert(1, "─" * max(map(len, rows)))
     missing = [head for head in header if head not in shown]
     notes = [f"Left out on a terminal this narrow: {', '.join(missing)}."] if missing else []
@@ -338,10 +367,11 @@ def _p_text(vs: VsBestSingle) -> str:
     return p_value(vs.p_text if vs.p_text_holm is None else vs.p_text_holm)
 
 
-def _meaning(results: Results, heads: Sequence[str] = HEADER) -> str:
+def _meaning(results: Results, heads: Sequence[str]) -> str:
     """What the columns with these heads mean, and for how many policies the second test is corrected."""
     tried = sum(row.vs_best_single is not None and row.vs_best_single.p_text_holm is not None for row in results.rows)
-    parts = [P_DELTA] if "p (Δ)" in heads else []
+    parts = [CONSTANTS] if AGAINST_CONSTANTS in heads else []
+    parts += [P_DELTA] if "p (Δ)" in heads else []
     if "p (text)" in heads:
         parts.append(P_TEXT + (f", corrected for {tried} policies (Holm)." if tried > 1 else "."))
     if results.money_kind:

@@ -47,10 +47,12 @@ def environment() -> Environment:
     filters = (text.count, text.signed, text.percent, text.money, text.duration, text.p_value, text.plain, heat)
     templates.filters.update({function.__name__: function for function in filters})
     templates.globals.update(
+        against_constants=row_labels.against_constants,
         best_single=best_single,
         bounds=row_labels.bounds_of,
         chip=row_labels.chip,
         difference=row_labels.difference,
+        mixture=row_labels.mixture_of,
         tone=row_labels.tone,
     )
     return templates

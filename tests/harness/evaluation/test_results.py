@@ -195,7 +195,7 @@ def test_a_cost_is_stated_only_where_every_choice_has_one():
         assert "≥ 0.3000" in text
         assert "50% of its choices have no cost" in text
     lines = {line.split(",")[0]: line for line in render_csv(results).splitlines() if "cross-fitted" in line}
-    assert lines["cluster"].endswith(",0.3,0.5")
+    assert lines["cluster"].endswith(",0.3,0.5,,,,,")
     assert json.loads(results.to_json())["rows"][0]["cost_per_instance"] is None
 
 
