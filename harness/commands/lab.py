@@ -313,3 +313,24 @@ def regression(
 
     study_regression(data, out, seed=seed, progress=say)
     say(f"written to {out}")
+
+
+@lab.command()
+def costs(
+    data: Annotated[Path, typer.Option(help="Folder with outcomes/ and tasks/, as for `lab tables`.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for costs.json and README.md.")] = Path("results/costs"),
+) -> None:
+    """Measure on recorded runs what it is worth to spend a budget where the dearer model is predicted to be cheap.
+
+    Example:
+
+        polyswe lab costs --data ../shared/data --out results/costs
+    """
+    quiet_libraries()
+    check_output(out, folder=True)
+    from harness.lab.costs.study import study_costs
+
+    study_costs(data, out, repeats=repeats, seed=seed, progress=say)
+    say(f"written to {out}")

@@ -1,0 +1,93 @@
+"""results/costs/README.md, from the JSON beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+HEAD = """# What predicting costs is worth
+
+Written by `polyswe lab costs --data DIR --out results/costs` from {runs} recorded runs on the {instances} instances of
+SWE-bench Verified. No model was run; verdicts and costs are the recorded ones. Gains are in resolved instances of
+{instances}, intervals 95 % by bootstrap over instances.
+
+## Two models: the dear one where it is predicted to be cheap
+
+**Pairs** are all two runs of different models that each resolve at least {least_rate:.0%}, where the dear one resolves
+more and costs at least {least_cost_ratio:g} times as much. A share of the instances goes to the dear model, those first
+on which it is predicted to be cheapest, by ridge regression on the logarithm of its recorded costs. The gain is what
+this resolves beyond a random mixture of the two models **at the same cost**, as the mean over shares of 10 … 90 %.
+Predictions are held out: by instance ({folds} folds, {repeats} times), or all instances of a repository together. They
+are brought to one mean over the folds, because a fold of dear instances leaves cheap ones to learn from; a row shows
+the order without that.
+
+"""
+
+
+def render(study: dict[str, Any]) -> str:
+    """Markdown of a study's JSON."""
+    settings = study["settings"]
+    head = HEAD.format(instances=study["instances"], runs=study["runs"], **settings)
+    return head + "\n".join([*_orders(study["orders"], settings), *_published(study), *_pools(study)]) + "\n"
+
+
+def _orders(rows: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Iterator[str]:
+    for group in dict.fromkeys(row["group"] for row in rows):
+        some = [row for row in rows if row["group"] == group]
+        leader = f" ({settings['leader']})" if "leader" in group else ""
+        yield f"**{group[0].upper()}{group[1:]}**{leader}, {some[0]['pairs']} pairs:\n"
+        yield "| costs predicted from | held out | gain | pairs with a gain | at 20 / 50 / 80 % | r (log cost) |"
+        yield "|---|---|---:|---:|---:|---:|"
+        for row in some:
+            at = " / ".join(f"{row['at'][share]:+.1f}" for share in ("20%", "50%", "80%"))
+            correlation = "" if row["correlation"] is None else f"{row['correlation']:.2f}"
+            yield (
+                f"| {row['order']} | {row['split']} | {_gain(row['gain'], row['gain_ci95'])} | "
+                f"{row['pairs_positive']} | {at} | {correlation} |"
+            )
+        yield ""
+
+
+def _published(study: dict[str, Any]) -> Iterator[str]:
+    if not study["reproduced"]:
+        return
+    published, again = study["published"], study["reproduced"]
+    yield "## Beside the published figures\n"
+    yield (
+        "The study that found this order reports +5.3 [+2.2, +8.5] over 27 pairs, all positive (unseen repositories "
+        "+1.6 [−1.7, +4.8], true cost +7.5, shuffled +0.8). Its 27 pairs are 9 cheap models with the three strongest "
+        "of 66 runs. The costs of two of these three, and of three cheap models, are not in the records here. Its "
+        f"other {len(again)} pairs:\n"
+    )
+    yield "| pair | published | here |\n|---|---:|---:|"
+    for pair, gain in again.items():
+        yield f"| {pair} | {published[pair]:+.1f} | {gain:+.1f} |"
+    mean = sum(again.values()) / len(again)
+    yield f"| mean | {sum(published[pair] for pair in again) / len(again):+.1f} | {mean:+.1f} |\n"
+    yield (
+        f"Over all {study['pairs']} pairs the gain is smaller: most of them have a weaker dear model, and the less it "
+        f"adds, the less there is to gain (correlation over pairs {study['gain_by_advantage']:.2f}).\n"
+    )
+
+
+def _pools(study: dict[str, Any]) -> Iterator[str]:
+    if not study["pools"]:
+        return
+    yield "## Pools of three and more models\n"
+    yield (
+        "The policy `cost-first`, its λ swept, beside the convex hull of the single models: mean over costs from the "
+        "cheapest model's to the best one's. `best-fixed` predicts nothing; what it loses is the price of choosing "
+        "models by their training rates.\n"
+    )
+    yield "| pool | models | held out | policy | gain over the hull |\n|---|---:|---|---|---:|"
+    for row in study["pools"]:
+        gain = _gain(row["hull_gain"], row["hull_gain_ci95"])
+        yield f"| {row['pool']} | {row['models']} | {row['split']} | {row['policy']} | {gain} |"
+    for row in study["random_pools"]:
+        gain = f"{_gain(row['hull_gain'], row['hull_gain_ci95'])}; positive in {row['positive']}"
+        yield f"| {row['pools']} random pools (interval over pools) | 3 to 6 | by instance | {row['policy']} | {gain} |"
+    yield ""
+
+
+def _gain(value: float, bounds: Sequence[float]) -> str:
+    return f"{value:+.1f} [{bounds[0]:+.1f}, {bounds[1]:+.1f}]"
