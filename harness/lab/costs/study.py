@@ -219,8 +219,8 @@ def measure(
     rows_of("text of another instance", "by instance", np.array(shuffled))
     rows_of("true cost", "known", outcomes.cost[None])
     progress("pools")
-    splits = {"by instance": by_instance, "by repository": by_repository}
-    pools = tuple(pool_rows(records.text, outcomes, records.agents, splits, seed=seed))
+    split_by = {"by instance": by_instance, "by repository": by_repository}
+    pools = tuple(pool_rows(records.text, outcomes, records.agents, split_by, seed=seed))
     able = sorted({model for pair in pairs for model in (pair.cheap, pair.dear)})
     drawn = tuple(random_pools(records.text, outcomes, able, by_instance, number=random, seed=seed))
     found = {(row.order, row.split, row.group): row for row in rows}
