@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness.commands.claims import claims
 from harness.commands.common import check_packages, say, version
 from harness.commands.compare import compare
 from harness.commands.config import config
@@ -99,6 +100,7 @@ for command in (
     cells,
     show,
     replay,
+    claims,
     report,
     figures,
     results,

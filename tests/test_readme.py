@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.lab.claims import Claims
+from harness.lab.claims_text import claims_table
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "results/replay/m12/results.json"
 BLOCK = re.compile(r"(<!-- m12: [^\n]*-->\n).*?(<!-- /m12 -->)", re.DOTALL)
+WORTH = ROOT / "harness/docs/routing-worth.md"
+CLAIMS = re.compile(r"(<!-- claims: [^\n]*-->\n).*?(<!-- /claims -->)", re.DOTALL)
 PAGES = [README, ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "harness/docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]+)?\)")
 COMMAND = re.compile(r"(?:^|[\s`$(\"])(?:\.venv/bin/)?polyswe ([a-z]+)((?: [^\n`|]*)?)", re.MULTILINE)
@@ -35,6 +40,12 @@ def lines() -> str:
 def written(readme: str) -> str:
     """The README with the current numbers."""
     return BLOCK.sub(lambda match: match[1] + lines() + match[2], readme)
+
+
+def written_claims(page: str) -> str:
+    """The page on what routing is worth, with the current table of public claims."""
+    stored = Claims.model_validate_json((ROOT / "results/claims/claims.json").read_text(encoding="utf-8"))
+    return CLAIMS.sub(lambda match: f"{match[1]}\n{claims_table(stored)}\n\n{match[2]}", page)
 
 
 def environment() -> dict[str, str]:
@@ -91,6 +102,12 @@ def test_the_numbers_of_the_public_record_are_those_of_the_stored_results() -> N
     assert "of 500 resolved" in text
 
 
+def test_the_table_of_public_claims_is_that_of_the_stored_results() -> None:
+    text = WORTH.read_text(encoding="utf-8")
+    assert written_claims(text) == text, "run python tests/test_readme.py"
+    assert "| TwinRouterBench |" in text
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
@@ -141,5 +158,6 @@ def test_the_commands_of_the_readme_work_as_they_are_written(tmp_path: Path) -> 
     ]
 
 
-if __name__ == "__main__":  # write the numbers of the stored results into the README
+if __name__ == "__main__":  # write the numbers of the stored results into the README and the page
+    WORTH.write_text(written_claims(WORTH.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
