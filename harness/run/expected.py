@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.run.cost_prediction import PredictedCosts
+
 ENOUGH = 3
 """Recorded cells from which a mean is taken."""
 DRAWS = 2000
@@ -38,6 +40,8 @@ class Expected:
     assumed: float
     """Of a cell of which nothing is recorded."""
     published: Published | None = None
+    predicted: PredictedCosts | None = None
+    """By what is known of the instances, learned from the recorded values."""
 
     @property
     def source(self) -> Literal["own", "past", "published", "assumed"]:
@@ -56,10 +60,18 @@ class Expected:
         return float(np.mean(self._values)) if self.source in ("own", "past") else self.assumed
 
     def of(self, instances: Sequence[str]) -> float:
-        """The sum over the cells of some instances: each one's own record where there is one, else the mean."""
+        """The sum over the cells of some instances: each one's record, else its prediction, else the mean."""
+        return float(self._each(instances).sum())
+
+    def _each(self, instances: Sequence[str]) -> NDArray[np.float64]:
+        """(n,) Of each instance: its own record, else what is predicted, else the mean."""
+        mean = self.mean
+        expected = {instance: mean for instance in instances}
+        if self.predicted is not None:
+            expected |= {name: self.predicted.by_instance.get(name, mean) for name in expected}
         if self.source == "past":
-            return sum(self.past.get(instance, self.mean) for instance in instances)
-        return self.mean * len(instances)
+            expected |= {name: self.past[name] for name in expected if name in self.past}
+        return np.array([expected[instance] for instance in instances], dtype=np.float64)
 
     def draws(self, instances: Sequence[str], *, seed: int = 0) -> NDArray[np.float64] | None:
         """Draws of that sum for an interval; None where it rests on an assumption.
@@ -71,6 +83,8 @@ class Expected:
             return np.zeros(DRAWS)
         if self.source == "assumed":
             return None
+        if self.predicted is not None:
+            return np.maximum(expected + self.predicted.deviations(self._each(instances), DRAWS, rng), 0.0)
         if self.source == "published" and self.published is not None:
             known, sd = self.published.cells, self.published.sd
         else:

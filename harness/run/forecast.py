@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from agents.rate_limit import least_hours
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.grading.verdict import Verdict
+from harness.run.cost_prediction import CostPredictor
 from harness.run.disk import disk_needed, shortage_here
 from harness.run.expected import DRAWS, Expected, interval
 from harness.run.plan import plan
@@ -45,6 +47,8 @@ OWN_SECONDS = 15.0
 """What a run takes before its first cell and after its last one: libraries are loaded, the report is written."""
 CELL_GB = 0.002
 """A cell's patch, trajectory and logs."""
+DEAREST = 5
+"""Instances that are named with their predicted costs."""
 COLUMNS = 100
 """Width of the text."""
 
@@ -72,6 +76,8 @@ class ModelForecast:
     """Seconds of the remaining gradings' tests, one after the other."""
     basis: str
     """What the figures rest on."""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """USD of each remaining cell's instance, where costs are predicted by instance."""
 
     @property
     def cost_range(self) -> tuple[float, float] | None:
@@ -134,6 +140,7 @@ def forecast(
     folder: RunFolder,
     history: Sequence[str] = (),
     again: Collection[Cell] = (),
+    ratings: Mapping[str, Sequence[float]] | None = None,
 ) -> Forecast:
     """Look ahead without starting or writing anything.
 
@@ -144,6 +151,7 @@ def forecast(
         history: recorded outcomes (what `polyswe replay` takes) whose runs are named like models of the pool, or like
             what the entries' `record` says.
         again: finished cells that would be attempted again.
+        ratings: of the issues by a language model, by instance.
 
     Raises:
         InputError: prices are unknown, or the history or the run's store cannot be read.
@@ -160,8 +168,16 @@ def forecast(
     known = {cell: row for cell, row in rows.items() if cell in cells and cell not in refused}
     known |= {cell: replace(known[cell], state=State.PLANNED) for cell in again if cell in known}
     records = records_of(config.pool, history)
+    predictor = CostPredictor.of(known.values(), ratings or {})
     models = [
-        _model_forecast(model, [cell for cell in cells if cell.model == model.name], known, records[model.name], config)
+        _model_forecast(
+            model,
+            [cell for cell in cells if cell.model == model.name],
+            known,
+            past=records[model.name],
+            config=config,
+            predictor=predictor,
+        )
         for model in config.pool
     ]
     remaining = {cell for cell in cells if cell not in known or known[cell].state is not State.GRADED} | regraded
@@ -209,7 +225,13 @@ def _spent(folder: RunFolder) -> float:
 
 
 def _model_forecast(
-    model: ModelConfig, cells: Sequence[Cell], known: Mapping[Cell, CellRow], past: Past, config: Config
+    model: ModelConfig,
+    cells: Sequence[Cell],
+    known: Mapping[Cell, CellRow],
+    *,
+    past: Past,
+    config: Config,
+    predictor: CostPredictor,
 ) -> ModelForecast:
     rows = [known[cell] for cell in cells if cell in known]
     done = [row for row in rows if row.state in ATTEMPTED]
@@ -222,6 +244,11 @@ def _model_forecast(
         assumed=assumed_cost(model, config.agent),
         published=past.cost,
     )
+    recorded, others = cost.past, past.other_costs
+    if cost.source == "own":
+        recorded, others = predictor.run_costs[model.name], {**others, past.name: cost.past}
+    if cost.source == "own" or not set(to_attempt) <= recorded.keys():
+        cost = replace(cost, predicted=predictor.predict(model.name, to_attempt, recorded, others))
     calls = Expected(
         own=[row.api_calls for row in done if row.api_calls is not None],
         past={name: cell.calls for name, cell in past.cells.items() if cell.calls is not None},
@@ -259,6 +286,7 @@ def _model_forecast(
         ),
         test_seconds=tests.of([*to_grade, *to_attempt]),
         basis="; ".join(_basis(model, past, cost, agent, tests)),
+        predicted={} if cost.predicted is None else {name: cost.of([name]) for name in to_attempt},
     )
 
 
@@ -274,9 +302,10 @@ def _basis(model: ModelConfig, past: Past, cost: Expected, agent: Expected, test
     if model.free:
         yield "free"
     elif cost.source == "own":
-        yield f"{len(cost.own)} finished cells of this run"
+        yield f"{len(cost.own)} finished cells of this run" + _predicted(cost)
     elif cost.source == "past":
-        yield f"{len(cost.past)} recorded cells" + (f" of {past.name}" if past.name not in ("", model.name) else "")
+        name = f" of {past.name}" if past.name not in ("", model.name) else ""
+        yield f"{len(cost.past)} recorded cells{name}{_predicted(cost)}"
     elif cost.published is not None:
         yield f"the leaderboard's mean over {cost.published.cells} instances for {past.name}"
     else:
@@ -290,6 +319,12 @@ def _basis(model: ModelConfig, past: Past, cost: Expected, agent: Expected, test
         yield f"{ASSUMED_TEST_SECONDS:.0f} s of tests assumed"
 
 
+def _predicted(cost: Expected) -> str:
+    if cost.predicted is None:
+        return ""
+    return f", costs predicted by instance (r {cost.predicted.correlation:.2f} held out)"
+
+
 def render(forecast: Forecast, folder: Path) -> str:
     """The forecast for a terminal of 100 columns."""
     title = f"{forecast.dataset}: {forecast.instances} instances, {len(forecast.models)} models; run folder {folder}"
@@ -300,6 +335,7 @@ def render(forecast: Forecast, folder: Path) -> str:
         ("time", _time(forecast)),
         ("disk", f"{forecast.disk_gb:.1f} GB more ({_images(forecast)}; {forecast.disk_basis})"),
         *([("MISSING", f"disk: {forecast.disk_shortage}")] if forecast.disk_shortage else []),
+        *(("dearest", text) for text in _dearest(forecast)),
         *(("note", note) for note in forecast.notes),
         *(("based on", text) for text in _bases(forecast)),
     ]
@@ -321,6 +357,15 @@ def _table(forecast: Forecast) -> Iterator[str]:
             f"{name:<{width}}  {model.planned:>5}  {model.graded:>5}  {model.to_attempt:>7}  {each:>7}  "
             f"{model.cost:>9,.2f}  {_range(model.cost_range):<21}  {hours:>6}"
         )
+
+
+def _dearest(forecast: Forecast) -> Iterator[str]:
+    """The instances that are predicted to cost most, over the models whose costs are predicted."""
+    totals: Counter[str] = Counter()
+    for model in forecast.models:
+        totals.update(model.predicted)
+    if totals:
+        yield ", ".join(f"{instance} ${cost:,.2f}" for instance, cost in totals.most_common(DEAREST))
 
 
 def _range(bounds: tuple[float, float] | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ class Past:
     """The published mean of its calls."""
     name: str = ""
     """The run's name on record."""
+    other_costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By run of the history but this one: USD by instance."""
 
 
 def stored_rows(folder: RunFolder) -> dict[Cell, CellRow]:
@@ -85,12 +87,19 @@ def records_of(pool: Sequence[ModelConfig], history: Sequence[str]) -> dict[str,
             f"history: no recorded run is named like a model of the pool ({', '.join(records)}); recorded: "
             f"{', '.join(sorted(runs)[:8])}; 'record: part of a name' in a pool's entry says which run it is"
         )
+    costs = {
+        name: {instance: cell.cost_usd for instance, cell in run.cells.items() if cell.cost_usd is not None}
+        for name, run in runs.items()
+    }
+    for model, past in records.items():
+        records[model] = replace(past, other_costs=costs)
     for model, name in matched.items():
         cells = {
             instance: PastCell(cell.cost_usd, cell.seconds, tests.get(instance), cell.api_calls)
             for instance, cell in runs[name].cells.items()
         }
-        records[model] = Past(cells, name=name)
+        others = {other: values for other, values in costs.items() if other != name}
+        records[model] = Past(cells, name=name, other_costs=others)
     return records
 
 

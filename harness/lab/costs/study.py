@@ -15,6 +15,7 @@ from harness.data.instances import read_problem_statements, repository_of
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import load_outcomes, outcome_matrix
+from harness.lab.costs.forecasts import TRIALS, ForecastRow, forecast_rows
 from harness.lab.costs.pairs import LEAST_RATE, LEAST_RATIO, OrderRow, Pair, held_out_costs, order_row, pairs_of
 from harness.lab.costs.pools import RANDOM_POOLS, PoolRow, RandomPools, pool_rows, random_pools
 from harness.lab.costs.text import render
@@ -129,6 +130,7 @@ class CostStudy:
     """And in this one."""
     pools: tuple[PoolRow, ...]
     random_pools: tuple[RandomPools, ...]
+    forecasts: tuple[ForecastRow, ...]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
@@ -223,6 +225,12 @@ def measure(
     pools = tuple(pool_rows(records.text, outcomes, records.agents, split_by, seed=seed))
     able = sorted({model for pair in pairs for model in (pair.cheap, pair.dear)})
     drawn = tuple(random_pools(records.text, outcomes, able, by_instance, number=random, seed=seed))
+    progress("forecasts")
+    forecasts = tuple(
+        forecast_rows(
+            records.text, records.ratings, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed
+        )
+    )
     found = {(row.order, row.split, row.group): row for row in rows}
     main = found["issue text", "by instance", "all pairs"]
     unseen = found["issue text", "by repository", "all pairs"]
@@ -268,6 +276,7 @@ def measure(
         reproduced={} if same is None else dict(zip(names, same.by_pair, strict=True)),
         pools=pools,
         random_pools=drawn,
+        forecasts=forecasts,
     )
 
 

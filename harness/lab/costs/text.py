@@ -28,7 +28,13 @@ def render(study: dict[str, Any]) -> str:
     """Markdown of a study's JSON."""
     settings = study["settings"]
     head = HEAD.format(instances=study["instances"], runs=study["runs"], **settings)
-    return head + "\n".join([*_orders(study["orders"], settings), *_published(study), *_pools(study)]) + "\n"
+    parts = [
+        *_orders(study["orders"], settings),
+        *_published(study),
+        *_pools(study),
+        *_forecasts(study["forecasts"]),
+    ]
+    return head + "\n".join(parts).rstrip() + "\n"
 
 
 def _orders(rows: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Iterator[str]:
@@ -87,6 +93,30 @@ def _pools(study: dict[str, Any]) -> Iterator[str]:
         gain = f"{_gain(row['hull_gain'], row['hull_gain_ci95'])}; positive in {row['positive']}"
         yield f"| {row['pools']} random pools (interval over pools) | 3 to 6 | by instance | {row['policy']} | {gain} |"
     yield ""
+
+
+def _forecasts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
+    yield "## The forecast of a run's cost\n"
+    yield (
+        "Some cells of a run are on record, 20 to 100 further ones are forecast. They are drawn at random, or are "
+        "instances of a repository that is not among the recorded cells. *Other models' costs* are those of three "
+        "random runs of other models on the same instances. The range is the 95 % range that `--dry-run` states.\n"
+    )
+    yield (
+        "| further cells | recorded | forecast from | error of the total | in the range | width of the range "
+        "| r of single cells (log) | error of single cells |\n|---|---:|---|---:|---:|---:|---:|---:|"
+    )
+    for row in rows:
+        yield (
+            f"| {row['targets']} | {row['known']} | {row['basis']} | {row['error']:.1%} | {row['covered']:.0%} | "
+            f"{row['width']:.0%} | {row['correlation']:.2f} | {row['relative_error']:.2f} × |"
+        )
+    yield (
+        "\nThe issue's text is no better than the mean, and worse for an unseen repository: the forecast does not use "
+        "it. Other models' costs and ratings are used where they are there.\n"
+    )
 
 
 def _gain(value: float, bounds: Sequence[float]) -> str:

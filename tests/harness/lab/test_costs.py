@@ -27,7 +27,7 @@ def records(*, told: bool) -> Records:
     rng = np.random.default_rng(5)
     kind = KIND if told else rng.permutation(KIND)
     text = np.eye(6)[kind] + rng.normal(scale=0.1, size=(N, 6))
-    noise = np.exp(rng.normal(scale=0.3, size=(N, 3)))
+    noise = np.exp(rng.normal(scale=0.3, size=(N, 1)) + rng.normal(scale=0.1, size=(N, 3)))
     outcomes = OutcomeMatrix.build(
         [f"owner__repo{i % 4}-{i}" for i in range(N)],
         ["Small 1", "Middle 2", "Large 3"],
@@ -40,14 +40,17 @@ def records(*, told: bool) -> Records:
 def test_a_planted_effect_is_found_and_an_absent_one_is_not() -> None:
     found, nothing = (measure(records(told=told), repeats=1, random=2) for told in (True, False))
     assert found.pairs == 3
-    assert found.gain > 10
-    assert found.gain_ci95[0] > 5
-    assert found.gain_unseen_repositories > 10, "every repository has both kinds"
+    assert found.gain > 7
+    assert found.gain_ci95[0] > 3
+    assert found.gain_unseen_repositories > 7, "every repository has both kinds"
     assert found.gain_true_cost > found.gain
     assert abs(found.gain_shuffled) < 3
     assert nothing.gain_ci95[0] < 0 < nothing.gain_ci95[1]
     pool = {(row.split, row.policy): row.hull_gain for row in found.pools}
     assert pool["by instance", "cost-first"] > pool["by instance", "best-fixed"] + 5
+    forecasts = {(row.basis, row.targets, row.known): row for row in found.forecasts}
+    alone, others = (forecasts[basis, "random", 100] for basis in ("mean", "other models' costs"))
+    assert others.correlation > 0.3 > alone.correlation
     text = render(json.loads(found.to_json()))
     assert f"| issue text | by instance | {found.gain:+.1f} [" in text
     assert "Beside the published figures" not in text, "none of these pairs was published"

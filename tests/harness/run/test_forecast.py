@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,83 @@ def test_recorded_outcomes_of_the_pools_names_are_used(config: Config, dataset: 
     nobody = with_overrides(config, {"pool.scripted-small.record": "nobody"})
     with pytest.raises(InputError, match="'record' of model scripted-small"):
         forecast(nobody, dataset, RunFolder(tmp_path / "run"), [str(history)])
+
+
+def many(dataset: Dataset, number: int) -> Dataset:
+    """The sample's instances over and over, under other names."""
+    sources = [dataset.instances[k % len(dataset.instances)] for k in range(number)]
+    return replace(
+        dataset, instances=tuple(replace(source, instance_id=f"owner__repo-{k}") for k, source in enumerate(sources))
+    )
+
+
+def history_of(path: Path, costs: dict[str, dict[int, float]]) -> str:
+    lines = [f"owner__repo-{k},{model},1,{cost},30" for model, known in costs.items() for k, cost in known.items()]
+    path.write_text("instance_id,model,resolved,cost_usd,seconds\n" + "\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_what_other_models_cost_predicts_single_instances(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    """60 of 90 costs of the model are known; most of the others are dear, as another model shows."""
+    rng = np.random.default_rng(0)
+    effort = np.sort(np.exp(rng.normal(size=90)))
+    effort = np.concatenate([effort[:45], effort[47::3], np.delete(effort[45:], np.arange(2, 45, 3))])
+    own, other = (effort * np.exp(rng.normal(scale=0.2, size=90)) * price for price in (0.1, 0.01))
+    known = {"scripted-small": dict(enumerate(own[:60])), "Somebody Else": dict(enumerate(other))}
+    folder, larger = RunFolder(tmp_path / "run"), many(dataset, 90)
+    plain = history_of(tmp_path / "alone.csv", {"scripted-small": known["scripted-small"]})
+    constant = forecast(config, larger, folder, [plain]).models[0]
+    seen = forecast(config, larger, folder, [history_of(tmp_path / "both.csv", known)])
+    small = seen.models[0]
+    truth = own.sum()
+    assert constant.cost < 0.85 * truth, "the mean of the cheap ones is too low"
+    assert abs(small.cost - truth) < abs(constant.cost - truth) / 2
+    assert "60 recorded cells, costs predicted by instance (r 0.9" in small.basis
+    assert not constant.predicted
+    assert set(small.predicted) == {f"owner__repo-{k}" for k in range(90)}
+    assert small.predicted["owner__repo-3"] == pytest.approx(own[3]), "its own record"
+    assert small.predicted["owner__repo-89"] > constant.cost / 90
+    dearest = " ".join(render(seen, folder.path).split("dearest")[1].split()[:10])
+    assert dearest.count("owner__repo-") == 5
+    assert {f"owner__repo-{k}" for k in range(60, 90)} & set(dearest.split())
+
+
+def test_the_range_holds_totals_of_predicted_costs(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    held, larger = 0, many(dataset, 90)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        effort = np.exp(rng.normal(size=90))
+        own, other = (effort * np.exp(rng.normal(scale=0.5, size=90)) * price for price in (0.1, 0.01))
+        known = {"scripted-small": dict(enumerate(own[:60])), "Somebody Else": dict(enumerate(other))}
+        history = history_of(tmp_path / "history.csv", known)
+        small = forecast(config, larger, RunFolder(tmp_path / "run"), [history]).models[0]
+        assert small.cost_range is not None
+        held += small.cost_range[0] < own.sum() < small.cost_range[1]
+    assert held >= 17
+
+
+def test_costs_are_not_predicted_from_few_records_or_from_costs_of_other_instances(
+    config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    rng, folder, larger = np.random.default_rng(1), RunFolder(tmp_path / "run"), many(dataset, 90)
+    costs = dict(enumerate(rng.uniform(0.1, 2.0, size=90)))
+    few = {"scripted-small": {k: costs[k] for k in range(49)}, "Somebody Else": costs}
+    elsewhere = {"scripted-small": {k: costs[k] for k in range(60)}, "Somebody Else": {k: costs[k] for k in range(60)}}
+    for name, known in (("few", few), ("elsewhere", elsewhere)):
+        seen = forecast(config, larger, folder, [history_of(tmp_path / f"{name}.csv", known)])
+        assert not seen.models[0].predicted
+        assert "dearest" not in render(seen, folder.path)
+
+
+def test_ratings_predict_costs_too(config: Config, dataset: Dataset, tmp_path: Path) -> None:
+    rng, larger = np.random.default_rng(2), many(dataset, 90)
+    scope = rng.integers(0, 11, size=90)
+    own = 0.1 * np.exp(0.3 * scope + rng.normal(scale=0.2, size=90))
+    history = history_of(tmp_path / "own.csv", {"scripted-small": dict(enumerate(own[:60]))})
+    ratings = {f"owner__repo-{k}": [float(value), 5.0] for k, value in enumerate(scope)}
+    seen = forecast(config, larger, RunFolder(tmp_path / "run"), [history], ratings=ratings).models[0]
+    predicted = [seen.predicted[f"owner__repo-{k}"] for k in range(60, 90)]
+    assert np.corrcoef(np.log(predicted), np.log(own[60:]))[0, 1] > 0.9
 
 
 def test_an_unknown_price_is_refused(config: Config, dataset: Dataset, tmp_path: Path) -> None:
