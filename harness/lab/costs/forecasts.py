@@ -11,7 +11,7 @@ import numpy as np
 from harness.importers.same_model import may_be_of
 from harness.run.cost_prediction import Features, features_of, predict_costs, relative_costs
 from harness.run.expected import Expected, interval
-from router.arrays import FloatArray
+from router.arrays import FloatArray, IntArray
 from router.outcomes import OutcomeMatrix
 
 KNOWN = (50, 100, 250)
@@ -72,7 +72,7 @@ def forecast_rows(
                 rows, targets = order[:known], order[known : known + TARGETS]
             else:
                 own = places[large[int(rng.integers(len(large)))]]
-                targets = rng.permutation(own)[:TARGETS]
+                targets = rng.permutation(np.array(own))[:TARGETS]
                 rows = order[~np.isin(order, own)][:known]
             if len(targets) < LEAST_TARGETS or len(rows) < known:
                 continue
@@ -99,8 +99,8 @@ def _trial(
     ratings: FloatArray | None,
     outcomes: OutcomeMatrix,
     model: int,
-    rows: Sequence[int],
-    targets: Sequence[int],
+    rows: IntArray,
+    targets: IntArray,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, tuple[float, ...]]]:
     names, cost = outcomes.instances, outcomes.cost[:, model]
