@@ -11,6 +11,7 @@ import numpy as np
 from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.recommendation_text import Findings, headline, statements
 from harness.evaluation.schema import Choice, Detectable, Recommendation, RepeatableOracle, Row
+from harness.evaluation.selection import is_selection, measured, passes_gate, selection_of
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.stats import detectable_difference, mostly_visible
 from harness.evaluation.verdict import (
@@ -48,9 +49,11 @@ def recommend(
     name = next((policy for policy in settings.policies if policy.partition(":")[0] == RULE), RULE)
     best, outcomes = best_single(rows), inputs.outcomes
     singles = {row.name: row for row in rows if row.kind == "single"}
-    decided = None
+    decided, selection = None, None
+    selected = measured(rows, outcomes)
     if best is not None and best.resolved > 0 and len(singles) > 1:
-        decided = _decide(inputs, settings, name, rows)
+        decided = _decide(inputs, settings, name, rows, selected)
+        selection = selection_of(outcomes, selected, pays=is_selection(decided.row))
     tolerance = AutoPolicy.tolerance if decided is None else decided.tolerance
     use = None if decided is None else decided.row
     if len(singles) == 1 and best is not None:
@@ -74,6 +77,9 @@ def recommend(
         unpriced=_unpriced(outcomes),
         taken=None if decided is None else decided.router,
         routing=_choice(judged, best),
+        constants=None if judged is None else judged.vs_constants,
+        selection=selection,
+        selected=_choice(selected, best),
         policies=len(routing),
         p_text=p_text,
         routing_pays=judged is not None and beats(judged, p_text),
@@ -97,6 +103,7 @@ def recommend(
         most_resolved=found.most_resolved,
         routing=found.routing,
         routing_pays=found.routing_pays,
+        selection=found.selection,
         routing_detectable=found.routing_detectable,
         detectable=found.detectable,
         provisional=found.provisional,
@@ -115,15 +122,23 @@ class _Decision:
     """Short name of the policy that it took, with or without a held-out row; None where it took a model."""
 
 
-def _decide(inputs: EvaluationInputs, settings: EvaluationSettings, name: str, rows: Sequence[Row]) -> _Decision:
-    """A router is recommended only with its held-out row; without one it is the rule's model, and the router's name."""
+def _decide(
+    inputs: EvaluationInputs, settings: EvaluationSettings, name: str, rows: Sequence[Row], selected: Row | None
+) -> _Decision:
+    """A router is recommended only with its held-out row; without one it is the rule's model, and the router's name.
+
+    Selection among finished attempts has to pass the same gate, and comes after a router that the rule took.
+    """
     priced = replace(inputs, outcomes=_comparable_costs(inputs.outcomes))
-    auto = cast(AutoPolicy, Laboratory(priced, settings).fitted_on_all(name))
+    laboratory = Laboratory(priced, settings)
+    auto = cast(AutoPolicy, laboratory.fitted_on_all(name))
     router = None if auto.taken.is_baseline else auto.taken.name
     if router is not None:
         held_out = next((row for row in rows if row.name == name and row.evaluation == "cross-fitted"), None)
         if held_out is not None:
             return _Decision(held_out, auto.tolerance, router)
+    elif selected is not None and passes_gate(selected, laboratory):
+        return _Decision(selected, auto.tolerance, selected.name)
     fixed = auto.fallback().fit(priced.embeddings, priced.outcomes) if router is not None else auto
     chosen = priced.outcomes.models[int(fixed.predict(priced.embeddings[:1], auto.cost_weight)[0])]
     row = next(row for row in rows if row.kind == "single" and row.name == chosen)

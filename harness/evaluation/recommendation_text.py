@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.formats import count, money, money_kind, p_value, signed
-from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Statement
+from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Selection, Statement, VsConstants
 from harness.evaluation.verdict import FEW_INSTANCES
 from harness.text import counted
 
+LEAST_MEMBERS = 3
+"""Fewer attempts leave little to choose from."""
 NAMED = 3
 """Models named in a list; the others are counted."""
 
@@ -35,6 +37,11 @@ class Findings:
     taken: str | None
     """The policy that the rule took instead of a model."""
     routing: Choice | None
+    constants: VsConstants | None
+    """Of `routing`."""
+    selection: Selection | None
+    selected: Choice | None
+    """The measured row of policy `select`."""
     policies: int
     """Routing policies tried."""
     p_text: float | None
@@ -70,9 +77,9 @@ def headline(found: Findings) -> str:
         return "No recommendation: no model resolved any instance."
     start = "Provisional: use" if found.provisional else "Use"
     if use.kind != "single":
-        return (
-            f"{start} the router {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(found, use, compared=True)}."
-        )
+        selects = found.selected is not None and use.name == found.selected.name
+        what = "selection among finished attempts by tests, policy" if selects else "the router"
+        return f"{start} {what} {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(found, use, compared=True)}."
     if use.name == best.name:
         equal = f"as many as {_listed(found.equals)}" if found.equals else f"the most of {found.models} models"
         low, high = use.rate_ci95
@@ -87,6 +94,7 @@ def statements(found: Findings) -> list[Statement]:
         "Caution": _caution(found),
         "Why": _why(found),
         "Routing": _routing(found),
+        "Selection": _selection(found),
         "How sure": _how_sure(found),
         "Most resolved": _most_resolved(found),
         "Runner-up": _runner_up(found),
@@ -176,11 +184,39 @@ def _routing(found: Findings) -> str:
     if row.delta > 0 and found.p_text is not None:
         tested = f" (test that the text helps: p {p_value(found.p_text)})"
     text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{tested}{_at(found, row)}."
+    if found.constants is not None and row.n >= FEW_INSTANCES and found.constants.delta != row.delta:
+        alone = [*found.constants.mixture]
+        who = f"{alone[0]} alone resolves" if len(alone) == 1 else f"{' and '.join(alone)}, mixed at random, resolve"
+        text += f" For as much, {who} {count(found.constants.resolved)}."
     if found.routing_detectable is not None and not found.routing_pays and row.n >= FEW_INSTANCES:
         text += f" A gain of less than {found.routing_detectable:.0f} would probably be missed."
     if found.routing_pays and found.use is not None and found.use.kind == "single":
         text += f" The rule of policy {found.rule} did not take it: within the training folds the gain was not clear."
     return text
+
+
+def _selection(found: Findings) -> str:
+    """Choosing among finished attempts: measured, or whether this pool is one where it could pay, and the price."""
+    seen, row = found.selection, found.selected
+    if seen is None:
+        return ""
+    attempts = f"{len(seen.members)} finished attempts"
+    if row is not None and row.n >= FEW_INSTANCES:
+        opening = "Pays" if seen.pays else "Not shown to pay"
+        compared = _at(found, row, compared=True)
+        return f"{opening}: choosing among {attempts} by tests resolves {_of(row)} held out, {_versus(row)}{compared}."
+    if len(seen.members) < LEAST_MEMBERS:
+        return ""
+    if seen.near < len(seen.members):
+        few = "no other model is" if seen.near == 1 else f"only {counted(seen.near - 1, 'other model')} is"
+        return f"Choosing among {attempts} by tests is not worth trying: {few} within 4 points of the best."
+    price = (
+        "" if seen.cost_share is None else f", for {seen.cost_share:.1f} × the best model's cost and that of the tests"
+    )
+    return (
+        f"Not measured: choosing among {attempts} by tests (policy select) could pay, as {', '.join(seen.members)} are "
+        f"within {seen.points:.1f} points{price}."
+    )
 
 
 def _how_sure(found: Findings) -> str:

@@ -311,6 +311,24 @@ class Detectable(FrozenModel):
     """Percentage points, found with 80 % power by the exact McNemar test at 5 %; None: not even the greatest is."""
 
 
+class Selection(FrozenModel):
+    """Choosing among finished attempts of several models by tests (policy `select`): measured, or whether it could
+    pay."""
+
+    near: int
+    """Models within four percentage points of the best, which is one of them."""
+    members: list[str]
+    """The models that would attempt every instance, the best one first."""
+    points: float
+    """Percentage points from the first to the last of them."""
+    cost_share: float | None
+    """Cost of their attempts, as a share of the best model's; the tests come on top. None where a cost is unknown."""
+    measured: str | None
+    """Name of the held-out row, where tests were run; None: not measured."""
+    pays: bool
+    """The row passed the gate of policy `auto`."""
+
+
 class Statement(FrozenModel):
     """A line of the recommendation."""
 
@@ -335,6 +353,8 @@ class Recommendation(FrozenModel):
     """The policy that resolved most held out, of those that give instances to more than one model; None without any."""
     routing_pays: bool
     """It resolves more than the best single model, and the permutation test confirms that reading the text helps."""
+    selection: Selection | None = None
+    """None where there is one model, or nothing resolved, and in documents of earlier versions."""
     routing_detectable: float | None
     """Resolved instances: a smaller gain of `routing` is probably missed."""
     detectable: Detectable | None

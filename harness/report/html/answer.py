@@ -9,7 +9,7 @@ from harness.evaluation.schema import Recommendation, Statement
 
 QUESTIONS = {
     "Which model?": ("Why", "Most resolved", "Runner-up"),
-    "What would routing bring?": ("Routing", "Head-room"),
+    "What would routing bring?": ("Routing", "Selection", "Head-room"),
     "How sure is this?": ("How sure", "Caution"),
 }
 """Each question with the labels of the statements that answer it; the last one takes all other labels, too."""

@@ -205,3 +205,46 @@ def test_every_number_of_a_sentence_is_in_the_figures():
         assert (choice.resolved, choice.cost_per_instance) == (row.resolved, row.cost_per_instance)
     counts = re.findall(r"(\d+) of 500", found.headline)
     assert counts == [f"{found.use.resolved:g}"]
+
+
+def finished(n: int = 300, *, says_much: bool) -> OutcomeMatrix:
+    """Three near-equal models, with generated tests that tell right patches from wrong, or nothing."""
+    rng = np.random.default_rng(8)
+    resolved = rng.random((n, 3)) < [0.72, 0.71, 0.7]
+    noise = rng.integers(0, 4, (n, 3))
+    fixed = np.where(resolved, 3, 0) + noise % 2 if says_much else noise
+    names = [f"i{k}" for k in range(n)]
+    prices = np.full((n, 3), [0.02, 0.021, 0.022])
+    return OutcomeMatrix.build(names, ["a", "b", "c"], resolved, prices, signals={"tests_fixed": fixed})
+
+
+@pytest.mark.parametrize("says_much", [True, False])
+def test_selection_is_recommended_where_its_row_passes_the_gate_of_auto(says_much: bool):
+    outcomes = finished(says_much=says_much)
+    inputs = EvaluationInputs(outcomes, texts(300), "toy")
+    advice = build_results(inputs, replace(QUICK, policies=["select", "cluster"])).recommendation
+    assert advice is not None
+    assert advice.use is not None
+    assert advice.selection is not None
+    row = text_of(advice, "Selection")
+    if says_much:
+        assert advice.use.name == "select"
+        assert advice.headline.startswith("Use selection among finished attempts by tests, policy select: ")
+        assert row.startswith("Pays: choosing among 3 finished attempts by tests resolves ")
+    else:
+        assert advice.use.kind == "single"
+        assert row.startswith("Not shown to pay: choosing among 3 finished attempts")
+    assert advice.selection.pays is says_much
+    assert advice.selection.cost_share == pytest.approx(3, abs=0.3)
+
+
+def test_without_tests_selection_is_said_to_be_possible_with_its_price_or_not_worth_trying():
+    near = np.array(finished(says_much=False).resolved)
+    text = text_of(recommended(near, [[0.4, 0.1, 0.1]]), "Selection")
+    assert text.startswith("Not measured: choosing among 3 finished attempts by tests (policy select) could pay, as ")
+    assert re.search(r"within \d\.\d points, for \d\.\d × the best model's cost and that of the tests\.$", text)
+    far = text_of(recommended(near_equals(), [[0.5, 0.05, 0.01]]), "Selection")
+    assert far == (
+        "Choosing among 3 finished attempts by tests is not worth trying: only 1 other model is within 4 points of the "
+        "best."
+    )
