@@ -45,6 +45,9 @@ _OVERRIDABLE = {
 }
 """Parts of mini-swe-agent's configuration that have no field of their own in AgentConfig or ModelConfig."""
 
+NEW_FILES = "working_tree.diff"
+"""Beside the trajectory: the container's working tree at the end of the attempt as a patch."""
+
 
 class AgentConfig(BaseModel):
     """How every agent of a run works. Defaults are those of mini-swe-agent's own `swebench.yaml` where it has them."""
@@ -116,6 +119,7 @@ def run_agent(
     on_wait: Callable[[float], None] | None = None,
     trace: Mapping[str, Any] | None = None,
     host: DockerHost | None = None,
+    keep_new_files: bool = False,
 ) -> Attempt:
     """Let `model` work on `task` until it submits or a limit ends it. Thread-safe.
 
@@ -134,6 +138,8 @@ def run_agent(
         on_wait: Receives the seconds until a call's turn before they are waited for.
         trace: Metadata of every call for LiteLLM's callbacks.
         host: The Docker Engine, to be shared by the agents of a process. By default the one that the client chooses.
+        keep_new_files: Whether the container's working tree is written to NEW_FILES in `out_dir` after the attempt: it
+            holds the tests that the agent wrote and did not submit.
 
     Raises:
         ProviderError: A call failed for good, or a package that calls need is missing.
@@ -146,7 +152,8 @@ def run_agent(
     started, loading = time.monotonic(), 0.0
     out_dir.mkdir(parents=True, exist_ok=True)
     trajectory = out_dir / "trajectory.json"
-    trajectory.unlink(missing_ok=True)  # of an earlier try: it must not pass for this one's
+    for of_earlier_try in (trajectory, out_dir / NEW_FILES):
+        of_earlier_try.unlink(missing_ok=True)  # it must not pass for this one's
     wall_time_limit = _first(model.wall_time_limit_seconds, config.wall_time_limit_seconds)
     deadline = Deadline(wall_time_limit)
     parts = _merged(config.overrides)
@@ -170,7 +177,7 @@ def run_agent(
             scripted=model.scripted,
         )
 
-    container = Container(_container_config(task, config, labels, parts["environment"]), deadline, host=host)
+    container = Container(container_config(task.image, config, labels), deadline, host=host)
     with ExitStack() as stack:
         with _attached(attempt, model):
             stack.enter_context(container)
@@ -215,6 +222,8 @@ def run_agent(
             if config.neighbour_tests and finished.patch:
                 passed = _neighbour_tests(container, finished.patch)
                 finished = replace(finished, measured={"neighbour_tests_passed": passed})
+            if keep_new_files:
+                (out_dir / NEW_FILES).write_text(container.diff(), encoding="utf-8")
         if on_attempt is not None:
             on_attempt(finished)
     return finished
@@ -261,18 +270,16 @@ def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Calla
 
 
 def _neighbour_tests(container: Container, patch: str) -> float:
-    """As `run_neighbour_tests`; NaN also where they break the container or the flow: the submission is paid for."""
-    from minisweagent.exceptions import InterruptAgentFlow
-
+    """As `run_neighbour_tests`; NaN also where they break the container: the submission is paid for."""
     try:
         return run_neighbour_tests(partial(_shell, container), patch)
-    except (AgentError, InterruptAgentFlow) as error:  # e.g. tests that fill the disk, or print the submission's marker
+    except AgentError as error:  # e.g. tests that fill the disk
         logger.warning("%s: the neighbour tests gave no result: %s", container.name, type(error).__name__)
         return math.nan
 
 
 def _shell(container: Container, command: str) -> tuple[int, str]:
-    done = container.execute({"command": command})
+    done = container.run(command)
     return int(done["returncode"]), str(done["output"])
 
 
@@ -304,16 +311,15 @@ def model_settings(config: AgentConfig, model: ModelConfig) -> dict[str, Any]:
     return part
 
 
-def _container_config(
-    task: AgentTask, config: AgentConfig, labels: Mapping[str, str], part: dict[str, Any]
-) -> ContainerConfig:
+def container_config(image: str, config: AgentConfig, labels: Mapping[str, str]) -> ContainerConfig:
+    """The container of an instance's image as agents have it."""
     shared = ("cwd", "network", "limits", "hide_later_history", "pull", "start_timeout", "max_output_bytes")
     return ContainerConfig(
-        image=task.image,
+        image=image,
         labels=dict(labels),
         timeout=config.command_timeout,
         **{field: getattr(config, field) for field in shared},
-        **part,
+        **_merged(config.overrides)["environment"],
     )
 
 

@@ -10,11 +10,10 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from agents.attempt import Attempt
 
@@ -36,32 +35,9 @@ class Finished:
     attempt: Attempt
 
     @cached_property
-    def trajectory(self) -> Mapping[str, Any]:
-        """The trajectory file; empty when it is absent or damaged."""
-        try:
-            data = json.loads(self.attempt.trajectory.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return data if isinstance(data, dict) else {}
-
-    @cached_property
     def commands(self) -> list[Command]:
         """Every command with what came of it, in order."""
-        requested: dict[str, str] = {}
-        commands: list[Command] = []
-        for message in self.trajectory.get("messages") or ():
-            extra = message.get("extra") or {}
-            for action in extra.get("actions") or ():
-                requested[str(action.get("tool_call_id"))] = str(action.get("command", ""))
-            if "returncode" in extra:
-                commands.append(
-                    Command(
-                        command=requested.get(str(message.get("tool_call_id")), ""),
-                        returncode=extra["returncode"],
-                        output=str(extra.get("raw_output", "")),
-                    )
-                )
-        return commands
+        return read_commands(self.attempt.trajectory)
 
 
 @dataclass(frozen=True)
@@ -86,6 +62,29 @@ class Command:
         if self.returncode and self.returncode != 5:  # pytest's "no tests collected" says nothing
             return 0.0
         return NAN
+
+
+def read_commands(trajectory: Path) -> list[Command]:
+    """Every command of a trajectory file in order; none when it is absent or damaged."""
+    try:
+        data = json.loads(trajectory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    requested: dict[str, str] = {}
+    commands: list[Command] = []
+    for message in (data.get("messages") if isinstance(data, dict) else None) or ():
+        extra = message.get("extra") or {}
+        for action in extra.get("actions") or ():
+            requested[str(action.get("tool_call_id"))] = str(action.get("command", ""))
+        if "returncode" in extra:
+            commands.append(
+                Command(
+                    command=requested.get(str(message.get("tool_call_id")), ""),
+                    returncode=extra["returncode"],
+                    output=str(extra.get("raw_output", "")),
+                )
+            )
+    return commands
 
 
 def own_tests_passed(finished: Finished) -> float:

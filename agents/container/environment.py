@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import platform
 import re
 import shlex
 import subprocess
+import tarfile
 import threading
 import time
 import uuid
@@ -236,7 +238,7 @@ class Container:
     def _examine_history(self, mode: Literal["hide", "keep"]) -> bool:
         """Note the base commit and, if so told, remove what came after it; whether there was something."""
         config = self.config
-        done = self._run_script(HIDE, config.cwd, mode, timeout=600)
+        done = self.run_script(HIDE, config.cwd, mode, timeout=600)
         if done.returncode == 0:
             self.base_commit, *cuts = done.text.split()
             return bool(cuts)
@@ -292,34 +294,58 @@ class Container:
 
         Raises:
             minisweagent.exceptions.Submitted: the command submits.
-            DiskLimitError: the container held more than it may.
-            ContainerEndedError: the model has ended its container for good.
-            ContainerError: the container was removed or ended from outside, or the engine does not answer.
+            DiskLimitError, ContainerEndedError, ContainerError: as `run`.
         """
-        limit = max(0.1, min(timeout or self.config.timeout, self.deadline.remaining()))
-        try:
-            command = [*self.config.interpreter, action["command"]]
-            done = self._exec(*command, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
-            if done.returncode and _NOT_BEGUN.fullmatch(done.output):
-                done = self._exec(*command, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
-        except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
-            return _failed("", f"The command could not be run: {error}", type(error).__name__)
-        if done.returncode is None:
-            all_ended = self._kill_command()
-            return _failed(
-                done.text, f"The command was killed after {limit:g} seconds.{_ALL_ENDED * all_ended}", "TimeoutExpired"
-            )
-        if done.returncode and (self._ended_since() or (done.returncode >= 125 and self._start_again_if_full())):
-            return _failed(done.text, f"The command was cut off.{_ALL_ENDED}", "ProcessesEnded")
-        if not done.complete and done.text.lstrip().startswith(SUBMIT_MARKER):
-            return _failed(done.text, "The submission was refused because it is too large.", "ValueError")
-        output = {"output": done.text, "returncode": done.returncode, "exception_info": ""}
+        output, complete = self._run_command(action["command"], cwd, timeout)
+        if not complete and output["output"].lstrip().startswith(SUBMIT_MARKER) and not output["exception_info"]:
+            return _failed(output["output"], "The submission was refused because it is too large.", "ValueError")
         self._check_finished(output)
         return output
 
+    def run(self, command: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """As `execute`, of a command that is no model's: whatever it prints, it submits nothing.
+
+        Raises:
+            DiskLimitError: the container held more than it may.
+            ContainerEndedError: its contents have ended the container for good.
+            ContainerError: the container was removed or ended from outside, or the engine does not answer.
+        """
+        return self._run_command(command, "", timeout)[0]
+
+    def _run_command(self, command: str, cwd: str, timeout: float | None) -> tuple[dict[str, Any], bool]:
+        """A command's result in upstream's form, and whether all of its output was kept. Raises as `run`."""
+        limit = max(0.1, min(timeout or self.config.timeout, self.deadline.remaining()))
+        try:
+            words = [*self.config.interpreter, command]
+            done = self._exec(*words, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
+            if done.returncode and _NOT_BEGUN.fullmatch(done.output):
+                done = self._exec(*words, cwd=cwd or self.config.cwd, env=self.config.env, timeout=limit)
+        except (OSError, ValueError, TypeError) as error:  # longer than an argument may be, NUL bytes, not a text
+            return _failed("", f"The command could not be run: {error}", type(error).__name__), True
+        if done.returncode is None:
+            all_ended = self._kill_command()
+            reason = f"The command was killed after {limit:g} seconds.{_ALL_ENDED * all_ended}"
+            return _failed(done.text, reason, "TimeoutExpired"), done.complete
+        if done.returncode and (self._ended_since() or (done.returncode >= 125 and self._start_again_if_full())):
+            return _failed(done.text, f"The command was cut off.{_ALL_ENDED}", "ProcessesEnded"), done.complete
+        return {"output": done.text, "returncode": done.returncode, "exception_info": ""}, done.complete
+
+    def put_files(self, files: Mapping[str, bytes]) -> bool:
+        """Write files, given by absolute path, as the image's first user; whether that was possible."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for path, content in files.items():
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size, entry.mode, entry.mtime = len(content), 0o755, int(time.time())
+                tar.addfile(entry, io.BytesIO(content))
+        try:
+            return self.host.feed("cp", "-", f"{self.name}:/", data=archive.getvalue(), timeout=120) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
     def diff(self) -> str:
         """The working tree against the base commit as a patch, new files included. Empty when it cannot be taken."""
-        done = self._run_script(DIFF, self.config.cwd, self.base_commit, timeout=120)
+        done = self.run_script(DIFF, self.config.cwd, self.base_commit, timeout=120)
         if done.returncode != 0 or not done.complete:
             logger.warning("%s: the working tree could not be read: git ended with %s", self.name, done.returncode)
             return ""
@@ -439,19 +465,23 @@ class Container:
         arguments = ["exec", "-w", cwd, *variables, self.name, *command]
         return self.host.capture(*arguments, timeout=timeout, max_bytes=self.config.max_output_bytes)
 
-    def _run_script(self, script: str, *arguments: str, timeout: float) -> Captured:
-        """Run a shell script of our own."""
+    def run_script(self, script: str, *arguments: str, timeout: float) -> Captured:
+        """Run a shell script of our own in the root folder.
+
+        Raises:
+            OSError, ValueError: an argument is too long or holds a NUL byte.
+        """
         return self._exec("sh", "-c", script, "sh", *arguments, cwd="/", env={}, timeout=timeout)
 
     def _kill_command(self) -> bool:
         """End the command whose client was killed; whether all processes of the container had to be ended."""
-        if self._overflow or self._run_script(KILL_COMMAND, timeout=30).returncode == 0:
+        if self._overflow or self.run_script(KILL_COMMAND, timeout=30).returncode == 0:
             return False
         return self._ended_since() or self._restart()
 
     def _start_again_if_full(self) -> bool:
         """End all processes if there is room for no other one; whether that was so."""
-        if self._run_script(":", timeout=30).returncode == 0:
+        if self.run_script(":", timeout=30).returncode == 0:
             return False
         return self._ended_since() or self._restart()
 

@@ -35,6 +35,12 @@ class DockerHost:
             command, capture_output=True, text=True, errors="replace", timeout=timeout, start_new_session=True
         )
 
+    def feed(self, *arguments: str, data: bytes, timeout: float) -> int:
+        """Run the client with `data` as its input; its exit code. Raises as `run`."""
+        command = [*self.client, *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, timeout=timeout, start_new_session=True)
+        return done.returncode
+
     def capture(self, *arguments: str, timeout: float, max_bytes: int) -> Captured:
         """As `run_captured`, of the client."""
         return run_captured([*self.client, *arguments], timeout=timeout, max_bytes=max_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,14 @@ class IssueTest:
     """Files that are added before it runs and removed afterwards: path in the repository (or in /tmp) → text."""
     own: bool = False
     """Collected from an attempt, which it says nothing about."""
+    runner: str = ""
+    """For a file of the repository's existing tests: the runner whose output names the tests that pass."""
+
+    @property
+    def key(self) -> str:
+        """Names what is run: two tests of the same key have the same result in the same tree."""
+        parts = (self.command, self.runner, *(part for item in sorted(self.files.items()) for part in item))
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 @dataclass
@@ -82,7 +91,7 @@ def read_commands(lines: Iterable[str], added: AddedFiles) -> list[str]:
         command = line.strip()
         if not command or command.startswith("#"):
             continue
-        if len(command) > MAX_COMMAND or _CONTROL.search(command):
+        if not is_plain(command):
             added.refuse(f"a command with control characters or of more than {MAX_COMMAND} characters")
         else:
             commands[command] = None
@@ -164,6 +173,16 @@ class _Reader:
             added.refuse(f"files beyond the first {MAX_FILES}")
         else:
             added.files[self.path[2:]] = "".join(self.lines)
+
+
+def is_plain(command: str) -> bool:
+    """Whether a command is one line of bounded length without control characters."""
+    return len(command) <= MAX_COMMAND and not _CONTROL.search(command)
+
+
+def is_text(content: str) -> bool:
+    """Whether a file's content has bounded length and can be written as UTF-8."""
+    return not _SURROGATE.search(content) and len(content.encode()) <= MAX_FILE_BYTES
 
 
 def is_safe(path: str) -> bool:
