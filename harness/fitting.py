@@ -257,9 +257,10 @@ def _held_out(
 
 
 def _clamp(policy: Policy, rows: int, corpus: NDArray[np.floating[Any]] | None) -> list[str]:
-    """Bring down what a training fold of `rows` rows has not enough of, and say so. Clusters of a corpus stay."""
+    """Bring down what a training fold of `rows` rows has not enough of, and say so. Clusters of general texts stay."""
     has = policy.get_params()
-    names = ["n_neighbors"] if corpus is not None else ["n_clusters", "n_neighbors"]
+    general = corpus is not None or "centroids" in has
+    names = ["n_neighbors"] if general else ["n_clusters", "n_neighbors"]
     over = [name for name in names if isinstance(has.get(name), int) and has[name] > rows]
     policy.set_params(**dict.fromkeys(over, rows))
     return [f"measured with {name} {rows}, not {has[name]}: a training fold has no more rows" for name in over]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.data.corpus import corpus_embeddings
 from harness.data.embeddings import embed_texts
 from harness.data.instances import problem_statements, repositories_of
 from harness.data.rows import dataset_title, load_rows
@@ -18,7 +19,7 @@ from harness.importers import auxiliary_matrix, latest_date, load_outcomes, outc
 from harness.importers.matrices import pool_repeats, selected
 from harness.importers.repeats import RepeatedModel, repeated_models
 from harness.report.tables import write_results
-from router.embedding import DEFAULT_EMBEDDER, TextEmbedder
+from router.embedding import DEFAULT_EMBEDDER, Embedder, TextEmbedder
 from router.outcomes import OutcomeMatrix
 
 
@@ -41,6 +42,10 @@ class RecordedSources:
     out."""
     repeats_from: Sequence[str | Path] = ()
     """Sources of repeated runs of a model, see `harness.importers.repeats`."""
+    corpus: str | None = None
+    """General texts to learn clusters from, see `harness.data.corpus`."""
+    drop_leaks: bool = False
+    """Drop texts of the corpus that know the instances, instead of refusing."""
     allow_faulty: bool = False
     """Use runs that contradict their published rate."""
 
@@ -94,15 +99,30 @@ def replay_sources(
     recorded = _read(sources, cache)
     texts = list(recorded.texts.values())
     progress(f"embedding {len(texts)} problem statements")
+    embeddings = embed_texts(texts, embedder, cache=cache, show_bar=show_bar)
+    general = None
+    corpus_notes: list[str] = []
+    if sources.corpus is not None:
+        progress(f"embedding the texts of {sources.corpus}")
+        general, corpus_notes = corpus_embeddings(
+            sources.corpus,
+            recorded.texts,
+            embeddings,
+            Embedder(embedder) if isinstance(embedder, str) else embedder,
+            drop_leaks=sources.drop_leaks,
+            cache=cache,
+            show_bar=show_bar,
+        )
     inputs = EvaluationInputs(
         outcomes=recorded.outcomes,
-        embeddings=embed_texts(texts, embedder, cache=cache, show_bar=show_bar),
+        embeddings=embeddings,
         dataset=dataset_title(sources.tasks),
         auxiliary=recorded.auxiliary,
+        corpus=general,
         repositories=recorded.repositories,
         repeated=recorded.repeated,
         attempts=recorded.attempts,
-        notes=recorded.notes,
+        notes=[*recorded.notes, *corpus_notes],
     )
     results = described(
         build_results(inputs, settings, progress=progress),

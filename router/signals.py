@@ -25,6 +25,9 @@ LIVE_ONLY = frozenset(("patch_agrees", "patch_similarity"))
 """Made anew while an instance is decided, from the attempts made so far. What is recorded under these names was made
 from other attempts, so nothing is fitted on it and no replay hands it on. What is recorded of a pair, under a name such
 as `patch_agrees@MODEL` (against that model's patch alone), a replay turns into the live signal."""
+FROM_OTHERS = frozenset(("tests_valid", "own_tests_fixed"))
+"""Counted with tests or attempts of others, all that were made when it was recorded: nothing is fitted on these, and a
+replay hands on only what a live run would know."""
 PAIR = "@"
 """between the name of such a signal and the model compared with, in recorded outcomes"""
 LIMIT = 4.0
@@ -39,12 +42,14 @@ def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
 
 
 def _of_one_attempt(name: str) -> bool:
-    return name.partition(PAIR)[0] not in LIVE_ONLY
+    return name not in FROM_OTHERS and name.partition(PAIR)[0] not in LIVE_ONLY
 
 
 def recorded_signals(outcomes: OutcomeMatrix, row: int, cells: Sequence[int]) -> list[dict[str, float]]:
     """What a live run would know of the recorded attempts `cells` of one row, by signal, if it had made no others."""
     own = {name: values[row] for name, values in outcomes.signals.items() if _of_one_attempt(name)}
+    if len(cells) > 1 and "own_tests_fixed" in outcomes.signals:  # with one attempt there are no tests of others
+        own["own_tests_fixed"] = outcomes.signals["own_tests_fixed"][row]
     pairs = {name: pair_signal(outcomes, name, [row]) for name in sorted(LIVE_ONLY)}
     signals = []
     for cell in cells:

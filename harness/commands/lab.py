@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
-from harness.commands.options import SplitOption
+from harness.commands.options import DropLeaksOption, SplitOption
 
 lab = typer.Typer(no_args_is_help=True, help="Studies of the method on recorded and simulated outcomes.")
 
@@ -168,7 +168,9 @@ def tables(
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/replay"),
     part: Annotated[
         list[str] | None,
-        typer.Option(help="s3, m12, pools, pools-v2, labels, transfer or calibration (repeatable; default: all)."),
+        typer.Option(
+            help="s3, m12, hypernova, pools, pools-v2, labels, transfer or calibration (repeatable; default: all)."
+        ),
     ] = None,
     policy: Annotated[
         list[str] | None,
@@ -209,6 +211,46 @@ def tables(
         calibration_pools=calibration_pools,
     )
     output(write_tables(data, out, settings, parts=part or PARTS, workers=workers, fresh=fresh, progress=say))
+
+
+@lab.command()
+def clusters(
+    corpus: Annotated[str, typer.Argument(help="Coding texts: a .jsonl file, a folder of them, or a hub name.")],
+    out: Annotated[Path, typer.Option(help="File of centroids (.npz); its description goes to the .json beside it.")],
+    clusters: Annotated[int, typer.Option(min=1, help="Number of clusters.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the clustering.")] = 0,
+    embedder: Annotated[
+        str, typer.Option(help="Any sentence-transformers model, by name or path.")
+    ] = "all-MiniLM-L6-v2",
+    tasks: Annotated[
+        str | None, typer.Option(help="Instances that the texts must not reveal: a file or a Hugging Face name.")
+    ] = None,
+    split: SplitOption = "test",
+    drop_leaks: DropLeaksOption = False,
+    licence: Annotated[str, typer.Option(help="The texts' licences, for the description.")] = "",
+) -> None:
+    """Learn general clusters from coding texts, for the policy `hypernova`.
+
+    Example:
+
+        polyswe lab clusters ../shared/data/corpus --tasks verified --drop-leaks --out general.npz
+
+        polyswe replay leaderboards.json --tasks verified --policy hypernova:centroids=general.npz
+    """
+    quiet_libraries()
+    check_output(out, folder=False)
+    from harness.lab.clusters import ClusterSettings, learn_clusters
+
+    settings = ClusterSettings(
+        clusters=clusters,
+        seed=seed,
+        embedder=embedder,
+        tasks=tasks,
+        split=split,
+        drop_leaks=drop_leaks,
+        licence=licence,
+    )
+    output(learn_clusters(corpus, out, settings))
 
 
 @lab.command()

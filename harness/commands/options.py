@@ -29,6 +29,13 @@ ModelOption = Annotated[
         "--model", metavar="NAME", help="Only this model, by a unique part of its name or a glob (repeatable)."
     ),
 ]
+CorpusOption = Annotated[
+    str | None,
+    typer.Option(help="General texts to learn clusters from: a .jsonl file, a folder of them, or a hub name."),
+]
+DropLeaksOption = Annotated[
+    bool, typer.Option("--drop-leaks", help="Drop corpus texts that reveal the instances instead of stopping.")
+]
 SplitOption = Annotated[str, typer.Option(help="Split of the dataset, e.g. dev.")]
 """For every command that takes the name of a dataset."""
 OutOption = Annotated[Path | None, typer.Option(help="Folder that holds the run folders (default: results).")]

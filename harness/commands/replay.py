@@ -9,7 +9,7 @@ import typer
 
 from harness.commands.common import check_output, check_policies, output, quiet_libraries, say, terminal_width
 from harness.commands.env_file import EnvFileOption
-from harness.commands.options import PoolOption, SelectOption, SplitOption
+from harness.commands.options import CorpusOption, DropLeaksOption, PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 
 
@@ -42,6 +42,8 @@ def replay(
         list[str] | None,
         typer.Option(help="Outcomes of a model's repeated runs, for the repeatable oracle (repeatable)."),
     ] = None,
+    corpus: CorpusOption = None,
+    drop_leaks: DropLeaksOption = False,
     null_sizes: Annotated[
         str | None,
         typer.Option(help="Sizes of random clusters to compare with, e.g. 120,80,… summing to all instances."),
@@ -75,6 +77,8 @@ def replay(
         select=select or (),
         auxiliary=auxiliary or (),
         repeats_from=repeats_from or (),
+        corpus=corpus,
+        drop_leaks=drop_leaks,
     )
     settings = EvaluationSettings(
         policies=policy or DEFAULT_POLICIES,

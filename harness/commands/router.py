@@ -12,7 +12,7 @@ import typer
 
 from harness.commands.common import check_output, check_policies, output, quiet_libraries
 from harness.commands.env_file import EnvFileOption
-from harness.commands.options import PoolOption, SelectOption, SplitOption
+from harness.commands.options import CorpusOption, DropLeaksOption, PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
 from harness.text import one_line
 
@@ -42,13 +42,8 @@ def fit(
     auxiliary: Annotated[
         list[str] | None, typer.Option(help="Outcomes of extra runs used only to estimate difficulty; never routed to.")
     ] = None,
-    corpus: Annotated[
-        str | None,
-        typer.Option(help="General texts to learn clusters from: a .jsonl file, a folder of them, or a hub name."),
-    ] = None,
-    drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Drop corpus texts that reveal the instances instead of stopping.")
-    ] = False,
+    corpus: CorpusOption = None,
+    drop_leaks: DropLeaksOption = False,
     config: Annotated[Path | None, typer.Option(help="A run's configuration, for the pool's prices.")] = None,
     repeats: Annotated[
         int, typer.Option(min=0, help="Repeats of the cross-fitting for the held-out figures; 0 omits these figures.")

@@ -93,6 +93,10 @@ class RouterConfig(StrictModel):
     """A fitted router to route with (mode `routed`)."""
     params: dict[str, Any] = {}
     """Parameters of the policies, e.g. `{n_clusters: 5}`; each policy uses those that it has."""
+    corpus: str | None = None
+    """General texts to learn clusters from in place of the issues: a .jsonl file, a folder of them, or a hub name."""
+    drop_leaks: bool = False
+    """Drop texts of the corpus that reveal the instances instead of stopping."""
     folds: int = Field(default=10, ge=2)
     """Folds of the cross-fitted evaluation."""
     repeats: int = Field(default=10, ge=1)

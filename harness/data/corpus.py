@@ -32,6 +32,8 @@ class CorpusText:
     id: str
     text: str
     repository: str | None = None
+    source: str = ""
+    """Collection that it is from, where the row says so."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,14 @@ def load_corpus(source: str, *, split: str = "train") -> list[CorpusText]:
         if text is None:
             continue
         name = row.get("id", row.get("instance_id"))
-        texts.append(CorpusText(str(number if name is None else name), text, _first(row, REPOSITORY_FIELDS)))
+        texts.append(
+            CorpusText(
+                str(number if name is None else name),
+                text,
+                repository=_first(row, REPOSITORY_FIELDS),
+                source=_first(row, ("source",)) or "",
+            )
+        )
     if not texts:
         raise InputError(f"corpus {source}: no row has a text in {', '.join(TEXT_FIELDS)}")
     return texts

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import InputError
 from harness.evaluation.constants import against_constants
@@ -64,6 +66,13 @@ class EvaluatedPolicy:
     without random clusters to stand beside it, an in-sample row would only flatter."""
     clusters: tuple[ClusterProfile, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class _Others(TypedDict):
+    """What a fit may learn from beside the instances' texts and outcomes."""
+
+    corpus: NDArray[np.floating[Any]] | None
+    auxiliary: OutcomeMatrix | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class Laboratory:
         """
         with _policy_at_work(name):
             policy, _ = self._made(name)
-            return policy.fit(self.inputs.embeddings, self.inputs.outcomes, auxiliary=self.inputs.auxiliary)
+            return policy.fit(self.inputs.embeddings, self.inputs.outcomes, **self._others())
 
     def cross_fitted(self, name: str) -> CrossFit:
         """What a policy by short name decides held out: the replay behind its cross-fitted row.
@@ -148,6 +157,9 @@ class Laboratory:
         """
         with _policy_at_work(name):
             return self._cross_fit(self._made(name)[0])
+
+    def _others(self) -> _Others:
+        return {"corpus": self.inputs.corpus, "auxiliary": self.inputs.auxiliary}
 
     def _splits(self) -> Folds:
         settings = self.settings
@@ -160,7 +172,7 @@ class Laboratory:
             self.inputs.outcomes,
             self._splits(),
             cost_weights=cost_weights,
-            auxiliary=self.inputs.auxiliary,
+            **self._others(),
         )
 
     def _made(self, name: str) -> tuple[Policy, tuple[str, ...]]:
@@ -175,7 +187,8 @@ class Laboratory:
         if self.inputs.repositories is not None:
             smallest = min(smallest, n - max(Counter(self.inputs.repositories).values()))
         clusters = params.get("n_clusters", 0)
-        if clusters == "auto" or clusters <= smallest:
+        general = self.inputs.corpus is not None or "centroids" in params
+        if general or clusters == "auto" or clusters <= smallest:
             return policy, ()
         policy.set_params(n_clusters=smallest)
         return policy, (f"{name}: {smallest} clusters, not {clusters}: a training fold has no more rows",)
@@ -200,7 +213,7 @@ class Laboratory:
                 self._splits()[: 1 if policy.is_nested else NULL_REPEATS],
                 permutations,
                 seed=settings.seed,
-                auxiliary=self.inputs.auxiliary,
+                **self._others(),
                 stop_after=ENOUGH_REACHED,
             )
             test = TextTest(null.p_value, round(float(null.null.std()), 6))
@@ -221,7 +234,7 @@ class Laboratory:
         self.progress(f"{name}: leaving each of {len(set(repositories))} repositories out")
         outcomes = self.inputs.outcomes
         splits = group_folds(repositories)
-        replay = crossfit(policy, self.inputs.embeddings, outcomes, splits, auxiliary=self.inputs.auxiliary)
+        replay = crossfit(policy, self.inputs.embeddings, outcomes, splits, **self._others())
         return make_row(
             name,
             _kind(policy),
@@ -236,7 +249,7 @@ class Laboratory:
     def _in_sample(self, policy: Policy, name: str, null: RandomClusters) -> Row:
         self.progress(f"{name}: in-sample, and random clusters")
         outcomes = self.inputs.outcomes
-        replay = in_sample(policy, self.inputs.embeddings, outcomes, auxiliary=self.inputs.auxiliary)
+        replay = in_sample(policy, self.inputs.embeddings, outcomes, **self._others())
         return make_row(
             name,
             _kind(policy),
@@ -262,7 +275,7 @@ class Laboratory:
         if is_clairvoyant(policy):
             return None, ()
         outcomes, X = self.inputs.outcomes, self.inputs.embeddings
-        fitted = clone(policy).fit(X, outcomes, auxiliary=self.inputs.auxiliary)
+        fitted = clone(policy).fit(X, outcomes, **self._others())
         explained = fitted.explain(X, fitted.predict(X))
         clusters = [explanation.cluster for explanation in explained if explanation.cluster is not None]
         if len(clusters) < len(outcomes):

@@ -83,6 +83,8 @@ class EvaluationInputs:
     """The outcomes come from a simulation; verdict and recommendation say so first."""
     auxiliary: OutcomeMatrix | None = None
     """Runs on the same instances that may inform difficulty and are never candidates."""
+    corpus: NDArray[np.floating[Any]] | None = None
+    """(c, d) embeddings of general texts to learn clusters from, see `harness.data.corpus`."""
     repositories: Sequence[str] | None = None
     """(n,) the repository of each instance: adds rows that leave each repository out in turn."""
     repeated: Sequence[RepeatedModel] = ()

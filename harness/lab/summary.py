@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import InputError
-from harness.lab.parts import CALIBRATIONS, SECOND_VERSION
+from harness.lab.parts import CALIBRATIONS, GROUPS, SECOND_VERSION
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
     lines: list[Line] = []
     lines += _replay_lines(_load(out / "s3/results.json"), "S3", null=True)
     lines += _replay_lines(_load(out / "m12/results.json"), "M12")
+    for name in GROUPS["hypernova"]:
+        alone = _replay_lines(_load(out / name / "results.json"), name.removeprefix("hypernova-").upper(), null=True)
+        lines += [line for line in alone if "hypernova" in line.what]
     lines += _pool_lines(_load(out / "pools/pools.json"), "all runs")
     lines += _pool_lines(_load(out / "pools-v2/pools.json"), f"runs of {SECOND_VERSION}")
     lines += _label_lines(_load(out / "labels/labels.json"))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from agents.leaks import Flag
 from harness.config import Config, explain
+from harness.data.corpus import corpus_embeddings
 from harness.data.embeddings import configured_embedder, embed_texts
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
@@ -153,16 +154,26 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
     """Every model on every instance: singles, policies held out, bounds."""
     router = record.config.router
     alone = bool(record.config.predictions) and len(matrix.models) == 1  # nothing to route, so no embedder is needed
-    no_texts = np.zeros((len(matrix), 1), dtype=np.float32)
+    embedder = configured_embedder(router)
+    # nothing is read of the texts of a single model
+    embeddings = np.zeros((len(matrix), 1), dtype=np.float32) if alone else embed_texts(record.issues, embedder)
+    general = None
+    corpus_notes: list[str] = []
+    if router.corpus is not None and not alone:
+        statements = {one.instance_id: one.problem_statement for one in record.dataset.instances}
+        general, corpus_notes = corpus_embeddings(
+            router.corpus, statements, embeddings, embedder, drop_leaks=router.drop_leaks
+        )
     inputs = EvaluationInputs(
         outcomes=matrix,
-        embeddings=no_texts if alone else embed_texts(record.issues, configured_embedder(router)),
+        embeddings=embeddings,
+        corpus=general,
         dataset=record.dataset.title,
         evaluation="live",
         scripted=record.scripted,
         attempts=repeats_of_run(record.rows, matrix.models),
         failures=record.failures,
-        notes=record.notes,
+        notes=[*record.notes, *corpus_notes],
     )
     settings = EvaluationSettings(
         policies=[] if alone else router.policy,

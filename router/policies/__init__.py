@@ -35,6 +35,7 @@ POLICIES = {
     "cascade": "router.policies.cascade.CascadePolicy",
     "cluster": "router.policies.cluster.ClusterPolicy",
     "cost-first": "router.policies.cost_first.CostFirstPolicy",
+    "hypernova": "router.policies.hypernova.HypernovaPolicy",
     "knn": "router.policies.knn.NearestPolicy",
     "linear": "router.policies.linear.LinearPolicy",
     "oracle": "router.policies.oracle.OraclePolicy",

@@ -58,7 +58,7 @@ class ClusterPolicy(OneShotPolicy):
     def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:
         """Learn the profile from the outcomes of the rows `fit_features` saw, in the same order."""
         if not hasattr(self, "_partitions"):
-            raise PolicyNotFittedError("policy 'cluster': fit_features(X) comes before fit_outcomes(outcomes)")
+            raise PolicyNotFittedError(f"policy {self.name!r}: fit_features(X) comes before fit_outcomes(outcomes)")
         check_rows(outcomes, len(self._partitions[0].labels))
         self.learn_means(outcomes)
         known = (~np.isnan(outcomes.resolved)).astype(np.float64)

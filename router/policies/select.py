@@ -1,19 +1,30 @@
-"""Run several models, then hand in the attempt that fixes most tests written from the issue."""
+"""Run several models, together or one after the other, and hand in the attempt that fixes most generated tests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from router.arrays import Features, FloatArray, IntArray, mean_known
 from router.attempt import FinishedAttempt
+from router.confidence import design, published, refit
 from router.decision import Accept, Decision, Run
 from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyParameterError, check_numbers, choose, fill_costs
+from router.signals import (
+    FROM_OTHERS,
+    SignalHistory,
+    attempt_signals,
+    features,
+    pair_signal,
+    signal_table,
+)
 
 TESTS = ("tests_fixed", "own_tests_fixed")
 """Signals that count tests which fail on the unpatched repository and pass with the attempt's patch."""
@@ -23,7 +34,12 @@ PRESENT = ("patch_present", "patch_applies")
 """0: there is nothing to hand in."""
 PAID = "tests_cost_usd"
 """USD paid for an instance's tests, the same on each attempt."""
-READ = (*TESTS, *BROKEN, *PRESENT, PAID)
+VALID = "tests_valid"
+"""Tests that fail on the unpatched repository and pass with at least one attempt."""
+READ = (*TESTS, *BROKEN, *PRESENT, PAID, VALID)
+AGREEMENT = ("patch_similarity", "patch_agrees")
+"""Similarity and equality of the patch to the other attempts'."""
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(eq=False)
@@ -39,11 +55,24 @@ class SelectPolicy(OneShotPolicy):
     without any test the default is handed in: the policy then resolves what `best-fixed` does, at the price of all
     attempts.
 
-    With λ > 0 fewer models may be run: of the first j members (j = 1 … k) and each model alone, the one with the best
-    mean resolved − λ·cost on the training rows. λ = 0 always runs all k.
+    `sequential` runs the members one after the other. The next one runs unless the attempt chosen so far fixes all
+    tests that some attempt made so far passes (at least one), or its expected gain is not worth its cost:
+
+        (1 − p)·rescue − p·harm > λ·(mean cost of the next model) + μ·(its mean seconds)
+
+    p is the probability that the chosen attempt is right, from its agreement with the other attempts and the course of
+    its run (`router.confidence`); rescue and harm are how often in training the choice with one more model was right
+    where it had been wrong, and wrong where it had been right.
+
+    With λ > 0 fewer models may be run at all: of the first j members (j = 1 … k) and each model alone, the one with the
+    best mean resolved − λ·cost on the training rows. λ = 0 never leaves a member out.
+
+    A replay cannot know which tests the models that have not run would have written: recorded counts of tests that come
+    from other attempts (`router.signals.FROM_OTHERS`) are not read before the second attempt, or at all.
 
     Fitted: `members_` (k,) model numbers, the default first; `gained_`, `paid_`, `waited_` (k,) mean resolved, USD
-    (tests included) and seconds in training of the choice among the first j.
+    (tests included) and seconds in training with the first j; `rescue_`, `harm_` (k,) and `right_` (k, f), the weights
+    of p, after the first j; `signal_mean_`, `signal_spread_` (m, s), see `router.signals`.
 
     Source: of the rules that were tried on real patches of SWE-bench Verified, the one that held out does not fall
     below the best member (pools of three: +1.5 of 500, 95 % interval −1.5 to +4.5).
@@ -58,10 +87,19 @@ class SelectPolicy(OneShotPolicy):
         "gained_": "k",
         "paid_": "k",
         "waited_": "k",
+        "rescue_": "k",
+        "harm_": "k",
+        "right_": "kf",
+        "signal_names_": "b",
+        "signal_mean_": "ms",
+        "signal_spread_": "ms",
     }
+    may_be_unknown: ClassVar[frozenset[str]] = OneShotPolicy.may_be_unknown | {"right_"}
 
     members: int = 3
     """k, models that run on each instance; fewer where fewer are known"""
+    sequential: bool = False
+    """run one model after the other and stop early, instead of all at once"""
     broken_limit: int = 3
     """broken existing tests from which on an attempt comes last"""
     cost_weight: float = 0.0
@@ -85,20 +123,43 @@ class SelectPolicy(OneShotPolicy):
         known = np.flatnonzero(~np.isnan(outcomes.rates()))
         order = known[np.lexsort((costs[known], -self.overall_[known]))]
         self.members_: IntArray = order[: self.members]
-        signals = _recorded(outcomes)
-        rows = np.arange(len(outcomes))
+        history = SignalHistory.fit(outcomes) if self.sequential else SignalHistory.fit(outcomes, ())
+        self.signal_names_ = np.frombuffer("\n".join(history.names).encode(), dtype=np.uint8)
+        self.signal_mean_, self.signal_spread_ = history.mean, history.spread
+        recorded = self._read(outcomes)
+        self._fit_stops(recorded, outcomes.resolved)
         table = np.where(np.isnan(outcomes.cost), costs, outcomes.cost)
-        gains = []
+        rows, gains = np.arange(len(outcomes)), []
         for j in range(1, len(self.members_) + 1):
             first = self.members_[:j]
-            chosen = first[self._chosen(_taken(signals, first))]
-            paid = table[:, first].sum(axis=1) + _tests_usd(_taken(signals, first))
-            gains.append((float(mean_known(outcomes.resolved[rows, chosen])), paid.mean(), seconds[first].sum()))
+            chosen, made, tests = self._play(recorded, first, 0.0)
+            paid = (table[:, first] * made).sum(axis=1) + tests
+            waited = (seconds[first] * made).sum(axis=1)
+            gains.append((float(mean_known(outcomes.resolved[rows, first[chosen]])), paid.mean(), waited.mean()))
         self.gained_: FloatArray
         self.paid_: FloatArray
         self.waited_: FloatArray
         self.gained_, self.paid_, self.waited_ = np.nan_to_num(np.array(gains)).T
         return self
+
+    def _fit_stops(self, recorded: _Attempts, resolved: FloatArray) -> None:
+        """What one more model changed in training after the first j, and how likely the choice among them is right."""
+        k, rows = len(self.members_), np.arange(len(resolved))
+        self.rescue_: FloatArray = np.zeros(k)
+        self.harm_: FloatArray = np.zeros(k)
+        self.right_: FloatArray = np.full((k, 1), np.nan)
+        if not self.sequential:
+            return
+        weights, verdicts = [], []
+        for j in range(1, k + 1):
+            first = self.members_[:j]
+            seen = recorded.take(first)
+            verdicts.append(resolved[rows, first[self._chosen(seen)]])
+            weights.append(refit(self._design(seen, first), verdicts[-1]))
+        for j, (now, then) in enumerate(pairwise(verdicts)):
+            self.rescue_[j] = _share((now == 0) & (then == 1), (now == 0) & ~np.isnan(then))
+            self.harm_[j] = _share((now == 1) & (then == 0), (now == 1) & ~np.isnan(then))
+        self.right_ = np.stack(weights)
 
     def scores(self, X: Features) -> FloatArray:
         """(n, m) training rates of each model alone."""
@@ -112,33 +173,115 @@ class SelectPolicy(OneShotPolicy):
     def next_step(
         self, x: FloatArray, attempts: Sequence[FinishedAttempt], cost_weight: float | None = None
     ) -> Decision:
-        """Run what is missing of the members, all at once if that is possible; then choose."""
+        """Run what is missing of the members, all at once unless `sequential`; then choose."""
+        order = self._order(cost_weight)
         made = [attempt.model for attempt in attempts]
-        wanted = [self.models_[h] for h in self._order(cost_weight)]
-        if missing := [model for model in wanted if model not in made]:
+        wanted = [self.models_[h] for h in order]
+        missing = [model for model in wanted if model not in made]
+        if not self.sequential and missing:
             return Run(missing[0], tuple(missing[1:]))
-        places = [made.index(model) for model in wanted]
-        signals = {name: np.array([[_signal(attempts[i], name) for i in places]]) for name in READ}
-        return Accept(wanted[int(self._chosen(signals)[0])], float(_tests_usd(signals)[0]))
+        done = [model for model in wanted if model in made]
+        if not done:
+            return Run(wanted[0])
+        seen = self._seen([attempts[made.index(model)] for model in done])
+        if missing and not self._stops(seen, order[: len(done)], self.effective_cost_weight(cost_weight))[0]:
+            return Run(missing[0])
+        return Accept(done[int(self._chosen(seen)[0])], float(_tests_usd(seen)[0]) if len(order) > 1 else 0.0)
 
     def roll_out_recorded(
         self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
     ) -> tuple[IntArray, FloatArray]:
         """`next_step` to the end on recorded rows X (t, d): models (w, t); verdict, USD, seconds (3, w, t)."""
         self.check_fitted()
-        recorded, rows = _recorded(outcomes), np.arange(len(outcomes))
-        decided: dict[tuple[int, ...], tuple[IntArray, FloatArray]] = {}
+        recorded, rows = self._read(outcomes), np.arange(len(outcomes))
+        decided: dict[tuple[float, ...], tuple[IntArray, FloatArray]] = {}
+        keys = []
         for weight in cost_weights:
             order = self._order(weight)
-            if (key := tuple(order.tolist())) in decided:
+            own = self.effective_cost_weight(weight) if self.sequential else 0.0
+            keys.append((own, *order.tolist()))
+            if keys[-1] in decided:
                 continue
-            signals = _taken(recorded, order)
-            chosen = order[self._chosen(signals)]
-            cost = outcomes.cost[:, order].sum(axis=1) + _tests_usd(signals)
-            seconds = outcomes.seconds[:, order].sum(axis=1)
-            decided[key] = chosen, np.stack([outcomes.resolved[rows, chosen], cost, seconds])
-        lines = [decided[tuple(self._order(weight).tolist())] for weight in cost_weights]
+            chosen, made, tests = self._play(recorded, order, own)
+            models = order[chosen]
+            cost = np.where(made, outcomes.cost[:, order], 0.0).sum(axis=1) + tests
+            seconds = np.where(made, outcomes.seconds[:, order], 0.0).sum(axis=1)
+            decided[keys[-1]] = models, np.stack([outcomes.resolved[rows, models], cost, seconds])
+        lines = [decided[key] for key in keys]
         return np.stack([models for models, _ in lines]), np.stack([gains for _, gains in lines], axis=1)
+
+    def _play(self, recorded: _Attempts, order: IntArray, weight: float) -> tuple[IntArray, BoolArray, FloatArray]:
+        """Recorded rows decided to the end: which of `order` is handed in (t,), what was run (t, j), USD of tests."""
+        everything = recorded.take(order)
+        chosen, tests = self._chosen(everything), _tests_usd(everything)
+        made = np.ones((len(tests), len(order)), dtype=np.bool_)
+        if not self.sequential:
+            return chosen, made, tests if len(order) > 1 else np.zeros(len(tests))
+        open_ = np.ones(len(tests), dtype=np.bool_)
+        for j in range(1, len(order)):
+            seen = recorded.take(order[:j])
+            stops = open_ & self._stops(seen, order[:j], weight)
+            chosen = np.where(stops, self._chosen(seen), chosen)
+            tests = np.where(stops, _tests_usd(seen), tests)
+            open_ &= ~stops
+            made[:, j] = open_
+        return chosen, made, tests if len(order) > 1 else np.zeros(len(tests))
+
+    def _stops(self, seen: _Attempts, models: IntArray, weight: float) -> BoolArray:
+        """(t,) whether the attempts (t, j) of `models` are enough."""
+        j, rows = len(models), np.arange(len(seen))
+        chosen = self._chosen(seen)
+        fixed = seen.fixed()
+        mine = fixed[rows, chosen]
+        done = (mine > 0) & (mine >= fixed.max(axis=1)) & ~(seen.signals[VALID] > mine[:, None]).any(axis=1)
+        similar, equal = seen.agreement(chosen)
+        if np.isnan(self.right_[j - 1]).any():
+            p = published(self.overall_[models[chosen]], similar, equal)
+        else:
+            p = expit(self._design(seen, models) @ self.right_[j - 1])
+        p = np.where(seen.nothing()[rows, chosen], 0.0, p)
+        following = self.members_[j]
+        price = weight * fill_costs(self.cost_)[following] + self.time_weight * fill_costs(self.seconds_)[following]
+        gain = (1 - p) * self.rescue_[j - 1] - p * self.harm_[j - 1]
+        return np.asarray(done | (gain <= price))
+
+    def _design(self, seen: _Attempts, models: IntArray) -> FloatArray:
+        """(t, f) what the probability that the chosen attempt is right is computed from."""
+        chosen, rows = self._chosen(seen), np.arange(len(seen))
+        course = features(seen.course)[rows, chosen]
+        return design(course, self.overall_[models[chosen]], *seen.agreement(chosen))
+
+    def _read(self, outcomes: OutcomeMatrix) -> _Attempts:
+        """Everything that is read of recorded rows."""
+        unknown = np.full(outcomes.resolved.shape, np.nan)
+        names = self._history().names
+        pairs = [pair_signal(outcomes, name) for name in AGREEMENT]
+        blank = np.full((len(outcomes), len(outcomes.models), len(outcomes.models)), np.nan)
+        return _Attempts(
+            {name: outcomes.signals.get(name, unknown) for name in READ},
+            self._history().relative(signal_table(outcomes, names)),
+            (blank if pairs[0] is None else pairs[0], blank if pairs[1] is None else pairs[1]),
+        )
+
+    def _seen(self, attempts: Sequence[FinishedAttempt]) -> _Attempts:
+        """The same of one instance's finished attempts."""
+        history = self._history()
+        numbers = [self.models_.index(attempt.model) for attempt in attempts]
+        course = [
+            history.relative(attempt_signals(attempt, history.names), h)
+            for attempt, h in zip(attempts, numbers, strict=True)
+        ]
+        means = [np.array([_signal(attempt, name) for attempt in attempts]) for name in AGREEMENT]
+        return _Attempts(
+            {name: np.array([[_signal(attempt, name) for attempt in attempts]]) for name in READ},
+            np.array([course]),
+            # the mean over the others is known: as good as each of them
+            tuple(np.repeat(mean[None, :, None], len(attempts), axis=2) for mean in means),
+        )
+
+    def _history(self) -> SignalHistory:
+        names = tuple(name for name in bytes(self.signal_names_).decode().split("\n") if name)
+        return SignalHistory(names, self.signal_mean_, self.signal_spread_)
 
     def _order(self, cost_weight: float | None) -> IntArray:
         """(j,) the models that run, the default first."""
@@ -155,14 +298,13 @@ class SelectPolicy(OneShotPolicy):
         own = self.overall_[h] - weight * self.costs(_ONE)[0, h] - self.time_weight * self.seconds(_ONE)[0, h]
         return self.members_[: j + 1] if j > 0 and value[j] > own else alone
 
-    def _chosen(self, signals: Mapping[str, FloatArray]) -> IntArray:
+    def _chosen(self, seen: _Attempts) -> IntArray:
         """(t,) which of the attempts (t, j), the default's first, to hand in."""
-        nothing = np.any([signals[name] == 0 for name in PRESENT], axis=0)
+        signals = seen.signals
         broken, obsolete = (np.nan_to_num(signals[name]) for name in BROKEN)
         breaks = broken - obsolete >= self.broken_limit
-        fixed = np.sum([np.nan_to_num(signals[name]) for name in TESTS], axis=0)
         # lexsort is stable: equals keep their order
-        return np.asarray(np.lexsort((-fixed, breaks, nothing), axis=-1)[:, 0], dtype=np.int64)
+        return np.asarray(np.lexsort((-seen.fixed(), breaks, seen.nothing()), axis=-1)[:, 0], dtype=np.int64)
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         others = [self.models_[h] for h in self._order(cost_weight)[1:]]
@@ -183,18 +325,48 @@ class SelectPolicy(OneShotPolicy):
         return self
 
 
+@dataclass(frozen=True, eq=False)
+class _Attempts:
+    """What is read of the attempts of t instances by j models."""
+
+    signals: Mapping[str, FloatArray]
+    """(t, j) by name, NaN where unknown"""
+    course: FloatArray
+    """(t, j, s) signals relative to what the model usually does"""
+    pairs: tuple[FloatArray, ...]
+    """similarity and equality (t, j, j) of each attempt's patch to each other's"""
+
+    def __len__(self) -> int:
+        return len(self.course)
+
+    def take(self, models: IntArray) -> _Attempts:
+        """The attempts of some models, as they look when no others have been made."""
+        signals = {name: values[:, models] for name, values in self.signals.items()}
+        for name in FROM_OTHERS & signals.keys():
+            if len(models) == 1 or name not in TESTS:
+                signals[name] = np.full_like(signals[name], np.nan)
+        pairs = tuple(pair[:, models][:, :, models] for pair in self.pairs)
+        return _Attempts(signals, self.course[:, models], pairs)
+
+    def nothing(self) -> BoolArray:
+        """(t, j) whether an attempt has no patch that could be handed in."""
+        return np.asarray(np.any([self.signals[name] == 0 for name in PRESENT], axis=0))
+
+    def fixed(self) -> FloatArray:
+        """(t, j) generated tests that each attempt fixes."""
+        return np.asarray(np.sum([np.nan_to_num(self.signals[name]) for name in TESTS], axis=0))
+
+    def agreement(self, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(t,) similarity and equality of the chosen attempt to the others, means over those known."""
+        rows = np.arange(len(self))
+        others = np.ones((len(self), self.course.shape[1]), dtype=np.bool_)
+        others[rows, chosen] = False
+        similar, equal = (mean_known(np.where(others, pair[rows, chosen], np.nan), axis=1) for pair in self.pairs)
+        return similar, equal
+
+
 _ONE: FloatArray = np.empty((1, 0))
 """A text: whatever it is, the choice is the same."""
-
-
-def _recorded(outcomes: OutcomeMatrix) -> dict[str, FloatArray]:
-    """(n, m) each signal that is read."""
-    unknown = np.full(outcomes.resolved.shape, np.nan)
-    return {name: outcomes.signals.get(name, unknown) for name in READ}
-
-
-def _taken(signals: Mapping[str, FloatArray], models: IntArray) -> dict[str, FloatArray]:
-    return {name: values[:, models] for name, values in signals.items()}
 
 
 def _signal(attempt: FinishedAttempt, name: str) -> float:
@@ -203,7 +375,11 @@ def _signal(attempt: FinishedAttempt, name: str) -> float:
     return float(attempt.signals.get(name, np.nan))
 
 
-def _tests_usd(signals: Mapping[str, FloatArray]) -> FloatArray:
-    """(t,) USD for the tests of each instance, paid where there is a choice to make."""
-    paid = np.nan_to_num(signals[PAID])
-    return np.asarray(paid.max(axis=1) if paid.shape[1] > 1 else np.zeros(len(paid)))
+def _tests_usd(seen: _Attempts) -> FloatArray:
+    """(t,) USD for the tests of each instance."""
+    return np.asarray(np.nan_to_num(seen.signals[PAID]).max(axis=1))
+
+
+def _share(some: BoolArray, of: BoolArray) -> float:
+    """Share of `of` that is in `some`, with half a case on either side."""
+    return float((some.sum() + 0.5) / (of.sum() + 1.0))

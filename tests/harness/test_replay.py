@@ -89,6 +89,33 @@ def test_a_selection_is_what_is_evaluated(tasks: Path, outcomes: Path):
         replay_sources(replace(sources, select=["id=z*"]), embedder=CountingEmbedder())
 
 
+def test_clusters_can_come_from_a_corpus_which_must_not_know_the_instances(
+    tasks: Path, outcomes: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    texts = [{"id": "mine/1", "text": "cdcd"}, {"id": "mine/2", "text": "efef"}, {"id": "mine/3", "text": "AAA "}]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    sources = RecordedSources([outcomes], tasks, corpus=str(corpus))
+    settings = EvaluationSettings(
+        policies=["hypernova", "cluster"],
+        params={name: {"n_clusters": 2} for name in ("hypernova", "cluster")},
+        folds=2,
+        repeats=1,
+        permutations=9,
+    )
+    with pytest.raises(InputError, match="mine/3 is the evaluation instance i0"):
+        replay(sources, settings, embedder=CountingEmbedder())
+    results = replay(replace(sources, drop_leaks=True), settings, embedder=CountingEmbedder())
+    assert "clusters are learned from 2 texts of corpus.jsonl" in results.notes
+    rows = {(row.name, row.evaluation): row for row in results.rows}
+    assert rows["hypernova", "in-sample"].null is not None
+    for evaluation in ("cross-fitted", "in-sample"):
+        assert rows["hypernova", evaluation].resolved == rows["cluster", evaluation].resolved, "the same clusters"
+    # the letters make vectors of 8 dimensions, which the centroids that come with polyswe do not fit
+    with pytest.raises(InputError, match="centroids of 384 dimensions do not fit embeddings of 8"):
+        replay(replace(sources, corpus=None), settings, embedder=CountingEmbedder())
+
+
 def test_columns_that_a_router_must_not_see_are_not_read(tasks: Path):
     assert read_problem_statements(tasks)["i3"] == "bbbbbb"
     assert len(read_problem_statements(tasks)) == 12

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
+from router.policy import Policy
+
+_FOLDER = TemporaryDirectory(prefix="polyswe-centroids-")
+
+
+@cache
+def _centroids(dimensions: int) -> Path:
+    """A file of general centroids: one on each axis."""
+    path = Path(_FOLDER.name) / f"{dimensions}.npz"
+    np.savez(path, centroids=np.eye(dimensions))
+    return path
+
+
+def policy_for(X: NDArray[np.float64], name: str, **params: Any) -> Policy:
+    """`make_policy` for embeddings as wide as X: the centroids that come with polyswe are as wide as its embedder's."""
+    own = {"centroids": str(_centroids(X.shape[1]))} if name == "hypernova" else {}
+    return make_policy(name, **own, **params)
 
 
 @dataclass(frozen=True)

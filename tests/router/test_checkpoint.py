@@ -10,6 +10,7 @@ from router.memory import remember
 from router.outcomes import OutcomeMatrix
 from router.policies import live_policies, make_policy
 from router.router import Router
+from tests.router.conftest import policy_for
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def rewrite(path: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize("name", sorted(live_policies()))
 def test_a_loaded_router_decides_as_the_saved_one(name: str, tmp_path: Path, world, word_embedder) -> None:
-    policy = make_policy(name, cost_weight=0.2).fit(world.X, world.outcomes)
+    policy = policy_for(world.X, name, cost_weight=0.2).fit(world.X, world.outcomes)
     models = [RoutedModel(name=m, mean_cost_usd=0.5, input_cost_per_token=1e-6) for m in world.outcomes.models]
     router = Router(policy, models, word_embedder, {"seed": 3}, {"rate": 0.75, "p": None})
     router.save(tmp_path / "r.safetensors")
@@ -152,7 +153,7 @@ def test_what_was_fitted_on_little_can_be_loaded(name: str, tmp_path: Path, worl
     resolved[::3, 1] = np.nan
     resolved[:, 2] = np.nan
     bare = OutcomeMatrix.build(world.outcomes.instances, world.outcomes.models, resolved)
-    router = Router(make_policy(name).fit(world.X, bare), bare.models, word_embedder)
+    router = Router(policy_for(world.X, name).fit(world.X, bare), bare.models, word_embedder)
     router.save(tmp_path / "r")
     assert Router.load(tmp_path / "r", word_embedder).choose(world.X) == router.choose(world.X)
 

@@ -16,6 +16,7 @@ from router.policies import (
 )
 from router.policies.base import choose, fill_costs
 from router.policies.cluster import ClusterPolicy
+from tests.router.conftest import policy_for
 
 LIVE = sorted(live_policies())
 X2 = np.array([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
@@ -41,7 +42,7 @@ def test_every_policy_is_an_estimator(name: str) -> None:
 
 @pytest.mark.parametrize("name", LIVE)
 def test_every_policy_clones_fits_and_decides(name: str, world) -> None:
-    policy = clone(make_policy(name))
+    policy = clone(policy_for(world.X, name))
     with pytest.raises(PolicyNotFittedError, match=name):
         policy.scores(world.X)
     policy.fit(world.X, world.outcomes)
@@ -55,15 +56,15 @@ def test_every_policy_clones_fits_and_decides(name: str, world) -> None:
 # a coin has no interest in prices
 @pytest.mark.parametrize("name", sorted(set(LIVE) - {"random"}))
 def test_an_endless_cost_weight_picks_the_cheapest(name: str, world) -> None:
-    policy = make_policy(name).fit(world.X, world.outcomes)
+    policy = policy_for(world.X, name).fit(world.X, world.outcomes)
     for weight in (1e9, float("inf")):
         assert set(policy.predict(world.X, weight)) == {2}
 
 
 @pytest.mark.parametrize("name", LIVE)
 def test_features_never_see_outcomes(name: str, world) -> None:
-    together = make_policy(name).fit(world.X, world.outcomes)
-    apart = make_policy(name).fit_features(world.X)
+    together = policy_for(world.X, name).fit(world.X, world.outcomes)
+    apart = policy_for(world.X, name).fit_features(world.X)
     flipped = world.outcomes.with_resolved(1 - world.outcomes.resolved)
     apart.fit_outcomes(flipped).fit_outcomes(world.outcomes)
     assert np.array_equal(together.scores(world.X), apart.scores(world.X))

@@ -16,6 +16,7 @@ from router.policies.knn import neighbors
 from router.policies.oracle import RecordedOnlyError
 from router.policies.uniroute_map import log_loss
 from router.ridge import TextRidge
+from tests.router.conftest import policy_for
 
 LIVE = sorted(live_policies())
 READING = sorted(set(LIVE) - {"best-fixed", "cascade", "random", "select", "zero-router"})
@@ -75,7 +76,7 @@ SPOILED = [
 @pytest.mark.parametrize("name", LIVE)
 def test_awkward_input_gives_sound_estimates_and_choices(name: str, where: str) -> None:
     features, matrix = spoiled(where)
-    policy = make_policy(name).fit(features, matrix)
+    policy = policy_for(features, name).fit(features, matrix)
     scores = policy.scores(features)
     assert np.isfinite(scores).all()
     assert (scores >= 0).all()
@@ -96,14 +97,14 @@ def test_awkward_input_gives_sound_estimates_and_choices(name: str, where: str) 
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_impossible_input_is_refused(name: str) -> None:
     with pytest.raises(OutcomeError, match="no verdict is known"):
-        make_policy(name).fit(X, outcomes(np.full((N, 2), np.nan)))
+        policy_for(X, name).fit(X, outcomes(np.full((N, 2), np.nan)))
     if name in READING:
         with pytest.raises(OutcomeError, match="60 instances for 59 rows"):
-            make_policy(name).fit(X[1:], outcomes(COIN))
+            policy_for(X, name).fit(X[1:], outcomes(COIN))
         with pytest.raises(PolicyNotFittedError, match=rf"'{name}': fit_features"):
             make_policy(name).fit_outcomes(outcomes(COIN))
         with pytest.raises(ValueError, match="NaN or infinite value in row 3"):
-            make_policy(name).fit(np.where(np.arange(N)[:, None] == 3, np.nan, X), outcomes(COIN))
+            policy_for(X, name).fit(np.where(np.arange(N)[:, None] == 3, np.nan, X), outcomes(COIN))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_impossible_parameters_are_refused(name: str, params: dict, message: str
 
 @pytest.mark.parametrize("name", sorted(set(READING) - {"cost-first"}))
 def test_policies_that_read_the_text_win_where_there_is_something_to_read(name: str, world) -> None:
-    routed = crossfit(make_policy(name), world.X, world.outcomes, folds(120, 5, 1))
+    routed = crossfit(policy_for(world.X, name), world.X, world.outcomes, folds(120, 5, 1))
     best = single(world.outcomes, world.outcomes.best_single())
     # shared-difficulty shrinks what distinguishes the models on purpose, so it takes a smaller part of the gain; and
     # so does auto, whose candidate it is

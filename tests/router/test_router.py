@@ -5,6 +5,7 @@ from router import OutcomeMatrix, Router
 from router.attempt import FinishedAttempt
 from router.decision import Accept, Run
 from router.policies import PolicyNotFittedError, live_policies, make_policy
+from tests.router.conftest import policy_for
 
 TEXTS = ["the parser fails on tabs", "socket timeout is ignored"] * 6
 
@@ -93,7 +94,7 @@ def test_a_decision_follows_what_was_fitted_last(router: Router, word_embedder) 
     ],
 )
 def test_a_route_is_the_policys_own_choice(name: str, params: dict, world, word_embedder) -> None:
-    policy = make_policy(name, **params).fit(world.X, world.outcomes)
+    policy = policy_for(world.X, name, **params).fit(world.X, world.outcomes)
     router = Router(policy, world.outcomes.models, word_embedder)
     for weight in (None, 0.0, 0.3, float("inf")):
         routes = router.route_embeddings(world.X, weight)

@@ -26,12 +26,17 @@ def with_tests(seed: int = 0, n: int = 200, tests: int = 3, unknown: float = 0.0
     signals = {
         "tests_fixed": np.where(telling, right * rng.integers(1, tests + 1, (n, 1)), 0.0),
         "own_tests_fixed": np.where(telling, right, 0.0),
-        "existing_broken": rng.integers(0, 5, (n, 4)) * 1.0,
+        "existing_broken": rng.integers(0, 5, (n, 4)) * (1.0 - right),
         "existing_obsolete": rng.integers(0, 2, (n, 4)) * 1.0,
         "patch_present": (rng.random((n, 4)) < 0.95) * 1.0,
         "patch_applies": (rng.random((n, 4)) < 0.95) * 1.0,
         "tests_cost_usd": np.repeat(rng.random((n, 1)), 4, axis=1),
+        "tests_valid": np.repeat(rng.integers(0, 4, (n, 1)), 4, axis=1) * 1.0,
+        "failed_commands": rng.random((n, 4)) - 0.3 * right,
     }
+    for model in MODELS:
+        signals[f"patch_similarity@{model}"] = rng.random((n, 4)) * (0.5 + right / 2)
+        signals[f"patch_agrees@{model}"] = (rng.random((n, 4)) < 0.3 * right) * 1.0
     signals = {name: np.where(rng.random((n, 4)) < unknown, np.nan, values) for name, values in signals.items()}
     outcomes = OutcomeMatrix.build(
         [f"r__{i}" for i in range(n)], MODELS, right, rng.random((n, 4)) * [1.0, 0.9, 0.5, 0.1], None,
@@ -82,18 +87,75 @@ def test_what_the_tests_cost_is_paid_once_an_instance(fitted: SelectPolicy) -> N
     assert alone.cost == outcomes.cost[0, 3], "where nothing is compared, no test is written"
 
 
-@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.0, 0.2]), st.sampled_from([0.0, 0.001]))
-@settings(max_examples=25, deadline=None)
-def test_replay_of_many_decides_as_step_by_step(seed: int, members: int, unknown: float, time_weight: float) -> None:
-    X, outcomes = with_tests(seed, n=60, unknown=unknown)
-    train, test = outcomes.take(np.arange(40)), outcomes.take(np.arange(40, 60))
-    policy = SelectPolicy(members=members, time_weight=time_weight).fit(X[:40], train)
-    models, gains = policy.roll_out_recorded(X[40:], test, WEIGHTS)
+@given(
+    st.integers(0, 10_000), st.integers(1, 5), st.booleans(), st.sampled_from([0.0, 0.2]), st.sampled_from([0.0, 0.001])
+)
+@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("train", [40, 160])
+def test_replay_of_many_decides_as_step_by_step(
+    train: int, seed: int, members: int, sequential: bool, unknown: float, time_weight: float
+) -> None:
+    """Below 100 training outcomes by the published formula, above by a refitted one."""
+    X, outcomes = with_tests(seed, n=train + 20, unknown=unknown)
+    test = outcomes.take(np.arange(train, train + 20))
+    policy = SelectPolicy(members=members, sequential=sequential, time_weight=time_weight)
+    policy.fit(X[:train], outcomes.take(np.arange(train)))
+    again = SelectPolicy(members=members, sequential=sequential, time_weight=time_weight)
+    again.restore(policy.models_, policy.fitted_arrays())
+    models, gains = again.roll_out_recorded(X[train:], test, WEIGHTS)
     for w, weight in enumerate(WEIGHTS):
-        acted = [roll_out(policy, X[40 + row], test, row, weight) for row in range(20)]
+        acted = [roll_out(policy, X[train + row], test, row, weight) for row in range(20)]
         assert models[w].tolist() == [one.model for one in acted]
         for values, name in zip(gains, ("resolved", "cost", "seconds"), strict=True):
             assert values[w] == pytest.approx([getattr(one, name) for one in acted])
+
+
+def test_one_after_the_other_stops_when_a_test_is_fixed_and_saves_cost() -> None:
+    X, outcomes = with_tests(n=600)
+    policy = SelectPolicy(sequential=True).fit(X, outcomes)
+    assert next_step(policy, X[0], []) == Run("lead")
+    assert next_step(policy, X[0], [attempt("lead", tests_fixed=1, tests_cost_usd=0.25)]) == Accept("lead", 0.25)
+    assert next_step(policy, X[0], [attempt("lead", tests_fixed=1, tests_valid=2)]) == Run("second"), "one is left"
+    assert next_step(policy, X[0], [attempt("lead", tests_fixed=0)]) == Run("second")
+    hopeless = [attempt("lead", patch_present=0), attempt("second", patch_present=0)]
+    assert next_step(policy, X[0], hopeless) == Run("third")
+    splits = folds(600, 5, 1)
+    together, stepwise = (crossfit(SelectPolicy(sequential=way), X, outcomes, splits) for way in (False, True))
+    best = single(outcomes, outcomes.best_single())
+    assert stepwise.cost_per_instance < 0.9 * together.cost_per_instance
+    assert stepwise.resolved_count > best.resolved_count + 20
+
+
+def test_agreement_and_the_course_of_a_run_end_a_sequence_where_a_price_is_set() -> None:
+    X, outcomes = with_tests(n=600)
+    policy = SelectPolicy(sequential=True).fit(X, outcomes)
+    alike = {"tests_fixed": 0.0, "patch_similarity": 1.0, "patch_agrees": 1.0}
+    apart = {"tests_fixed": 0.0, "patch_similarity": 0.1, "patch_agrees": 0.0}
+    weight = float(policy.rescue_[1]) * 0.3 / float(policy.cost_[2])
+    policy.gained_ = np.array([0.0, 0.0, 99.0])  # all three are worth considering
+
+    def after(known: dict[str, float]) -> Run | Accept:
+        return policy.next_step(X[0], [attempt("lead", **known), attempt("second", **known)], weight)
+
+    assert policy._order(weight).tolist() == policy.members_.tolist()
+    assert after(alike) == Accept("lead")
+    assert after(apart) == Run("third")
+
+
+def test_a_replay_does_not_know_what_models_that_have_not_run_would_have_tested() -> None:
+    X, outcomes = with_tests(n=200)
+    signals = {name: values for name, values in outcomes.signals.items() if name != "tests_fixed"}
+    signals |= {"own_tests_fixed": np.ones((200, 4)), "tests_valid": np.ones((200, 4))}
+    recorded = OutcomeMatrix.build(
+        outcomes.instances, MODELS, outcomes.resolved, outcomes.cost, None, outcomes.seconds, signals
+    )
+    policy = SelectPolicy(sequential=True).fit(X, recorded)
+    policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)  # one more model always pays
+    assert not {"own_tests_fixed", "tests_valid"} & set(policy._history().names)
+    cost = policy.roll_out_recorded(X, recorded, [0.0])[1][1, 0]
+    first, second = outcomes.cost[:, policy.members_[:2]].T
+    tests = outcomes.signals["tests_cost_usd"][:, 0]
+    assert (cost >= first + second + tests - 1e-9).all(), "the first attempt alone has no tests of others to fix"
 
 
 def test_where_tests_tell_it_beats_the_best_single_and_without_tests_it_is_the_best_single() -> None:
