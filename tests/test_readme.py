@@ -16,13 +16,14 @@ import yaml
 
 from harness.lab.claims import Claims
 from harness.lab.claims_text import claims_table
+from harness.lab.worth import worth_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "results/replay/m12/results.json"
 BLOCK = re.compile(r"(<!-- m12: [^\n]*-->\n).*?(<!-- /m12 -->)", re.DOTALL)
 WORTH = ROOT / "harness/docs/routing-worth.md"
-CLAIMS = re.compile(r"(<!-- claims: [^\n]*-->\n).*?(<!-- /claims -->)", re.DOTALL)
+MEASURED = re.compile(r"(<!-- (claims|worth): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 PAGES = [README, ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "harness/docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]+)?\)")
 COMMAND = re.compile(r"(?:^|[\s`$(\"])(?:\.venv/bin/)?polyswe ([a-z]+)((?: [^\n`|]*)?)", re.MULTILINE)
@@ -42,10 +43,11 @@ def written(readme: str) -> str:
     return BLOCK.sub(lambda match: match[1] + lines() + match[2], readme)
 
 
-def written_claims(page: str) -> str:
-    """The page on what routing is worth, with the current table of public claims."""
+def written_worth(page: str) -> str:
+    """The page on what routing is worth, with the tables of the stored results."""
     stored = Claims.model_validate_json((ROOT / "results/claims/claims.json").read_text(encoding="utf-8"))
-    return CLAIMS.sub(lambda match: f"{match[1]}\n{claims_table(stored)}\n\n{match[2]}", page)
+    tables = {"claims": claims_table(stored), "worth": worth_table(ROOT / "results")}
+    return MEASURED.sub(lambda match: f"{match[1]}\n{tables[match[2]]}\n\n{match[3]}", page)
 
 
 def environment() -> dict[str, str]:
@@ -102,10 +104,11 @@ def test_the_numbers_of_the_public_record_are_those_of_the_stored_results() -> N
     assert "of 500 resolved" in text
 
 
-def test_the_table_of_public_claims_is_that_of_the_stored_results() -> None:
+def test_the_tables_of_what_routing_is_worth_are_those_of_the_stored_results() -> None:
     text = WORTH.read_text(encoding="utf-8")
-    assert written_claims(text) == text, "run python tests/test_readme.py"
+    assert written_worth(text) == text, "run python tests/test_readme.py"
     assert "| TwinRouterBench |" in text
+    assert "| routing by the issue text: `cluster` | S3 |" in text
 
 
 def test_the_readme_is_short() -> None:
@@ -159,5 +162,5 @@ def test_the_commands_of_the_readme_work_as_they_are_written(tmp_path: Path) -> 
 
 
 if __name__ == "__main__":  # write the numbers of the stored results into the README and the page
-    WORTH.write_text(written_claims(WORTH.read_text(encoding="utf-8")), encoding="utf-8")
+    WORTH.write_text(written_worth(WORTH.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")

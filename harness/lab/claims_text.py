@@ -108,12 +108,11 @@ def _section(claim: Claim) -> str:
 
 def measured_lines(entry: Measured) -> list[str]:
     """Our own rows in words."""
+    pool = entry.part.rpartition("-")[2].upper()
     if entry.random_clusters is not None:
         reached = entry.random_clusters
-        return [
-            f"random clusters of equal sizes on {entry.part.upper()}, in-sample: {reached.mean:.1f} ± {reached.sd:.1f}."
-        ]
-    return [f"{entry.row} on {entry.part.upper()}, {_measured(row)}" for row in entry.found]
+        return [f"random clusters of equal sizes on {pool}, in-sample: {reached.mean:.1f} ± {reached.sd:.1f}."]
+    return [f"{entry.row} on {pool}, {_measured(row)}" for row in entry.found]
 
 
 def _measured(row: Row) -> str:
