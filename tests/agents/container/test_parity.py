@@ -54,7 +54,7 @@ COMMANDS = [
     "ls -la --time-style=+ / /testbed /tmp /root 2>&1 | grep -vE '^total|\\.dockerenv| proc$'",
     "stat -c '%U %G %a' /testbed /tmp /dev/shm /etc/hosts /etc/hostname /etc/resolv.conf; df -P /dev/shm | tail -n 1",
     "nproc; python3 -c 'import os; print(os.cpu_count(), len(os.sched_getaffinity(0)))'; uname -srm",
-    "touch /etc/made /usr/local/made $HOME/made /tmp/made made; ls /etc/made made; mkfifo pipe && ln -s pipe link",
+    "touch /etc/made /usr/local/made $HOME/made /tmp/made made; ls /etc/made made 2>&1; mkfifo pipe && ln -s pipe link",
     "printf 'x = 1\\n' > 'made by us.py'; git add -A; git commit -qm work; git log --oneline | wc -l",
     "setsid python3 -m http.server 8123 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 2",
     "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8123\").status)'",
