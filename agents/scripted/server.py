@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.container.environment import SUBMIT_MARKER
+from agents.rating import MARKER as RATING_MARKER
+from agents.rating import QUESTIONS
 from agents.review import MARKER as REVIEW_MARKER
 from agents.scripted.playbook import MODELS, Playbook, Step, load_playbooks, recognise
 from agents.scripted.stream import pieces
@@ -25,6 +27,7 @@ LABEL = "[scripted stand-in]"
 _COMPLETIONS = re.compile(r"(?:/attempt-(\d{1,4}))?/v1/chat/completions")
 """Repeated attempts have addresses of their own: a conversation does not say which attempt it belongs to."""
 _REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
+_RATING = Step(say="I cannot rate issues; these are fixed answers.\n" + "\n".join(f"{name}: 5" for name in QUESTIONS))
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 
@@ -133,6 +136,8 @@ class ScriptedServer:
         first = _first_user(messages)
         if first.startswith(REVIEW_MARKER):
             return _REVIEW
+        if first.startswith(RATING_MARKER):
+            return _RATING
         playbook: Playbook | None = recognise(first, self.playbooks)
         script = playbook.script(model, attempt) if playbook else None
         return (script.step(_turn(messages)) or _OVER) if script else _UNKNOWN

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import check_output, output, quiet_libraries, say
+from harness.commands.env_file import EnvFileOption
 from harness.commands.options import SelectOption, SplitOption
 
-dataset = typer.Typer(no_args_is_help=True, help="Inspect a dataset, and convert rows of other benchmarks.")
+dataset = typer.Typer(no_args_is_help=True, help="Inspect, convert, rate and sample datasets.")
 
 Source = Annotated[str, typer.Argument(help="A short name such as lite, a hub name, a file, or a task repo.")]
 
@@ -112,3 +113,102 @@ def gold(
     output(f"{out}: {len(known)} reference patches; polyswe grade {out} --dataset {source}")
     if len(known) < len(patches):
         say(f"{len(patches) - len(known)} rows have no patch")
+
+
+@dataset.command()
+def rate(
+    source: Source,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="The model of the pool that rates, by a part of its name.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .jsonl file; replies that it already has are not paid again.")],
+    config: Annotated[str, typer.Option(help="The YAML file with the pool.")] = "sample",
+    split: SplitOption = "test",
+    select: SelectOption = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="USD that all replies may cost together.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Calls at the same time.")] = 4,
+    env_file: EnvFileOption = None,
+) -> None:
+    """Let a model rate how hard each issue looks, for forecasts and samples. It reads the issue's text alone.
+
+    Examples:
+
+        polyswe dataset rate verified --model haiku --config my.yaml --max-cost 5 --out ratings.jsonl
+
+        polyswe evaluate my.yaml --dry-run --history leaderboards.json --ratings ratings.jsonl
+
+    Exit code 4: some issues have no rating. The same command asks about these.
+    """
+    quiet_libraries()
+    from harness.config import find_config, load_config
+    from harness.config.selection import Selection, with_files_read
+    from harness.data.instances import candidates, problem_statements
+    from harness.data.model_names import match_names
+    from harness.data.rows import load_rows
+    from harness.errors import EXIT_INCOMPLETE, InputError
+    from harness.run.rating import rate_issues
+
+    if out.suffix != ".jsonl":
+        raise InputError(f"--out {out}: give a name that ends in .jsonl")
+    check_output(out, folder=False)
+    settings = load_config(find_config(config))
+    pool = {entry.name: entry for entry in settings.pool}
+    rater = pool[match_names([model], list(pool))[0]]
+    rows = load_rows(source, split)
+    chosen = Selection.parse(with_files_read(select or [])).choose(candidates(rows), f"dataset {source}")
+    statements = problem_statements(rows, source)
+    issues = {name: statements[name] for name in chosen}
+    done = rate_issues(issues, rater, out, retry=settings.agent.retry, max_cost=max_cost, workers=workers, say=say)
+    if rater.scripted:
+        say("the model is a scripted stand-in: its ratings are a fixed answer and its costs are pretended")
+    output(
+        f"{out}: {done.rated} of {len(issues)} issues rated by {rater.name}; "
+        f"${done.spent_now:.4f} now, ${done.spent:.4f} in all"
+    )
+    if done.unusable:
+        say(f"{done.unusable} replies hold no usable ratings; remove their lines to ask again")
+    if done.stopped:
+        say(f"stopped: {done.stopped}")
+    if done.missing:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@dataset.command()
+def sample(
+    source: Source,
+    ratings: Annotated[Path, typer.Option(help="Ratings by `polyswe dataset rate`.")],
+    size: Annotated[int, typer.Option(min=1, help="Number of instances.")],
+    out: Annotated[Path, typer.Option(help="The file to write, one id a line.")],
+    split: SplitOption = "test",
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+) -> None:
+    """Draw instances stratified by repository and rated difficulty, for `--select file=IDS.txt`.
+
+    Example:
+
+        polyswe dataset sample verified --ratings ratings.jsonl --size 50 --seed 7 --out ids.txt
+    """
+    quiet_libraries()
+    from harness.config.selection import Candidate
+    from harness.config.selection import sample as draw
+    from harness.data.instances import candidates
+    from harness.data.ratings import difficulties, rated
+    from harness.data.rows import load_rows
+    from harness.errors import InputError
+    from harness.files import write_atomic
+
+    check_output(out, folder=False)
+    hard = difficulties(rated(ratings))
+    known = [
+        Candidate(one.instance_id, one.repo, hard[one.instance_id])
+        for one in candidates(load_rows(source, split))
+        if one.instance_id in hard
+    ]
+    if len(known) < size:
+        raise InputError(f"--size {size}: {len(known)} instances of {source} are rated")
+    drawn = draw(known, size, seed)
+    write_atomic(out, "".join(f"{one.instance_id}\n" for one in known if one.instance_id in drawn))
+    counts = Counter(one.difficulty for one in known if one.instance_id in drawn)
+    output(
+        f"{out}: {size} of {len(known)} rated instances ({', '.join(f'{n} {k}' for k, n in sorted(counts.items()))})"
+    )

@@ -77,6 +77,9 @@ def evaluate(
     history: Annotated[
         list[str] | None, typer.Option(help="Recorded outcomes that --dry-run bases its estimate on (repeatable).")
     ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="Ratings by `polyswe dataset rate`, which improve --dry-run's estimate.")
+    ] = None,
     env_file: EnvFileOption = None,
 ) -> None:
     """Run a benchmark end to end: agents, official grading, results table. The same command continues a killed run.
@@ -145,6 +148,7 @@ def evaluate(
     folder = run_folder(settings, path)
     if dry_run:
         from harness.data.instances import load_dataset
+        from harness.data.ratings import rated
         from harness.run.forecast import forecast, render
         from harness.run.redo import preview
 
@@ -152,7 +156,14 @@ def evaluate(
         again = preview(request, settings, dataset, folder) if request else None
         if again:
             output(again.render() + "\n")
-        expected = forecast(settings, dataset, folder, history or (), again.cells if again else ())
+        expected = forecast(
+            settings,
+            dataset,
+            folder,
+            history or (),
+            again.cells if again else (),
+            ratings=None if ratings is None else rated(ratings),
+        )
         if all(model.scripted for model in settings.pool):
             say("the models are scripted stand-ins: all costs are pretended")
         output(render(expected, folder.path))

@@ -16,6 +16,7 @@ from agents.pool import ModelConfig
 from agents.rate_limit import least_hours
 from harness.config import Config
 from harness.data.instances import Dataset
+from harness.data.ratings import RatingRow, hardest
 from harness.grading.verdict import Verdict
 from harness.run.cost_prediction import CostPredictor
 from harness.run.disk import disk_needed, shortage_here
@@ -48,7 +49,7 @@ OWN_SECONDS = 15.0
 CELL_GB = 0.002
 """A cell's patch, trajectory and logs."""
 DEAREST = 5
-"""Instances that are named with their predicted costs."""
+"""Instances that are named with their predicted costs, or as the hardest."""
 COLUMNS = 100
 """Width of the text."""
 
@@ -111,6 +112,8 @@ class Forecast:
     disk_shortage: str
     """What is missing on the engine's disk and what to do about it; empty when there is enough, or nobody knows."""
     max_cost: float | None
+    hardest: Sequence[str] = ()
+    """Instances whose issues are rated hardest: the likeliest to fail."""
     notes: Sequence[str] = ()
 
     @property
@@ -140,7 +143,7 @@ def forecast(
     folder: RunFolder,
     history: Sequence[str] = (),
     again: Collection[Cell] = (),
-    ratings: Mapping[str, Sequence[float]] | None = None,
+    ratings: Mapping[str, RatingRow] | None = None,
 ) -> Forecast:
     """Look ahead without starting or writing anything.
 
@@ -168,7 +171,9 @@ def forecast(
     known = {cell: row for cell, row in rows.items() if cell in cells and cell not in refused}
     known |= {cell: replace(known[cell], state=State.PLANNED) for cell in again if cell in known}
     records = records_of(config.pool, history)
-    predictor = CostPredictor.of(known.values(), ratings or {})
+    ratings = ratings or {}
+    predictor = CostPredictor.of(known.values(), {name: list(row.ratings.values()) for name, row in ratings.items()})
+    planned = {i.instance_id: ratings[i.instance_id] for i in dataset.instances if i.instance_id in ratings}
     models = [
         _model_forecast(
             model,
@@ -213,6 +218,7 @@ def forecast(
         disk_basis=basis,
         disk_shortage=shortage,
         max_cost=config.run.max_cost,
+        hardest=hardest(planned) if planned else (),
         notes=notes,
     )
 
@@ -336,6 +342,7 @@ def render(forecast: Forecast, folder: Path) -> str:
         ("disk", f"{forecast.disk_gb:.1f} GB more ({_images(forecast)}; {forecast.disk_basis})"),
         *([("MISSING", f"disk: {forecast.disk_shortage}")] if forecast.disk_shortage else []),
         *(("dearest", text) for text in _dearest(forecast)),
+        *(("hardest", text) for text in _hardest(forecast)),
         *(("note", note) for note in forecast.notes),
         *(("based on", text) for text in _bases(forecast)),
     ]
@@ -366,6 +373,13 @@ def _dearest(forecast: Forecast) -> Iterator[str]:
         totals.update(model.predicted)
     if totals:
         yield ", ".join(f"{instance} ${cost:,.2f}" for instance, cost in totals.most_common(DEAREST))
+
+
+def _hardest(forecast: Forecast) -> Iterator[str]:
+    if forecast.hardest:
+        more = len(forecast.hardest) - DEAREST
+        names = ", ".join(forecast.hardest[:DEAREST]) + (f" and {more} more" if more > 0 else "")
+        yield f"by their ratings, these are the likeliest to fail: {names}"
 
 
 def _range(bounds: tuple[float, float] | None) -> str:

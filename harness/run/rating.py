@@ -1,0 +1,128 @@
+"""Issues rated by a model of the pool, each once: `polyswe dataset rate`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.budget import Budget, BudgetSpentError
+from agents.errors import ProviderError
+from agents.pool import ModelConfig
+from agents.rate_limit import rate_limits
+from agents.rating import rate
+from agents.retry import RetryConfig
+from harness.data.ratings import RatingRow, append, appending, issue_key, read_rows
+from harness.errors import InputError
+from harness.run.preflight import check_models, scripted_models_ready
+
+FAILURES = 3
+"""Calls that may fail for good before no further one is made."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What a file of ratings holds of a dataset afterwards."""
+
+    rated: int
+    unusable: int
+    """Replies without usable ratings."""
+    missing: int
+    """Not asked, for want of money or because the provider failed."""
+    spent: float
+    """USD of all rows of the file."""
+    spent_now: float
+    stopped: str = ""
+    """Why not every issue has a reply."""
+
+
+def rate_issues(
+    issues: Mapping[str, str],
+    model: ModelConfig,
+    path: Path,
+    *,
+    retry: RetryConfig,
+    max_cost: float | None = None,
+    workers: int = 4,
+    say: Callable[[str], None] = lambda _: None,
+) -> Ratings:
+    """Ask about every issue that the file has no reply to, and append each reply as it arrives.
+
+    Args:
+        issues: Their texts by instance.
+        model: The pool's entry that is asked.
+        path: The file of ratings; a row of another text of the issue does not count.
+        retry: Patience with the provider.
+        max_cost: USD that all rows of the file may cost together.
+        workers: Calls at the same time.
+        say: Told of progress.
+
+    Raises:
+        ConfigError: the model's price is unknown.
+        EnvironmentUnavailableError: its key is not set.
+        InputError: the file is damaged or of another model, or another process writes to it.
+    """
+
+    keys = {instance: issue_key(text) for instance, text in issues.items()}
+    check_models([model])
+    with appending(path) as file, scripted_models_ready([model]) as (reachable,):
+        rows = read_rows(path)
+        if others := sorted({row.model for row in rows} - {model.name}):
+            raise InputError(f"ratings {path}: made by {', '.join(others)}; name another file for {model.name}")
+        answered = {(row.instance_id, row.issue) for row in rows if not row.failure}
+        wanted = [instance for instance, key in keys.items() if (instance, key) not in answered]
+        start = sum(row.cost_usd for row in rows)
+        budget = Budget(max_cost, start)
+        limit = rate_limits([model]).get(model.name)
+        lock, stop = threading.Lock(), threading.Event()
+        failures: list[str] = []
+        reasons: list[str] = []
+
+        def ask(instance: str) -> None:
+            if stop.is_set():
+                return
+            paid: list[float] = []
+            try:
+                rating = rate(
+                    issues[instance],
+                    reachable,
+                    retry,
+                    budget=budget,
+                    on_call=lambda call: paid.append(call.cost_usd),
+                    rate_limit=limit,
+                )
+                row = RatingRow(instance, keys[instance], model.name, cost_usd=sum(paid), ratings=rating.values)
+            except BudgetSpentError as error:
+                stop.set()
+                reasons.append(str(error))
+                return
+            except ProviderError as error:
+                failures.append(str(error))
+                if len(failures) >= FAILURES:
+                    stop.set()
+                    reasons.append(failures[-1])
+                row = RatingRow(instance, keys[instance], model.name, cost_usd=sum(paid), failure=error.kind)
+            with lock:
+                append(file, row)
+                rows.append(row)
+                done = len(rows)
+            if done % 50 == 0:
+                say(f"{done} replies, ${budget.spent:.4f}")
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                list(pool.map(ask, wanted))
+            finally:
+                stop.set()  # an interrupt: what has begun ends and is recorded, nothing more begins
+    last = {(row.instance_id, row.issue): row for row in rows if not row.failure}
+    replies = [last.get(pair) for pair in keys.items()]
+    return Ratings(
+        rated=sum(row is not None and bool(row.ratings) for row in replies),
+        unusable=sum(row is not None and not row.ratings for row in replies),
+        missing=sum(row is None for row in replies),
+        spent=budget.spent,
+        spent_now=budget.spent - start,
+        stopped=(reasons or failures or [""])[0],
+    )
