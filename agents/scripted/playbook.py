@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from agents.container.environment import SUBMIT_MARKER
 from agents.errors import PlaybookError
+from agents.evidence.issue_tests import LIST_FILE
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 StandIn = Annotated[str, StringConstraints(pattern=r"^scripted-[a-z0-9-]+$")]
@@ -69,6 +70,42 @@ class Script(BaseModel):
         return self.steps[-1] if self.loop else None
 
 
+class WrittenTests(BaseModel):
+    """The tests that one stand-in writes from an instance's issue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intent: Literal["right", "wrong", "useless", "none"]
+    """Right ones fail before and pass with a right fix; wrong ones fail with it, too; useless ones pass before."""
+    commands: tuple[Text, ...] = ()
+    """The tests, a shell command each."""
+    files: dict[Text, str] = {}
+    """What they need: path → text."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Replies in order: the files are written, the commands are run, and both are submitted."""
+        if not self.commands:
+            say = "THOUGHT: I cannot think of a test for this issue, so I submit nothing."
+            return (Step(say=say, run=(f"echo {SUBMIT_MARKER}",)),)
+        files = self.files | {LIST_FILE: "".join(f"{command}\n" for command in self.commands)}
+        writes = tuple(
+            f"mkdir -p $(dirname {path}) && cat > {path} <<'END_OF_FILE'\n{text}END_OF_FILE"
+            for path, text in files.items()
+        )
+        names = " ".join(files)
+        return (
+            Step(say="THOUGHT: First the layout of the repository.", run=("ls -R . | head -50",)),
+            Step(say="THOUGHT: I write the tests and their list.", run=writes),
+            Step(say="THOUGHT: How do they end before anybody has solved the issue?", run=self.commands),
+            Step(
+                say="THOUGHT: The patch.",
+                run=(f"git add -N {names} && git diff -- {names} > patch.txt && cat patch.txt",),
+            ),
+            Step(say="THOUGHT: Submitting.", run=(f"echo {SUBMIT_MARKER} && cat patch.txt",)),
+        )
+
+
 class Playbook(BaseModel):
     """All stand-ins on one instance."""
 
@@ -80,6 +117,8 @@ class Playbook(BaseModel):
     """First line of the issue, by which the server recognises the instance in a conversation."""
     attempts: dict[StandIn, Script] = Field(min_length=1)
     """Stand-in → its script."""
+    tests: dict[StandIn, WrittenTests] = {}
+    """Stand-in → the tests it writes when it is asked for tests of the issue instead."""
 
     def script(self, model: str, attempt: int = 1) -> Script | None:
         """What a stand-in plays; None without a script for it.

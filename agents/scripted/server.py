@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.container.environment import SUBMIT_MARKER
+from agents.evidence.writer import MARKER as TESTS_MARKER
 from agents.rating import MARKER as RATING_MARKER
 from agents.rating import QUESTIONS
 from agents.review import MARKER as REVIEW_MARKER
@@ -29,6 +30,7 @@ _COMPLETIONS = re.compile(r"(?:/attempt-(\d{1,4}))?/v1/chat/completions")
 _REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _RATING = Step(say="I cannot rate issues; these are fixed answers.\n" + "\n".join(f"{name}: 5" for name in QUESTIONS))
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
+_NO_TESTS = Step(say="I have no tests of this issue, so I submit none.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 
 
@@ -54,6 +56,8 @@ class ServedCall:
     completion_tokens: int
     attempt: int = 1
     """By the address that was called."""
+    tests: bool = False
+    """Tests of the issue were asked for, not a fix."""
 
 
 class ScriptedServer:
@@ -114,9 +118,11 @@ class ScriptedServer:
             stats.calls += 1
             stats.prompt_tokens += prompt_tokens
             stats.completion_tokens += completion_tokens
-            playbook = recognise(_first_user(messages), self.playbooks)
+            first = _first_user(messages)
+            playbook = recognise(first, self.playbooks)
             instance_id = playbook.instance_id if playbook else ""
-            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens, attempt))
+            tests = first.startswith(TESTS_MARKER)
+            self._log.append(ServedCall(model, instance_id, number, prompt_tokens, completion_tokens, attempt, tests))
         message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
         return {
             "id": f"scripted-{number}",
@@ -139,6 +145,10 @@ class ScriptedServer:
         if first.startswith(RATING_MARKER):
             return _RATING
         playbook: Playbook | None = recognise(first, self.playbooks)
+        if first.startswith(TESTS_MARKER):
+            written = playbook.tests.get(model) if playbook else None
+            steps = written.steps if written else (_NO_TESTS,)
+            return steps[turn] if (turn := _turn(messages)) < len(steps) else _OVER
         script = playbook.script(model, attempt) if playbook else None
         return (script.step(_turn(messages)) or _OVER) if script else _UNKNOWN
 

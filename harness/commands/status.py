@@ -124,6 +124,9 @@ def show(
     patch: Annotated[bool, typer.Option("--patch", help="Print the patch.")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Print which generated tests the attempt passes, and from whom they are.")
+    ] = False,
 ) -> None:
     """Show one cell: its verdict or failure, cost and files; or its patch, test output or steps.
 
@@ -132,6 +135,8 @@ def show(
         polyswe show results/sample billing large
 
         polyswe show results/sample billing large --steps
+
+        polyswe show results/sample-select billing large --evidence
     """
     quiet_libraries()
     from harness.data.model_names import match_names
@@ -157,7 +162,12 @@ def show(
         if earlier > len(before):
             raise InputError(f"{run}: {cell} has {len(before)} earlier attempts")
         row, place, before = before[earlier - 1].row, folder.earlier_dir(cell, earlier), []
-    if patch or tests or steps:
+    if patch or tests or steps or evidence:
+        if evidence:
+            from harness.run.evidence_record import described
+            from harness.run.rollout import read_evidence
+
+            output(described(read_evidence(folder).get(cell.instance_id), row))
         if patch:
             output(_content(place / PATCH_FILE), end="")
         if tests:
@@ -229,6 +239,12 @@ def _render(seen: RunStatus) -> str:
         lines.append(f"{rate} lately; about {duration(seen.hours_left)} left at that rate")
     width = terminal_width()
     lines += model_lines(seen.models, width)
+    if seen.tests:
+        tests = seen.tests
+        failed = f", {tests.failed} failed" if tests.failed else ""
+        written = f"{tests.written} of {tests.planned} written{failed}" if tests.planned else "from the attempts"
+        done = f"run on the attempts of {tests.tested} of {counted(tests.instances, 'instance')}"
+        lines.append(cut(f"tests: {written}, {done}; they cost ${tests.cost_usd:.2f} of that", width))
     if redone := sum(model.redone for model in seen.models):
         earlier = sum(model.earlier_cost_usd for model in seen.models)
         lines.append(f"redone: {redone} of these cells; their earlier attempts cost ${earlier:.2f} of that")

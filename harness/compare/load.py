@@ -164,7 +164,8 @@ def _live(
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
         router = router_for_pool(Path(config["router"]["checkpoint"]), pool, settings)
-        rollouts = roll_out(router, dataset, rows, folder, [entry.name for entry in pool])
+        names, tested = [entry.name for entry in pool], bool(config.get("evidence"))
+        rollouts = roll_out(router, dataset, rows, folder, names, needs_evidence=tested)
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
         paid = {instance: how.paid_usd for instance, how in rollouts.items()}
     outcomes = {}

@@ -87,12 +87,18 @@ def with_models(config: Config, names: Sequence[str]) -> Config:
     """The configuration with only these models of its pool, in the pool's order.
 
     Raises:
-        ConfigError: the reviewer is left out.
+        ConfigError: the reviewer, a test writer or the judge is left out.
     """
     if config.agent.reviewer is not None and config.agent.reviewer not in names:
         raise ConfigError(
             f"--model leaves out {config.agent.reviewer}, which is agent.reviewer: name it, too, or --set "
             "agent.reviewer=null"
+        )
+    evidence = config.evidence
+    needed = [*evidence.writers, *([evidence.judge] if evidence.judge else [])] if evidence else []
+    if left_out := [name for name in needed if name not in names]:
+        raise ConfigError(
+            f"--model leaves out {left_out[0]}, which evidence needs: name it, too, or --set evidence=null"
         )
     return config.model_copy(update={"pool": [entry for entry in config.pool if entry.name in names]})
 
@@ -122,7 +128,11 @@ def _put(data: dict[str, Any], key: str, value: object) -> None:
     *parents, last = key.split(".")
     place: Any = data
     for part in parents:
-        place = _entry(place, part, key) if isinstance(place, list) else place.setdefault(part, {})
+        if isinstance(place, list):
+            place = _entry(place, part, key)
+        else:
+            place[part] = {} if place.get(part) is None else place[part]  # a section may be absent
+            place = place[part]
         if not isinstance(place, dict | list):
             raise ConfigError(f"unknown key '{key}': {part!r} holds a value, no further keys")
     if isinstance(place, list):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agents.container.limits import ContainerLimits
+from agents.evidence.config import EvidenceConfig
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.config.selection import Selection, SelectionError, ids_term
@@ -232,6 +233,8 @@ class Config(StrictModel):
     """How the work is carried out."""
     out: OutConfig = OutConfig()
     """Where it is kept."""
+    evidence: EvidenceConfig | None = None
+    """Evidence on finished attempts that policies such as `select` choose by. None gathers none."""
     predictions: list[PredictionsConfig] = []
     """Written by `polyswe grade`: where the attempts come from, which polyswe did not make."""
 
@@ -248,7 +251,22 @@ class Config(StrictModel):
             )
         if self.agent.reviewer is not None and self.agent.reviewer not in (model.name for model in self.pool):
             raise ValueError(f"agent.reviewer {self.agent.reviewer!r} is not in the pool: add an entry of that name")
+        self._check_evidence(names)
         return self
+
+    def _check_evidence(self, names: list[str]) -> None:
+        evidence = self.evidence
+        if evidence is None:
+            return
+        if self.predictions:
+            raise ValueError("evidence: not for attempts that were made elsewhere")
+        if not (evidence.writers or evidence.own_tests or evidence.existing_tests):
+            raise ValueError("evidence: nothing to gather; name writers, or set own_tests or existing_tests")
+        for key, wanted in (("writers", evidence.writers), ("judge", [evidence.judge] if evidence.judge else [])):
+            if missing := [name for name in wanted if name not in names]:
+                raise ValueError(f"evidence.{key}: {missing[0]!r} is not in the pool: add an entry of that name")
+        if twice := [name for name in evidence.writers if evidence.writers.count(name) > 1]:
+            raise ValueError(f"evidence.writers: {twice[0]!r} is named twice")
 
     def _repeated(self) -> str:
         """The setting that asks for several attempts; empty without any."""

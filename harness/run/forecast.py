@@ -30,11 +30,12 @@ from harness.run.spending import (
     assumed_cost,
     cell_limit,
     limit_note,
+    spent_by,
 )
+from harness.run.test_writing import writing_note
 from harness.store.keys import Change, change
 from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
-from harness.store.store import Store
 
 ASSUMED_CALLS = 40.0
 """Of an attempt of which nothing is recorded."""
@@ -198,6 +199,8 @@ def forecast(
         notes.append(f"{len(regraded)} finished attempts are graded again: their grading is another now")
     if limits := limit_note(config):
         notes.append(limits)
+    if writing := writing_note(config, dataset, folder):
+        notes.append(writing)
     agent_hours = sum(model.agent_seconds for model in models) / config.run.agent_workers / 3600
     slowest = max(models, key=lambda model: model.least_hours)
     if slowest.least_hours > agent_hours:
@@ -208,7 +211,7 @@ def forecast(
         dataset=dataset.title,
         instances=len(dataset.instances),
         models=models,
-        spent=_spent(folder),
+        spent=spent_by(folder),
         agent_workers=config.run.agent_workers,
         agent_hours=agent_hours,
         grading_hours=grading_seconds / config.run.grading_workers / 3600,
@@ -221,13 +224,6 @@ def forecast(
         hardest=hardest(planned) if planned else (),
         notes=notes,
     )
-
-
-def _spent(folder: RunFolder) -> float:
-    if not folder.store_path.is_file():
-        return 0.0
-    with Store(folder.store_path, read_only=True) as store:
-        return store.spent()
 
 
 def _model_forecast(

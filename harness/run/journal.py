@@ -43,10 +43,14 @@ class Event(StrEnum):
     """`verdict`, `resolved`, `seconds`."""
     GRADING_FAILED = "grading_failed"
     """No verdict; the patch is kept: `kind`, `detail`."""
+    EVIDENCE_STARTED = "evidence_started"
+    """After attempts have finished: `instances` to gather evidence on, `to_write` cells of test writers."""
+    EVIDENCE_ENDED = "evidence_ended"
+    """`instances` and how many of them were `gathered`."""
     MESSAGE = "message"
     """A line for the user: `text`."""
     RUN_ENDED = "run_ended"
-    """`cells`, `graded`, `resolved`, `cost_usd`, `stopped` (why it stopped early, or empty). Only the
+    """`cells`, `graded`, `resolved`, `cost_usd`, `tests_cost_usd`, `stopped` (why it stopped early, or empty). Only the
     last one where the command ended with an error."""
 
 

@@ -10,30 +10,28 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from agents.attempt import paid_in
 from agents.pool import ModelConfig
 from harness.config import Config
 from harness.data.instances import Dataset, load_dataset
-from harness.docker.images import GB_PER_IMAGE
 from harness.errors import ConfigError, InputError
 from harness.evaluation.schema import Results
 from harness.files import slug
-from harness.run.cell_queue import StartLimits
-from harness.run.cells import CellRunner
 from harness.run.engines import open_backend
-from harness.run.engines.base import Backend, RunContext
+from harness.run.evidence import EvidenceStage
 from harness.run.interrupt import Stop
 from harness.run.journal import Event, Journal
+from harness.run.open_run import OpenRun
 from harness.run.plan import plan, repeat_notes, routing_notes
 from harness.run.predictions import Predictions, check_kind
 from harness.run.preflight import is_stand_in, preflight, preflight_grading, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.redo import RedoRequest, choose, move_folders
 from harness.run.scheduler import run_cells
-from harness.run.spending import Spending, limit_note
+from harness.run.spending import limit_note, spent_on_tests
+from harness.run.test_writing import check_tests
 from harness.run.tracing import traced
 from harness.store.rows import Cell, CellRow, State
-from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
+from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from harness.text import counted
 
@@ -63,18 +61,6 @@ class RunEnd:
             f"{count} × {reason}" + (f", e.g. {examples[reason]}" if reason in examples else "")
             for reason, count in counts.most_common()
         ]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run at work in its locked folder."""
-
-    config: Config
-    dataset: Dataset
-    folder: RunFolder
-    store: Store
-    stop: Stop
-    journal: Journal
 
 
 def evaluate(
@@ -120,7 +106,7 @@ def evaluate(
         journal = closing.enter_context(Journal(folder.path, config.pool))
         say = journal.beside(say)
         with Store(folder.store_path) as store:
-            run = _Run(config, dataset, folder, store, stop, journal)
+            run = OpenRun(config, dataset, folder, store, stop, journal, whole=folder)
             check_kind(folder, store, config)
             move_folders(folder, store)  # what a killed redo has left
             if predictions is None:
@@ -142,8 +128,10 @@ def evaluate(
                 predictions.record(folder, store, cells, stop)
             # what a redo of a part changes are the results of the whole run
             whole = redo is not None and folder.has_manifest and any(row.cell not in cells for row in store.rows())
+            check_tests(config, dataset, folder)
             _record_start(run, [row for row in store.rows() if row.cell in cells])
-            cells = _run_planned(run, cells, None if whole else out)
+            stage = EvidenceStage(run, config.evidence, say) if config.evidence and predictions is None else None
+            cells = _run_planned(run, cells, None if whole else out, stage)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
                 out.write_manifest(config, dataset)
             rows = [row for row in store.rows() if row.cell in cells]
@@ -154,11 +142,11 @@ def evaluate(
         if not end.missing:
             with Store(folder.store_path) as store:
                 store.close_redos()
-        _record_end(journal, end)
+        _record_end(journal, end, spent_on_tests(folder))
         return end
 
 
-def _put_aside(run: _Run, redo: RedoRequest, say: Callable[[str], None]) -> None:
+def _put_aside(run: OpenRun, redo: RedoRequest, say: Callable[[str], None]) -> None:
     """Put the finished attempts aside that are to be made again.
 
     Raises:
@@ -173,7 +161,7 @@ def _put_aside(run: _Run, redo: RedoRequest, say: Callable[[str], None]) -> None
     move_folders(run.folder, run.store)
 
 
-def _record_start(run: _Run, rows: Sequence[CellRow]) -> None:
+def _record_start(run: OpenRun, rows: Sequence[CellRow]) -> None:
     states = Counter(row.state for row in rows)
     graded, to_grade = states[State.GRADED], states[State.AGENT_DONE]
     to_attempt = len(rows) - graded - to_grade
@@ -191,9 +179,9 @@ def _record_start(run: _Run, rows: Sequence[CellRow]) -> None:
     )
 
 
-def _record_end(journal: Journal, end: RunEnd) -> None:
+def _record_end(journal: Journal, end: RunEnd, tests_cost: float) -> None:
     graded = len(end.rows) - len(end.missing)
-    spent = sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in end.rows)
+    spent = sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in end.rows) + tests_cost
     stopped = f" ({end.stopped})" if end.stopped else ""
     journal.record(
         Event.RUN_ENDED,
@@ -202,6 +190,7 @@ def _record_end(journal: Journal, end: RunEnd) -> None:
         graded=graded,
         resolved=sum(row.verdict == "resolved" for row in end.rows),
         cost_usd=spent,
+        tests_cost_usd=tests_cost,
         stopped=end.stopped,
     )
 
@@ -231,21 +220,26 @@ def _results_folder(folder: RunFolder, rows: Sequence[CellRow], cells: Collectio
     return folder.part if others and has_manifest else folder
 
 
-def _run_planned(run: _Run, cells: dict[Cell, str], out: RunFolder | None) -> dict[Cell, str]:
-    """Run the planned cells, and those that a cascade asks for once it has seen their attempts; returns all of them.
+def _run_planned(
+    run: OpenRun, cells: dict[Cell, str], out: RunFolder | None, stage: EvidenceStage | None
+) -> dict[Cell, str]:
+    """Run the planned cells, and those that a policy asks for once it has seen their attempts; returns all of them.
 
-    The configuration is written to `out`.
+    Evidence on finished attempts is gathered in between. The configuration is written to `out`.
     """
-    while _any_missing(run.store.rows(), cells):
-        with scripted_models_ready(run.config.pool) as models:
-            if out is not None:
-                out.write_manifest(run.config, run.dataset)
-            if out is not None and run.dataset.scripted:
-                # the sample has no public copy: this one is what `swebench eval` takes
-                out.write_dataset(run.dataset)
-            _run_missing(run, models, list(cells))
+    while stage is not None or _any_missing(run.store.rows(), cells):
+        if out is not None:
+            out.write_manifest(run.config, run.dataset)
+        if _any_missing(run.store.rows(), cells):
+            with scripted_models_ready(run.config.pool) as models:
+                if out is not None and run.dataset.scripted:
+                    # the sample has no public copy: this one is what `swebench eval` takes
+                    out.write_dataset(run.dataset)
+                _run_missing(run, models, list(cells))
         if run.config.predictions:
             break
+        if stage is not None and not run.stop.requested:
+            stage.gather(cells)
         requested = plan(run.config, run.dataset, run.store.rows(), run.folder)
         if run.stop.requested or requested.keys() <= cells.keys():
             break
@@ -258,70 +252,34 @@ def _any_missing(rows: Sequence[CellRow], cells: Collection[Cell]) -> bool:
     return any(row.state is not State.GRADED for row in rows if row.cell in cells)
 
 
-def _run_missing(run: _Run, models: Sequence[ModelConfig], cells: Sequence[Cell]) -> None:
+def _run_missing(run: OpenRun, models: Sequence[ModelConfig], cells: Sequence[Cell]) -> None:
     """Run what each cell lacks: its attempt and its grading, or only the grading."""
-    for row in run.store.rows():
-        if row.state is State.RUNNING:  # killed while its agent was at work: what it had paid must not be forgotten
-            run.store.killed(row.cell, paid_in(run.folder.cell_dir(row.cell) / TRAJECTORY_FILE))
-        elif row.state is State.AGENT_DONE and not run.folder.restore_patch(row.cell):
-            run.store.lost(row.cell)
+    run.recover()
     rows = {row.cell: row for row in run.store.rows()}
     to_grade = [cell for cell in cells if rows[cell].state is State.AGENT_DONE]
     to_attempt = [cell for cell in cells if rows[cell].state not in (State.GRADED, State.AGENT_DONE)]
     if run.config.predictions:
         to_attempt = []  # what was not taken in is not attempted in its place
-    instances = {instance.instance_id: instance for instance in run.dataset.instances}
+    instances = run.instances
     progress = Progress([rows[cell] for cell in cells], run.journal)
-    context = RunContext(
-        config=run.config,
-        dataset=run.dataset,
-        models=models,
-        folder=run.folder,
-        store=run.store,
-        images=[instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)],
-        stop=run.stop,
-        say=progress.say,
-    )
+    images = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
     try:
         callbacks = run.config.run.callbacks if to_attempt else []
-        with traced(callbacks, progress.say), open_backend(context) as backend:
-            runner = CellRunner(
-                instances=instances,
-                models={model.name: model for model in models},
-                agent=run.config.agent,
-                folder=run.folder,
-                store=run.store,
-                backend=backend,
-                spending=Spending(run.config, run.store),
-                progress=progress,
-                stop=run.stop,
-                limits=run.config.run,
-                stand_ins={model.name for model in run.config.pool if is_stand_in(model)},
-            )
+        with traced(callbacks, progress.say), open_backend(run.context(models, images, progress.say)) as backend:
             if to_attempt and all(map(is_stand_in, run.config.pool)):
                 progress.say("the models are scripted stand-ins: all costs are pretended")
             run_cells(
                 to_attempt,
                 to_grade,
-                runner,
+                run.runner(models, backend, progress),
                 agent_workers=run.config.run.agent_workers,
                 grading_workers=backend.gradings_in_flight,
                 stop=run.stop,
                 meanwhile=_load_for_results,
-                limits=_start_limits(run.config, backend),
+                limits=run.start_limits(backend),
             )
     finally:
         progress.close()
-
-
-def _start_limits(config: Config, backend: Backend) -> StartLimits:
-    """What keeps cells waiting: each model's own limits, and the disk, which holds the images of what is under way."""
-    images_gb = config.run.images_gb
-    return StartLimits(
-        max_parallel={model.name: model.max_parallel for model in config.pool if model.max_parallel},
-        rates=backend.rates,
-        reach=None if images_gb is None else max(config.run.agent_workers, int(images_gb / GB_PER_IMAGE)),
-    )
 
 
 def _load_for_results() -> None:
@@ -344,7 +302,7 @@ def _whole_results(folder: RunFolder, say: Callable[[str], None]) -> Results | N
         return None
 
 
-def _results(run: _Run, rows: Sequence[CellRow], out: Path, say: Callable[[str], None]) -> Results | None:
+def _results(run: OpenRun, rows: Sequence[CellRow], out: Path, say: Callable[[str], None]) -> Results | None:
     from harness.run.results import RunRecord, UndecidedError, results_of_run
 
     if not any(row.state is State.GRADED for row in rows):

@@ -186,7 +186,8 @@ def _requested_models(
     """By instance: the models that the checkpoint has asked for so far."""
     checkpoint = _checkpoint(config)
     pool = [model.name for model in config.pool]
-    rollouts = roll_out(router_for_pool(checkpoint, config.pool, config.router), dataset, rows, folder, pool)
+    router = router_for_pool(checkpoint, config.pool, config.router)
+    rollouts = roll_out(router, dataset, rows, folder, pool, needs_evidence=config.evidence is not None)
     requested = {instance: rollout.models for instance, rollout in rollouts.items()}
     if unknown := sorted({name for names in requested.values() for name in names} - set(pool)):
         raise ConfigError(not_in_pool(checkpoint, unknown, config.pool))

@@ -66,6 +66,8 @@ def check_settings(config: Config) -> None:
     check_policy(config)
     if config.run.callbacks and config.run.engine is Engine.RAY:
         raise ConfigError("run.callbacks: not with engine 'ray', whose agents work in processes of other machines")
+    if config.evidence is not None and config.run.engine is Engine.RAY:
+        raise ConfigError("evidence: not with engine 'ray', as tests run on this machine's Docker Engine")
     try:
         check_callbacks(config.run.callbacks)
     except PoolError as error:

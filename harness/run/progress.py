@@ -45,14 +45,21 @@ class Progress:
     """Takes what happens to the cells. Safe to call from many threads."""
 
     def __init__(
-        self, rows: Collection[CellRow], journal: Journal | None = None, display: Display | None = None
+        self,
+        rows: Collection[CellRow],
+        journal: Journal | None = None,
+        display: Display | None = None,
+        *,
+        work: str = "",
     ) -> None:
         """
         Args:
             rows: Every cell of the run as this start finds it.
             journal: Where to write what happens.
             display: Where to show it; by default what fits the program's error output.
+            work: What is done, where cells end with their attempts, ungraded.
         """
+        self._work_name = work
         self._lock = threading.RLock()
         self._started = time.monotonic()
         self._models = {name: _model([row for row in rows if row.model == name]) for name in _names(rows)}
@@ -83,6 +90,9 @@ class Progress:
         """The agent has ended, with an attempt to grade or without one."""
         with self._lock:
             self._work.pop(cell, None)
+            if attempt is not None and self._work_name:
+                self._models[cell.model].graded += 1
+                self._models[cell.model].finished.append(time.monotonic())
         if attempt is not None:
             self._record(
                 Event.ATTEMPT_ENDED,
@@ -176,9 +186,10 @@ class Progress:
             gradings = len(self._work) - agents
         failed = sum(model.failed for model in models)
         left = max((model.hours_left for model in models if model.hours_left is not None), default=None)
+        done = f"{sum(model.graded for model in models)} of {sum(model.cells for model in models)} cells"
+        resolved = sum(model.resolved for model in models)
         parts = [
-            f"{sum(model.graded for model in models)} of {sum(model.cells for model in models)} cells",
-            f"{sum(model.resolved for model in models)} resolved",
+            *([f"{self._work_name}: {done}"] if self._work_name else [done, f"{resolved} resolved"]),
             *([f"{failed} failed"] if failed else []),
             f"${sum(model.cost_usd for model in models):.2f}",
             *([f"agents {agents}, gradings {gradings}"] if agents or gradings else []),

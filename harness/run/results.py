@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from harness.grading.verdict import Verdict
 from harness.importers import write_outcomes_csv
 from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.tables import write_results
+from harness.run.evidence_record import evidence_notes
 from harness.run.failures import KINDS, kind_of
 from harness.run.plan import plan
 from harness.run.predictions import prediction_notes
@@ -39,7 +40,7 @@ from harness.run.preflight import is_stand_in
 from harness.run.redo import redo_notes
 from harness.run.rollout import models_missing_from, roll_out
 from harness.store.matrix import matrix_of_run, repeats_of_run
-from harness.store.rows import Cell, CellRow, FailureRow, Replaced, State
+from harness.store.rows import Cell, CellRow, EvidenceRow, FailureRow, Replaced, State
 from harness.store.run_folder import (
     PATCH_FILE,
     TEST_OUTPUT_FILE,
@@ -71,6 +72,8 @@ class RunRecord:
     """Signs of help in these cells' attempts."""
     replaced: Sequence[Replaced] = ()
     """Earlier attempts of these cells."""
+    evidence: Mapping[str, EvidenceRow] = field(default_factory=dict)
+    """By instance: what tests say of its attempts."""
 
     @classmethod
     def read(cls, config: Config, dataset: Dataset, folder: RunFolder, rows: Sequence[CellRow]) -> RunRecord:
@@ -80,7 +83,8 @@ class RunRecord:
             failure_events = [event for event in store.failures() if event.cell in cells]
             flags = {cell: flags for cell, flags in store.flags().items() if cell in cells}
             replaced = [earlier for earlier in store.replaced() if earlier.cell in cells]
-        return cls(config, dataset, folder, rows, failure_events, flags, replaced)
+            evidence = store.evidence()
+        return cls(config, dataset, folder, rows, failure_events, flags, replaced, evidence)
 
     @property
     def issues(self) -> list[str]:
@@ -103,6 +107,8 @@ class RunRecord:
     @property
     def notes(self) -> list[str]:
         notes = [*_notes(self.rows), *prediction_notes(self.config), *redo_notes(self.replaced)]
+        if self.config.evidence is not None:
+            notes += evidence_notes(self.evidence, self.rows)
         if self.stand_ins and not self.scripted:
             notes.append(f"scripted stand-ins, no language models: {', '.join(self.stand_ins)}")
         return notes
@@ -191,7 +197,8 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     pool = [model.name for model in config.pool]
     router = router_for_pool(config.router.checkpoint, config.pool, config.router)
-    rollouts = roll_out(router, dataset, record.rows, record.folder, pool)
+    needs_evidence = config.evidence is not None
+    rollouts = roll_out(router, dataset, record.rows, record.folder, pool, needs_evidence=needs_evidence)
     notes = record.notes
     if missing := models_missing_from(router, pool):
         notes.append(

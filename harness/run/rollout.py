@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from agents.signals import agreement
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
+from harness.run.evidence_record import SIGNALS, covers, evidence_signals
 from harness.store.matrix import OWN_COLUMNS
-from harness.store.rows import Cell, CellRow, State
+from harness.store.rows import Cell, CellRow, EvidenceRow, State
 from harness.store.run_folder import RunFolder, read_patch
+from harness.store.store import Store
 from router.arrays import FloatArray
 from router.attempt import FinishedAttempt
 from router.decision import Decision, Run, is_sequential, next_step
@@ -49,8 +51,12 @@ def roll_out(
     rows: Sequence[CellRow] = (),
     folder: RunFolder | None = None,
     pool: Sequence[str] | None = None,
+    *,
+    needs_evidence: bool = False,
 ) -> dict[str, Rollout]:
     """Decide every instance as far as the finished attempts among `rows` (their patches in `folder`) allow.
+
+    With `needs_evidence`, an attempt counts as finished when the evidence on it is on record, too.
 
     With a `pool`, a policy that looks at no attempts chooses among the pool's models: the next best where the
     checkpoint's first choice is not in it.
@@ -66,12 +72,14 @@ def roll_out(
     finished = {row.cell: row for row in rows if row.state in FINISHED}
     texts = [instance.problem_statement for instance in dataset.instances]
     embeddings = embed_texts(texts, router.embedder)
+    evidence = {} if folder is None else read_evidence(folder)
     rollouts: dict[str, Rollout] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
         attempted: list[CellRow] = []
-        while isinstance(decision := decide(x, _attempts(attempted, folder)), Run):
+        known = evidence.get(instance.instance_id)
+        while isinstance(decision := decide(x, _attempts(attempted, folder, known)), Run):
             row = finished.get(Cell(instance.instance_id, decision.model))
-            if row is None:
+            if row is None or (needs_evidence and not _is_tested([*attempted, row], folder, known)):
                 break
             attempted.append(row)
         models = tuple(row.model for row in attempted)
@@ -89,8 +97,25 @@ def cells_requested(rollouts: Mapping[str, Rollout]) -> list[Cell]:
     return [Cell(instance, model) for instance, rollout in rollouts.items() for model in rollout.models]
 
 
-def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[FinishedAttempt]:
+def read_evidence(folder: RunFolder) -> dict[str, EvidenceRow]:
+    """By instance: the evidence on record in a run's folder."""
+    with Store(folder.store_path, read_only=True) as store:
+        return store.evidence()
+
+
+def _is_tested(rows: Sequence[CellRow], folder: RunFolder | None, evidence: EvidenceRow | None) -> bool:
+    return folder is not None and evidence is not None and covers(evidence, _patches(rows, folder))
+
+
+def _patches(rows: Sequence[CellRow], folder: RunFolder) -> dict[str, str]:
+    return {row.model: read_patch(folder, row.cell) for row in rows}
+
+
+def _attempts(rows: Sequence[CellRow], folder: RunFolder | None, evidence: EvidenceRow | None) -> list[FinishedAttempt]:
+    """Attempts as a policy sees them that has made no others yet."""
     patches = [None if folder is None else read_patch(folder, row.cell) for row in rows]
+    tested = None if folder is None or evidence is None else evidence_signals(evidence, _patches(rows, folder))
+    replaced = OWN_COLUMNS if tested is None else OWN_COLUMNS.union(SIGNALS)
     comparable = len(rows) > 1 and None not in patches
     similarities = agreement([patch or "" for patch in patches]) if comparable else [{} for _ in rows]
     return [
@@ -101,7 +126,9 @@ def _attempts(rows: Sequence[CellRow], folder: RunFolder | None) -> list[Finishe
             patch=patch,
             calls=row.api_calls,
             seconds=row.agent_seconds,
-            signals={name: value for name, value in row.signals.items() if name not in OWN_COLUMNS} | similarity,
+            signals={name: value for name, value in row.signals.items() if name not in replaced}
+            | (tested or {}).get(row.model, {})
+            | similarity,
         )
         for row, patch, similarity in zip(rows, patches, similarities, strict=True)
     ]

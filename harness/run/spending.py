@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents.budget import BudgetSpentError
 from agents.pool import ModelConfig, prices
 from agents.runner import AgentConfig
 from harness.config import Config, RunConfig
+from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 
 ASSUMED_PROMPT_TOKENS = 600_000
@@ -40,14 +42,15 @@ class Spending:
     true cost. Near the limit a cell waits for those in flight; the last one may cost more than is left.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, spent: float | None = None) -> None:
         """
         Args:
             config: the pool, its prices and limits.
-            store: what the run has spent so far, and what its finished cells have cost.
+            store: what finished cells have cost.
+            spent: USD that the run has spent so far; by default what the store knows of.
         """
         self.limit = config.run.max_cost
-        self._spent = store.spent()
+        self._spent = store.spent() if spent is None else spent
         self._assumed = {m.name: 0.0 if self.limit is None else assumed_cost(m, config.agent) for m in config.pool}
         self._costs: dict[str, list[float]] = {model.name: [] for model in config.pool}
         self._in_flight: list[_CellInFlight] = []
@@ -100,6 +103,23 @@ class Spending:
             if self._spent + sum(other.committed for other in self._in_flight) + cell.expected <= self.limit:
                 return cell
             self._changed.wait()
+
+
+def spent_by(folder: RunFolder) -> float:
+    """USD that a run has spent so far, also on writing and judging tests."""
+    return sum(_spent_in(path) for path in (folder.store_path, folder.tests.store_path))
+
+
+def spent_on_tests(folder: RunFolder) -> float:
+    """USD that a run has spent so far on writing and judging tests."""
+    return _spent_in(folder.tests.store_path)
+
+
+def _spent_in(path: Path) -> float:
+    if not path.is_file():
+        return 0.0
+    with Store(path, read_only=True) as store:
+        return store.spent()
 
 
 def assumed_cost(model: ModelConfig, agent: AgentConfig) -> float:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import InputError
 from harness.run.failures import kind_of
@@ -53,6 +53,26 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
+class TestsStatus:
+    """How far the tests are that are written for a run's instances and run on its attempts."""
+
+    __test__: ClassVar[bool] = False  # no test class of pytest's
+
+    planned: int
+    """Cells of test writers: instances × writers."""
+    written: int
+    running: int
+    failed: int
+    """Ended by a failure that was not the writer's, and not tried again yet."""
+    instances: int
+    """With an attempt."""
+    tested: int
+    """Instances whose tests were run on the attempts made so far."""
+    cost_usd: float
+    """Of writing and judging tests."""
+
+
+@dataclass(frozen=True)
 class RunStatus:
     """A run as its store shows it."""
 
@@ -70,6 +90,8 @@ class RunStatus:
     """The latest ones, the newest first."""
     scripted: bool = False
     """Every attempt so far is a scripted stand-in's: nobody pays these costs."""
+    tests: TestsStatus | None = None
+    """None where no tests are written."""
 
     @property
     def graded(self) -> int:
@@ -85,7 +107,7 @@ class RunStatus:
 
     @property
     def cost_usd(self) -> float:
-        return sum(model.cost_usd for model in self.models)
+        return sum(model.cost_usd for model in self.models) + (self.tests.cost_usd if self.tests else 0.0)
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -126,6 +148,28 @@ def run_status(
         hours_left=missing / rate if rate else None,
         failures=sorted(failures, key=lambda event: event.at, reverse=True)[:LAST_FAILURES],
         scripted=all(row.scripted for row in rows if row.state in ATTEMPTED),
+        tests=_tests_status(folder, rows),
+    )
+
+
+def _tests_status(folder: RunFolder, rows: Sequence[CellRow]) -> TestsStatus | None:
+    if not folder.tests.store_path.is_file():
+        return None
+    instances = {row.instance_id for row in rows}
+    attempted = {row.instance_id for row in rows if row.state in ATTEMPTED}
+    with Store(folder.store_path, read_only=True) as store:
+        tested = set(store.evidence()) & attempted
+    with Store(folder.tests.store_path, read_only=True) as store:
+        cells = [row for row in store.rows() if row.instance_id in instances]
+        judged = sum(store.judging_cost(name) for name in instances)
+    return TestsStatus(
+        planned=len(cells),
+        written=sum(row.state in ATTEMPTED for row in cells),
+        running=sum(row.state is State.RUNNING for row in cells),
+        failed=sum(row.state is State.FAILED for row in cells),
+        instances=len(attempted),
+        tested=len(tested),
+        cost_usd=judged + sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in cells),
     )
 
 

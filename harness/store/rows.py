@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from agents.leaks import Flag
 from harness.grading.verdict import Verdict
@@ -91,6 +92,8 @@ class CellRow:
 
 COLUMNS = tuple(column.name for column in fields(CellRow))
 """What a row of the table `cells` holds, by the name of the field that takes it."""
+JUDGING = 0
+"""Number of the attempt under which the calls of an instance's judge are recorded: they belong to no cell."""
 OF_CELL = "instance_id = ? AND model = ? AND attempt = ?"
 """Condition for the rows of one cell; its values are the cell's fields in their order."""
 
@@ -133,3 +136,18 @@ class Replaced:
     def cost_usd(self) -> float:
         """Everything that was paid for it."""
         return (self.row.cost_usd or 0.0) + self.row.lost_cost_usd
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """What tests say of an instance's finished attempts."""
+
+    instance_id: str
+    digest: str
+    """Of the patches, tests and settings it was made from."""
+    content: Mapping[str, Any]
+    """The tests, and what came of each with each attempt's patch, as JSON takes it."""
+    seconds: float
+    """Of writing and running the tests."""
+    cost_usd: float
+    """Of writing and judging them."""

@@ -31,6 +31,8 @@ UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 SELECTION = "selection"
 """A run's folder of the results of a part of it."""
+TESTS = "tests"
+"""A run's folder of the run inside it that has tests written for its instances."""
 TRAJECTORY_FILE = "trajectory.json"
 """A cell's messages, as mini-swe-agent keeps them."""
 TEST_OUTPUT_FILE = "test_output.txt"
@@ -40,8 +42,14 @@ TEST_OUTPUT_FILE = "test_output.txt"
 class RunFolder:
     """Where one run is kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "") -> None:
+        """
+        Args:
+            path: where it is.
+            label: names it on the engine; by default its own.
+        """
         self.path = path
+        self._label = label
         self._handle: int | None = None
         """The open folder, while this process holds its lock."""
 
@@ -60,6 +68,11 @@ class RunFolder:
         return RunFolder(self.path / SELECTION)
 
     @property
+    def tests(self) -> RunFolder:
+        """The run inside this one that has tests written; its containers are this run's."""
+        return RunFolder(self.path / TESTS, self.label)
+
+    @property
     def scratch(self) -> Path:
         """Where the official harness writes while it grades."""
         return self.path / ".grading"
@@ -67,6 +80,8 @@ class RunFolder:
     @property
     def label(self) -> str:
         """Names this run on the engine; two checkouts' runs of the same name are told apart by their place."""
+        if self._label:
+            return self._label
         place = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:8]
         return f"{slug(self.path.name).lower()}-{place}"
 

@@ -28,12 +28,14 @@ from harness.store.keys import Change, change
 from harness.store.rows import (
     ATTEMPTED,
     COLUMNS,
+    JUDGING,
     KILLED,
     LOST,
     OF_CELL,
     WAITS_UNTIL,
     Cell,
     CellRow,
+    EvidenceRow,
     FailureRow,
     Replaced,
     State,
@@ -200,6 +202,26 @@ class Store:
                 (json.dumps(_finite(signals)), cost_usd, *astuple(cell)),
             )
 
+    def add_evidence(self, row: EvidenceRow, signals: Mapping[Cell, Mapping[str, float]]) -> None:
+        """Record an instance's evidence in place of earlier evidence, with the signals that follow; all or nothing.
+
+        Args:
+            row: the evidence.
+            signals: the same names for every attempt; one that is not finite is removed from the attempt's signals.
+        """
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO evidence (instance_id, digest, content, seconds, cost_usd, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (row.instance_id, row.digest, _storable(json.dumps(row.content)), row.seconds, row.cost_usd, _now()),
+            )
+            for cell, values in signals.items():
+                change = {name: value if math.isfinite(value) else None for name, value in values.items()}
+                self._db.execute(
+                    f"UPDATE cells SET signals = json_patch(signals, ?) WHERE {OF_CELL}",
+                    (json.dumps(change), *astuple(cell)),
+                )
+
     def flagged(self, cell: Cell, flags: Iterable[Flag], kinds: Iterable[str] | None = None) -> None:
         """Record flags of a cell's attempt, in place of earlier ones of these kinds, or of all."""
         key = astuple(cell)
@@ -332,9 +354,34 @@ class Store:
         return self._cell_row(rows[0]) if rows else None
 
     def spent(self) -> float:
-        """USD spent so far, failed and replaced attempts included."""
+        """USD spent so far, failed and replaced attempts and calls of judges included."""
         (total,) = self._select("SELECT TOTAL(cost_usd) + TOTAL(lost_cost_usd) AS usd FROM cells")
-        return float(total["usd"]) + sum(earlier.cost_usd for earlier in self.replaced())
+        return float(total["usd"]) + sum(earlier.cost_usd for earlier in self.replaced()) + self.judging_cost()
+
+    def judging_cost(self, instance_id: str | None = None) -> float:
+        """USD of the calls of judges, of one instance or of all."""
+        if "attempt" not in columns_of(self._db, "calls"):  # a file of an earlier version that is only read
+            return 0.0
+        where = "attempt = ?" if instance_id is None else "attempt = ? AND instance_id = ?"
+        values = [JUDGING] if instance_id is None else [JUDGING, instance_id]
+        (total,) = self._select(f"SELECT TOTAL(cost_usd) AS usd FROM calls WHERE {where}", *values)
+        return float(total["usd"])
+
+    def evidence(self) -> dict[str, EvidenceRow]:
+        """By instance: what tests say of its finished attempts.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not columns_of(self._db, "evidence"):  # a file of an earlier version that is only read
+            return {}
+        rows = self._select("SELECT instance_id, digest, content, seconds, cost_usd FROM evidence ORDER BY instance_id")
+        try:
+            return {
+                row["instance_id"]: EvidenceRow(**{**dict(row), "content": json.loads(row["content"])}) for row in rows
+            }
+        except ValueError as error:
+            raise self._damaged(f"evidence: {error}") from error
 
     def failures(self) -> list[FailureRow]:
         """Everything that went wrong so far and was not the model's, in order."""

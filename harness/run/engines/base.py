@@ -104,3 +104,7 @@ class RunContext:
     stop: Stop
     say: Callable[[str], None]
     """Takes a line for the user."""
+    spent: float
+    """USD that the run has spent so far, tests included."""
+    grades: bool = True
+    """Whether patches are graded."""

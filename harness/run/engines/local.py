@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,8 +73,11 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         say=context.say,
         give_up=lambda: stop.now,
     )
-    budget = Budget(run.max_cost_hard, context.store.spent(), halted=lambda: stop.now)
-    with grader, images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers):
+    budget = Budget(run.max_cost_hard, context.spent, halted=lambda: stop.now)
+    with (
+        grader if context.grades else nullcontext(),
+        images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers),
+    ):
         try:
             yield LocalBackend(
                 run_agent=partial(run_agent, host=host),

@@ -237,7 +237,7 @@ def open_backend(context: RunContext) -> Iterator[RayBackend]:
                 nodes=nodes,
                 requirements=replace(requirements, sample=()),
                 run=run,
-                budget=_budget(run, context.store.spent()),
+                budget=_budget(run, context.spent),
                 rates=_rates(context.models),
                 places=(context.folder.path,),
                 attempt_task=ATTEMPT,

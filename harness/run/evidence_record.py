@@ -1,0 +1,98 @@
+"""What is on record of an instance's evidence: the signals that follow from it, and what a reader has to know of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from agents.evidence.run import UNPATCHED, TestRuns, TreeRun, patch_key
+from agents.evidence.signals import issue_test_signals
+
+from agents.evidence.issue_tests import IssueTest
+from harness.store.rows import ATTEMPTED, CellRow, EvidenceRow
+from harness.text import counted, line
+
+SIGNALS = (
+    "tests_fixed",
+    "tests_valid",
+    "own_tests_fixed",
+    "tests_faked",
+    "existing_broken",
+    "existing_obsolete",
+    "patch_applies",
+    "tests_cost_usd",
+    "tests_seconds",
+)
+"""Signals that evidence gives an attempt; those that are unknown are absent."""
+
+
+def covers(row: EvidenceRow, patches: Mapping[str, str]) -> bool:
+    """Whether an instance's evidence was made from these patches (by model), perhaps among others."""
+    return all(row.content["attempts"].get(model) == patch_key(patch) for model, patch in patches.items())
+
+
+def evidence_signals(row: EvidenceRow, patches: Mapping[str, str]) -> dict[str, dict[str, float]] | None:
+    """Model → signals, as they are when these attempts alone have been made; None where the evidence lacks one.
+
+    A policy decides one attempt after the other: what later attempts showed must not change what it saw.
+
+    Args:
+        row: the instance's evidence.
+        patches: model → patch of attempts of the instance.
+    """
+    if not covers(row, patches):
+        return None
+    tests = [IssueTest(**test) for test in row.content["tests"]]
+    tests = [test for test in tests if not test.own or test.source in patches]
+    runs = TestRuns.model_validate(row.content["runs"])
+    shared = {"tests_cost_usd": row.cost_usd, "tests_seconds": row.seconds}
+    return {model: {**own, **shared} for model, own in issue_test_signals(tests, runs, patches).items()}
+
+
+def described(evidence: EvidenceRow | None, row: CellRow) -> str:
+    """A cell's signals from tests, and how each test ended: unpatched, with its own patch, with the other attempts'."""
+    signals = [f"{name} {row.signals[name]:g}" for name in SIGNALS if name in row.signals]
+    if evidence is None or row.attempt > 1:
+        return f"{row.cell}: no evidence on record"
+    runs = TestRuns.model_validate(evidence.content["runs"])
+    attempts: Mapping[str, str] = evidence.content["attempts"]
+    order = [row.model, *(model for model in attempts if model != row.model)]
+    lines = [f"{row.cell}: {', '.join(signals) or 'no signals from tests'}"]
+    for test in (IssueTest(**test) for test in evidence.content["tests"]):
+        trees = {"unpatched": runs.trees.get(UNPATCHED[0])} | {
+            model: runs.trees.get(attempts[model]) for model in order
+        }
+        ends = [f"{name} {_ending(tree, test)}" for name, tree in trees.items()]
+        origin = f"by the attempt of {test.source}" if test.own else f"by {test.source}"
+        lines += [line(f"{test.name} ({origin}): {test.command}"), line(f"  {', '.join(ends)}")]
+    if not evidence.content["tests"]:
+        lines.append("no tests")
+    return "\n".join(lines)
+
+
+def _ending(tree: TreeRun | None, test: IssueTest) -> str:
+    if tree is not None and not tree.applies:
+        return "does not apply"
+    result = tree.results.get(test.key) if tree else None
+    return str(result.status) if result else "not run"
+
+
+def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow]) -> list[str]:
+    """What a reader of the results has to know of the evidence on the attempts `rows`."""
+    instances = {row.instance_id for row in rows if row.state in ATTEMPTED}
+    found = [row for name, row in evidence.items() if name in instances]
+    tests = [(row, test) for row in found for test in row.content["tests"]]
+    sources = Counter(test["source"] for _, test in tests if not test["own"] and not test["runner"])
+    counts = ", ".join(f"{count} by {source}" for source, count in sorted(sources.items())) or "none"
+    cost = sum(row.cost_usd for row in found)
+    notes = [
+        f"tests written from the issues: {counts}; they cost ${cost:.4g}, which counts for policies that read them, "
+        "not for single models"
+    ]
+    if missing := len(instances) - len(found):
+        notes.append(f"{counted(missing, 'instance')} without evidence yet: rerun the command to gather it")
+    if failed := sum(bool(row.content["failed_writers"]) for row in found):
+        notes.append(f"{counted(failed, 'instance')} without the tests of a writer, whose calls failed")
+    if silent := sum(not any(test is not None for of, test in tests if of is row) for row in found):
+        notes.append(f"{counted(silent, 'instance')} without any test")
+    return notes

@@ -1,0 +1,165 @@
+"""What a run keeps of its evidence, what policies see of it, and what is refused; no container is started here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
+
+from agents.evidence.issue_tests import IssueTest
+from harness.config import Config, find_config, load_config, with_models, with_overrides
+from harness.data.embeddings import embed_texts
+from harness.data.instances import Dataset
+from harness.errors import ConfigError, InputError
+from harness.run.evidence_record import described, evidence_notes, evidence_signals
+from harness.run.plan import plan
+from harness.run.preflight import check_settings
+from harness.run.rollout import Rollout, roll_out
+from harness.run.test_writing import check_tests, writing_config, writing_note
+from harness.store.matrix import matrix_of_run
+from harness.store.rows import Cell, EvidenceRow
+from harness.store.run_folder import RunFolder, read_patch
+from harness.store.store import Store
+from router.embedding import Embedder
+from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
+from router.router import Router
+
+MODELS = SMALL, MEDIUM, LARGE = "scripted-small", "scripted-medium", "scripted-large"
+BILLING = "polyswe__billing-201"
+WRITTEN = IssueTest("medium:1", MEDIUM, "python3 check.py")
+OWN = IssueTest("large's 1", LARGE, "python3 /tmp/repro.py", own=True)
+
+
+def configured(**changes: object) -> Config:
+    return with_overrides(load_config(find_config("sample-select")), changes)
+
+
+def result(status: str) -> Result:
+    return Result(status=status, seconds=1.0, output="")  # type: ignore[arg-type]
+
+
+def evidence(patches: dict[str, str], passes: dict[str, list[IssueTest]], instance: str = BILLING) -> EvidenceRow:
+    """Evidence in which each attempt passes the tests that are named."""
+    tests = [WRITTEN, OWN]
+    trees = {name: TreeRun(results={test.key: result("failed") for test in tests}) for name in UNPATCHED}
+    for model, patch in patches.items():
+        ends = {test.key: result("passed" if test in passes.get(model, []) else "failed") for test in tests}
+        trees[patch_key(patch)] = TreeRun(results=ends)
+    content = {
+        "timeout": 30.0,
+        "attempts": {model: patch_key(patch) for model, patch in patches.items()},
+        "tests": [asdict(test) for test in tests],
+        "runs": TestRuns(trees=trees).model_dump(mode="json"),
+        "failed_writers": [],
+    }
+    return EvidenceRow(instance, "digest", content, seconds=5.0, cost_usd=0.25)
+
+
+def test_what_cannot_be_gathered_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evidence.writers: 'sonnet' is not in the pool"):
+        configured(**{"evidence.writers": ["sonnet"]})
+    with pytest.raises(ConfigError, match=r"evidence.judge: 'sonnet' is not in the pool"):
+        configured(**{"evidence.judge": "sonnet"})
+    with pytest.raises(ConfigError, match="evidence: nothing to gather"):
+        configured(evidence={})
+    with pytest.raises(ConfigError, match="evidence: not with engine 'ray'"):
+        check_settings(configured(**{"run.engine": "ray"}))
+    with pytest.raises(ConfigError, match="leaves out scripted-medium, which evidence needs"):
+        with_models(configured(), [SMALL, LARGE])
+
+
+def test_evidence_changes_no_key(sample: Dataset) -> None:
+    assert plan(configured(), sample) == plan(configured(evidence=None), sample)
+
+
+def test_a_policy_sees_of_an_attempt_what_was_known_before_the_next_one() -> None:
+    patches = {SMALL: "a", LARGE: "b"}
+    row = evidence(patches, {SMALL: [OWN], LARGE: [WRITTEN, OWN]})
+    both = evidence_signals(row, patches)
+    assert both is not None
+    assert (both[SMALL]["tests_fixed"], both[SMALL]["own_tests_fixed"], both[SMALL]["tests_valid"]) == (0, 1, 2)
+    # large's own test did not exist yet, and nobody had passed the written one
+    alone = evidence_signals(row, {SMALL: "a"})
+    assert alone is not None
+    assert (alone[SMALL]["own_tests_fixed"], alone[SMALL]["tests_valid"]) == (0, 0)
+    assert alone[SMALL]["tests_cost_usd"] == 0.25
+    assert evidence_signals(row, {SMALL: "another patch"}) is None
+    assert evidence_signals(row, {MEDIUM: "c"}) is None
+
+
+def test_signals_are_replaced_together_and_leave_the_others(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+    folder = make_run(only=[BILLING])
+    cell = Cell(BILLING, SMALL)
+    row = evidence({SMALL: "a"}, {})
+    with Store(folder.store_path) as store:
+        store.add_signals(cell, {"calls_said": 3.0})
+        store.add_evidence(row, {cell: {"tests_fixed": 2.0, "existing_broken": 1.0}})
+        store.add_evidence(row, {cell: {"tests_fixed": 1.0, "existing_broken": float("nan")}})
+        found = store.row(cell)
+        assert found is not None
+        assert found.signals == {"calls_said": 3.0, "tests_fixed": 1.0}
+        assert store.evidence() == {BILLING: row}
+        matrix = matrix_of_run(store.rows(), [BILLING], MODELS)
+        assert matrix.signals["tests_fixed"][0].tolist()[0] == 1.0
+        store._db.execute("DROP TABLE evidence")
+    with Store(folder.store_path, read_only=True) as store:  # of an earlier version
+        assert store.evidence() == {}
+
+
+def test_a_routed_select_waits_for_the_evidence_and_goes_by_it(
+    make_run: Callable[..., RunFolder], sample: Dataset, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((60, 3)) < [0.2, 0.5, 0.8]).astype(float)
+    outcomes = OutcomeMatrix.build([f"r__{i}" for i in range(60)], MODELS, right, np.ones((60, 3)))
+    X = np.repeat(embed_texts(["issue"]), 60, axis=0)
+    router = Router(make_policy("select", members=2).fit(X, outcomes), MODELS, Embedder())
+    folder = make_run(only=[BILLING])
+    one = type(sample)(**{**vars(sample), "instances": tuple(i for i in sample.instances if i.instance_id == BILLING)})
+    with Store(folder.store_path) as store:
+        rows = store.rows()
+        patches = {row.model: read_patch(folder, row.cell) for row in rows if row.model != SMALL}
+        assert roll_out(router, one, rows, folder) == {BILLING: Rollout((LARGE, MEDIUM), LARGE)}
+        waiting = roll_out(router, one, rows, folder, needs_evidence=True)
+        assert waiting == {BILLING: Rollout((LARGE, MEDIUM), None)}
+        store.add_evidence(evidence(patches, {MEDIUM: [WRITTEN]}), {})
+    chosen = roll_out(router, one, rows, folder, needs_evidence=True)
+    assert chosen == {BILLING: Rollout((LARGE, MEDIUM), MEDIUM, paid_usd=0.25)}
+
+
+def test_tests_that_other_settings_wrote_are_not_mixed_in(sample: Dataset, tmp_path: Path) -> None:
+    config = configured()
+    assert config.evidence is not None
+    folder = RunFolder(tmp_path / "run")
+    folder.tests.path.mkdir(parents=True)
+    with Store(folder.tests.store_path) as store:
+        store.plan(plan(writing_config(config, config.evidence), sample))
+        store._db.execute("UPDATE cells SET state = 'agent done'")
+    check_tests(config, sample, folder)
+    check_tests(configured(**{"evidence.own_tests": False}), sample, folder)
+    with pytest.raises(InputError, match="tests that were written with other settings"):
+        check_tests(configured(**{"evidence.step_limit": 7}), sample, folder)
+
+
+def test_the_price_of_test_writing_is_said_before_the_run(sample: Dataset, tmp_path: Path) -> None:
+    note = writing_note(configured(), sample, RunFolder(tmp_path / "run"))
+    assert note.startswith("writing tests (15 instances × 2 test writers) costs up to $15.00 more")
+    assert writing_note(configured(evidence=None), sample, RunFolder(tmp_path / "run")) == ""
+
+
+def test_evidence_can_be_looked_at(make_run: Callable[..., RunFolder]) -> None:
+    folder = make_run(only=[BILLING])
+    with Store(folder.store_path) as store:
+        rows = store.rows()
+    row = evidence({SMALL: "a", LARGE: "b"}, {LARGE: [WRITTEN]})
+    text = described(row, next(row for row in rows if row.model == SMALL))
+    assert "medium:1 (by scripted-medium): python3 check.py" in text
+    assert "unpatched failed, scripted-small failed, scripted-large passed" in text
+    first, *others = evidence_notes({}, rows)
+    assert first.startswith("tests written from the issues: none")
+    assert others == ["1 instance without evidence yet: rerun the command to gather it"]
