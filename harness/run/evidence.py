@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
@@ -55,7 +55,13 @@ class EvidenceStage:
         with open_writing(self.run, self.evidence) as writing:
             unwritten = [cell for cell in to_write(writing, attempts.keys()) if cell not in self.tried]
             waiting = {cell.instance_id for cell in unwritten}
-            missing = [name for name in attempts if name in waiting or not self._is_on_record(writing, attempts[name])]
+            recorded = {name: row.digest for name, row in self.run.store.evidence().items()}
+            written = _by_instance(writing.store.rows())
+            missing = [
+                name
+                for name, rows in attempts.items()
+                if name in waiting or self._digest(writing, rows, written.get(name, [])) != recorded.get(name)
+            ]
             if not missing:
                 return
             instances = self.run.instances
@@ -70,6 +76,9 @@ class EvidenceStage:
                         write_tests(writing, unwritten, models, backend)
                     done = self._examine_all(writing, [attempts[name] for name in missing], models, backend)
             self.run.journal.record(Event.EVIDENCE_ENDED, instances=len(missing), gathered=done)
+            if self.run.stop.requested and done < len(missing):
+                left = counted(len(missing) - done, "instance")
+                self.say(f"no evidence yet on {left} ({self.run.stop.reason}); the same command continues")
 
     def _examine_all(
         self,
@@ -84,22 +93,24 @@ class EvidenceStage:
         with ThreadPoolExecutor(self.run.config.run.grading_workers, thread_name_prefix="tests") as pool:
             return sum(pool.map(examiner.examine, attempts))
 
-    def _is_on_record(self, writing: OpenRun, attempts: Sequence[CellRow]) -> bool:
+    def _digest(self, writing: OpenRun, attempts: Sequence[CellRow], writers: Sequence[CellRow]) -> str:
         try:
-            made_from = _made_from(self.run, self.evidence, writing, attempts)
-        except InputError:  # a patch is gone, which is said where it is run
-            return False
-        row = self.run.store.evidence().get(attempts[0].instance_id)
-        return row is not None and row.digest == made_from.digest
+            return _made_from(self.run, self.evidence, writing, attempts, writers).digest
+        except InputError:  # a patch is gone, which is said where it would be run
+            return ""
+
+
+def _by_instance(rows: Iterable[CellRow]) -> dict[str, list[CellRow]]:
+    found: dict[str, list[CellRow]] = {}
+    for row in rows:
+        found.setdefault(row.instance_id, []).append(row)
+    return found
 
 
 def _finished(run: OpenRun, cells: Collection[Cell]) -> dict[str, list[CellRow]]:
     """By instance: its first attempts among the cells, where all of them have finished."""
     wanted = set(cells)
-    rows: dict[str, list[CellRow]] = {}
-    for row in run.store.rows():
-        if row.cell in wanted and row.attempt == 1:
-            rows.setdefault(row.instance_id, []).append(row)
+    rows = _by_instance(row for row in run.store.rows() if row.cell in wanted and row.attempt == 1)
     return {name: own for name, own in rows.items() if all(row.state in ATTEMPTED for row in own)}
 
 
@@ -115,11 +126,16 @@ class _MadeFrom:
     digest: str
 
 
-def _made_from(run: OpenRun, evidence: EvidenceConfig, writing: OpenRun, attempts: Sequence[CellRow]) -> _MadeFrom:
+def _made_from(
+    run: OpenRun,
+    evidence: EvidenceConfig,
+    writing: OpenRun,
+    attempts: Sequence[CellRow],
+    writers: Sequence[CellRow],
+) -> _MadeFrom:
     """Raises InputError where a patch or a submission of tests is gone."""
     instance = run.instances[attempts[0].instance_id]
     patches = {row.model: read_patch(run.folder, row.cell) for row in attempts}
-    writers = [row for row in writing.store.rows() if row.instance_id == instance.instance_id]
     writers = [row for row in writers if row.model in evidence.writers]
     tests = tests_of(writing, evidence, writers)
     settings = evidence.model_dump(mode="json", include={"test_timeout", "own_tests", "existing_tests", "judge"})
@@ -163,11 +179,12 @@ class _Examiner:
         return True
 
     def _examine(self, name: str, attempts: Sequence[CellRow]) -> None:
-        made_from = _made_from(self.run, self.evidence, self.writing, attempts)
+        writers = [row for row in self.writing.store.rows() if row.instance_id == name]
+        made_from = _made_from(self.run, self.evidence, self.writing, attempts, writers)
         unwritten = [row for row in made_from.writers if row.state not in (*ATTEMPTED, State.FAILED)]
         if unwritten:
             raise InputError(f"{counted(len(unwritten), 'writer')} did not come to write tests")
-        before = self.run.store.evidence().get(name)
+        before = self.run.store.evidence(name).get(name)
         known = before.content if before is not None and before.content["timeout"] == self.evidence.test_timeout else {}
         runs = run_tests(
             made_from.tests,

@@ -367,15 +367,17 @@ class Store:
         (total,) = self._select(f"SELECT TOTAL(cost_usd) AS usd FROM calls WHERE {where}", *values)
         return float(total["usd"])
 
-    def evidence(self) -> dict[str, EvidenceRow]:
-        """By instance: what tests say of its finished attempts.
+    def evidence(self, instance_id: str | None = None) -> dict[str, EvidenceRow]:
+        """By instance, of one or of all: what tests say of its finished attempts.
 
         Raises:
             InputError: the file is damaged.
         """
         if not columns_of(self._db, "evidence"):  # a file of an earlier version that is only read
             return {}
-        rows = self._select("SELECT instance_id, digest, content, seconds, cost_usd FROM evidence ORDER BY instance_id")
+        where, values = ("", ()) if instance_id is None else ("WHERE instance_id = ?", (instance_id,))
+        columns = "instance_id, digest, content, seconds, cost_usd"
+        rows = self._select(f"SELECT {columns} FROM evidence {where} ORDER BY instance_id", *values)
         try:
             return {
                 row["instance_id"]: EvidenceRow(**{**dict(row), "content": json.loads(row["content"])}) for row in rows
