@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     config: Annotated[
-        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
+        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, sample-select, verified.")
     ] = "sample",
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run folder; the same name continues the same run.")

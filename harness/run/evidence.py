@@ -14,12 +14,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
-from agents.evidence.run import TestRuns, patch_key, run_tests
-
 from agents.container.host import DockerHost
 from agents.errors import AgentError
 from agents.evidence.config import EvidenceConfig
 from agents.evidence.issue_tests import IssueTest
+from agents.evidence.run import TestRuns, patch_key, run_tests
 from agents.pool import ModelConfig
 from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, check_disk, endpoint
 from harness.errors import InputError, PolysweError

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, TestRuns, TreeRun, patch_key
 from agents.evidence.signals import issue_test_signals
-
-from agents.evidence.issue_tests import IssueTest
 from harness.store.rows import ATTEMPTED, CellRow, EvidenceRow
 from harness.text import counted, line
 

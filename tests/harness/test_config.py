@@ -94,7 +94,7 @@ def test_impossible_configurations_are_refused_with_the_fault(tmp_path: Path, te
 
 
 def test_an_unknown_configuration_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="sample, verified"):
+    with pytest.raises(ConfigError, match="sample, sample-select, verified"):
         find_config("verifed")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
 
 from agents.evidence.issue_tests import IssueTest
+from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
 from harness.config import Config, find_config, load_config, with_models, with_overrides
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset

@@ -88,7 +88,7 @@ def shown(row: CellRow) -> dict[str, float | None]:
     return {name: row.signals.get(name) for name in COMPARED}
 
 
-def tested(folder: RunFolder) -> int:
+def with_evidence(folder: RunFolder) -> int:
     """Instances with evidence, read without disturbing a run."""
     with closing(sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT COUNT(*) FROM evidence WHERE digest != ''").fetchone()[0])
@@ -191,10 +191,10 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
     found[0].remove(force=True)
     assert process.wait(600) == EXIT_OK, victim.said()
     assert "no evidence yet" in victim.said()
-    assert tested(victim.folder) < 3
+    assert with_evidence(victim.folder) < 3
     process = victim.start()
     assert process.wait(600) == EXIT_OK, victim.said()
-    assert tested(victim.folder) == 3
+    assert with_evidence(victim.folder) == 3
     expected = rows_of(undisturbed)
     for cell, row in victim.rows().items():
         assert (row.verdict, shown(row)) == (expected[cell].verdict, shown(expected[cell])), cell
@@ -216,12 +216,13 @@ def test_a_routed_select_survives_a_kill_between_its_attempts_and_their_tests(
         run={"mode": "routed"},
         router={"checkpoint": str(checkpoint)},
         dataset={"select": [f"id={LOGSIFT}"]},
+        out={"run_id": "run"},
     )
     victim, books = Victim(config, tmp_path / "out", tmp_path / "log"), Books(provider)
     assert await_and_kill(
         victim, lambda: bool(victim.rows()) and all(row.state is State.GRADED for row in victim.rows().values())
     )
-    assert tested(victim.folder) == 0
+    assert with_evidence(victim.folder) == 0
     process = victim.start()
     assert process.wait(600) == EXIT_OK, victim.said()
     cells = victim.rows()
@@ -279,7 +280,7 @@ def test_hostile_tests_and_patches_harm_nothing(engine: DockerClient, tmp_path: 
         end = evaluate(load_config(config), run, stop=Stop())
     cells = rows_of(run)
     assert end.missing == []
-    assert tested(run) == 1, (run.path / "run.log").read_text()
+    assert with_evidence(run) == 1, (run.path / "run.log").read_text()
     assert shown(cells[Cell(LOGSIFT, MEDIUM)])["tests_fixed"] == 2
     assert shown(cells[Cell(LOGSIFT, "scripted-hostile")])["tests_fixed"] == 0  # it fakes passes, which counts for none
     assert shown(cells[Cell(LOGSIFT, LARGE)])["tests_valid"] == 2  # none of the hostile tests
