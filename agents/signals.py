@@ -146,42 +146,6 @@ def is_test(path: str) -> bool:
     return _TEST_PATH.search(path) is not None
 
 
-def same_change(a: str, b: str) -> bool:
-    """Whether two patches change the same lines the same way, wherever they stand. Two empty ones do not agree."""
-    lines = sorted(changed_lines(a))
-    return bool(lines) and lines == sorted(changed_lines(b))
-
-
-def similarity(a: str, b: str) -> float:
-    """Jaccard index of the signed words of two patches' changed lines, 0 to 1; NaN when one of them changes nothing."""
-    words = [_words(patch) for patch in (a, b)]
-    if not all(words):
-        return NAN
-    return len(words[0] & words[1]) / len(words[0] | words[1])
-
-
-def agreement(patches: Sequence[str]) -> list[dict[str, float]]:
-    """For each of several attempts' patches, how far the others agree with it; NaN where there is no other.
-
-    `patch_similarity`: mean similarity to the others; `patch_agrees`: share of the others that make the same change.
-    """
-    signals = []
-    for i, patch in enumerate(patches):
-        others = [other for j, other in enumerate(patches) if j != i]
-        alike = [value for other in others if not math.isnan(value := similarity(patch, other))]
-        signals.append(
-            {
-                "patch_similarity": sum(alike) / len(alike) if alike else NAN,
-                "patch_agrees": sum(same_change(patch, other) for other in others) / len(others) if others else NAN,
-            }
-        )
-    return signals
-
-
-def _words(patch: str) -> set[str]:
-    return {line[0] + word for line in changed_lines(patch) for word in re.findall(r"\w+|[^\w\s]", line[1:])}
-
-
 # ---- the repository's existing tests near the change ----
 
 Execute = Callable[[str], tuple[int, str]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.signals import agreement
+from agents.agreement import agreement
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
 from harness.run.evidence_record import SIGNALS, covers, evidence_signals

@@ -19,14 +19,11 @@ from agents.scripted.server import ScriptedServer
 from agents.signals import (
     SIGNALS,
     Command,
-    agreement,
     changed_files,
     changed_lines,
     extract,
     is_test,
     run_neighbour_tests,
-    same_change,
-    similarity,
 )
 
 PATCH = """\
@@ -122,18 +119,7 @@ def test_what_is_not_there_is_unknown_not_zero(tmp_path: Path) -> None:
         assert (signals["submitted"], signals["patch_present"], signals["patch_files"]) == (0, 0, 0)
 
 
-def test_patches_agree_on_the_lines_they_change_wherever_these_stand() -> None:
-    moved = PATCH.replace("@@ -1,2 +1,3 @@", "@@ -41,2 +41,3 @@").replace("return  sum", "return sum")
-    other = PATCH.replace("item.price for item", "item.cost for item")
-    assert same_change(PATCH, moved)
-    assert not same_change(PATCH, other)
-    assert not same_change("", "")
-    assert similarity(PATCH, moved) == 1
-    assert 0.5 < similarity(PATCH, other) < 1
-    assert math.isnan(similarity(PATCH, ""))
-    told = agreement([PATCH, moved, other])
-    assert [round(t["patch_agrees"], 2) for t in told] == [0.5, 0.5, 0.0]
-    assert math.isnan(agreement([PATCH])[0]["patch_agrees"])
+def test_changed_files_and_lines() -> None:
     assert changed_files(PATCH) == ["src/shop/cart.py", "tests/test_cart.py"]
     assert "-return sum(items)" in changed_lines(PATCH)
 
