@@ -34,6 +34,14 @@ WORST = {
     "diffs": "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n",
     "diff in one line": "diff --git a/ b/",
     "plus": "+++ b/\t",
+    "here-documents": "cat > a.py <<'E'\nX\nE\npython a.py\n",
+    "unfinished here-documents": "cat > a.py <<E <<'E' > ",
+    "runs": "python a.py && python b.py; cd x | ",
+    "triple quotes": '+a = """ ',
+    "unlike quotes": "+\"\"\" ''' \\ ",
+    "comments": "+x = 1 /* # ",
+    "passed": "PASSED a.py::test ",
+    "verbose": "test_a (a.B) ",
     "files": "+++ b/tests/test_/test_.py\n",
     "added": "+x y\n",
     "return codes": "<returncode>",
@@ -47,15 +55,21 @@ WORST = {
 """Repeated until the text is long enough."""
 
 READ = """\
-import json, sys
+import json, logging, sys
 from pathlib import Path
+from agents.agreement import agreement
 from agents.attempt import Attempt, paid_in
 from agents.leaks import Hints, scan
 from agents.provider_errors import Answer, kind_of, provider_error
 from agents.redaction import redact, redacted_json
 from agents.review import read_score
-from agents.signals import agreement, extract, run_neighbour_tests
+from agents.evidence.control import control_files
+from agents.evidence.issue_tests import read_tests
+from agents.evidence.outputs import passed_tests
+from agents.evidence.own import own_tests
+from agents.signals import extract, run_neighbour_tests
 
+logging.disable()  # of what is left out, one line each
 piece, folder = sys.argv[1], Path(sys.argv[2])
 text = piece * (int(sys.argv[3]) * 2**20 // len(piece))
 hints = Hints(repo="o/pkg", packages=("pkg",), hidden_files=tuple(f"tests/test_hidden{i}.py" for i in range(40)))
@@ -79,6 +93,12 @@ extract(attempt)
 agreement([text, text[1:]])
 run_neighbour_tests(lambda command: (0, text), text)
 read_score(text)
+read_tests("w", text, 3)
+read_tests("w", "diff --git a/a b/a\\nnew file mode 100644\\n+++ b/a\\n@@ -0,0 +1,9999 @@\\n+" + text, 3)
+own_tests("m", trajectory, text)
+control_files(text[:1000], {"a.py": text[:100_000]})
+for runner in ("pytest", "unittest", "sympy"):
+    passed_tests(runner, text)
 paid_in(trajectory)
 for status in (None, 200, 400, 503):
     kind_of(Answer(provider="", status=status, codes=frozenset(), classes=frozenset(), text=text))
