@@ -18,6 +18,8 @@ class AgentTask:
     """The issue's text, and nothing else of the instance."""
     image: str
     """Docker image with the repository at the base commit."""
+    carried: str = ""
+    """Diff of an earlier attempt that the repository starts with; empty for a fresh start."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from agents.container.environment import Container, ContainerConfig
 from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline
-from agents.errors import AgentError, AgentFaultError
+from agents.errors import AgentError, AgentFaultError, ContainerError
 from agents.pool import ModelConfig, check_no_secret, checked_kwargs
 from agents.provider_errors import provider_error
 from agents.rate_limit import RateLimit
@@ -47,6 +47,22 @@ _OVERRIDABLE = {
 
 NEW_FILES = "working_tree.diff"
 """Beside the trajectory: the container's working tree at the end of the attempt as a patch."""
+
+
+CARRIED_PATH = "/tmp/polyswe-carried.diff"
+APPLY_CARRIED = f"""
+cd "$1" && git -c safe.directory="*" apply --whitespace=nowarn --intent-to-add {CARRIED_PATH}
+status=$?
+rm -f {CARRIED_PATH}
+exit $status
+"""
+"""All of the diff or nothing; new files are such that `git diff` shows them."""
+CARRIED_NOTE = """
+
+Another engineer has started to work on this task. Their changes are already in the repository, uncommitted: `git diff`
+shows them. They may be right, incomplete or wrong. Check them, keep what is right and change the rest. The patch that
+you submit has to hold the whole solution, with those of their changes that you keep."""
+"""Ends the task of an attempt that starts with another one's diff."""
 
 
 class AgentConfig(BaseModel):
@@ -218,10 +234,14 @@ def run_agent(
                     "output_path": trajectory,
                 },
             )
-            finished = _act(agent, task, container, attempt)
+            carried = _carry(container, task.carried) if task.carried else None
+            shown = replace(task, problem_statement=task.problem_statement + CARRIED_NOTE) if carried else task
+            finished = _act(agent, shown, container, attempt)
             if config.neighbour_tests and finished.patch:
                 passed = _neighbour_tests(container, finished.patch)
                 finished = replace(finished, measured={"neighbour_tests_passed": passed})
+            if carried is not None:
+                finished = replace(finished, measured={**finished.measured, "carried_applied": float(carried)})
             if keep_new_files:
                 (out_dir / NEW_FILES).write_text(container.diff(), encoding="utf-8")
         if on_attempt is not None:
@@ -267,6 +287,20 @@ def _act(agent: PoolAgent, task: AgentTask, container: Container, attempt: Calla
     if status == "Submitted":
         return attempt(status, patch=info["submission"])
     return attempt(status, unsubmitted=container.diff())
+
+
+def _carry(container: Container, diff: str) -> bool:
+    """Apply an earlier attempt's diff to the repository; whether it applied. If not, the repository is as it was."""
+    try:
+        content = diff.encode()
+    except UnicodeEncodeError:
+        return False
+    if not container.put_files({CARRIED_PATH: content}):
+        raise ContainerError(f"container {container.name}: the earlier attempt's diff could not be copied into it")
+    applied = container.run_script(APPLY_CARRIED, container.config.cwd, timeout=120).returncode == 0
+    if not applied:
+        logger.warning("%s: the earlier attempt's diff does not apply; a fresh start", container.name)
+    return applied
 
 
 def _neighbour_tests(container: Container, patch: str) -> float:

@@ -226,7 +226,9 @@ def _held_out(
     from sklearn.base import clone
 
     whole = np.flatnonzero(~np.isnan(matrix.resolved).any(axis=1))
-    if len(whole) < LEAST_HELD_OUT or repeats < 1:
+    # recorded attempts started afresh: what those that do not are worth, no record shows
+    carries = policy.get_params().get("carry", "none") != "none"
+    if len(whole) < LEAST_HELD_OUT or repeats < 1 or carries:
         return None
     complete = matrix.take(whole)
     splits = folds(len(complete), FOLDS, repeats, seed)
@@ -270,8 +272,8 @@ def render_figures(figures: Mapping[str, Any]) -> str:
     """The held-out figures of a checkpoint in a sentence."""
     if not figures.get("instances"):
         return (
-            "Its worth on new instances was not measured (too few instances with every verdict, or not asked for): "
-            "see the cross-fitted row of 'polyswe replay'."
+            "Its worth on new instances was not measured (too few instances with every verdict, not asked for, or a "
+            "policy that only runs live): see the cross-fitted row of 'polyswe replay'."
         )
     try:
         held_out = HeldOut.model_validate(figures)

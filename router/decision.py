@@ -11,7 +11,7 @@ import numpy as np
 from router.arrays import FloatArray, IntArray
 from router.attempt import FinishedAttempt
 from router.outcomes import OutcomeMatrix
-from router.policy import Policy
+from router.policy import Policy, PolicyParameterError
 from router.signals import recorded_signals
 
 
@@ -22,6 +22,8 @@ class Run:
     model: str
     also: tuple[str, ...] = ()
     """models that will be asked for whatever this attempt shows, so that a live run may run them side by side"""
+    carry: bool = False
+    """start with the last finished attempt's diff applied; only a live run can, as no record shows such an attempt"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def is_clairvoyant(policy: Policy) -> TypeGuard[ClairvoyantPolicy]:
     return policy.needs_recorded
 
 
+NOT_ON_RECORD = (
+    "carry=patch cannot be replayed: recorded attempts started afresh, not from another one's diff; run it live"
+)
+
+
 class DecisionError(RuntimeError):
     """A policy asked for something that cannot be done: an attempt twice, or a patch that does not exist."""
 
@@ -108,6 +115,8 @@ def roll_out(
     attempts: list[FinishedAttempt] = []
     cells: list[int] = []
     while isinstance(decision := next_step(policy, x, attempts, cost_weight), Run):
+        if decision.carry:
+            raise PolicyParameterError(NOT_ON_RECORD)
         cell = outcomes.models.index(decision.model)
         if cell in cells:
             raise DecisionError(f"policy asks for {decision.model!r} twice on {outcomes.instances[row]!r}")

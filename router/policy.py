@@ -44,6 +44,8 @@ class Policy(Protocol):
     """whether it is a yardstick that does not read the text: it claims nothing, so no null test is due"""
     needs_recorded: ClassVar[bool]
     """whether it reads the verdicts of what it decides: it can be replayed, but neither run nor saved"""
+    chooses_by: ClassVar[tuple[str, ...]]
+    """signals of which at least one has to be known if it is to choose among finished attempts; none for most"""
     models_: tuple[str, ...]
     """(m,) model names, after fitting"""
 

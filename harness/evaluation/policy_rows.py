@@ -182,6 +182,7 @@ class Laboratory:
         params = policy.get_params()
         if "seed" in params and "seed" not in given:
             policy.set_params(seed=self.settings.seed)
+        notes = self._missing_signals(policy, name)
         n = len(self.inputs.outcomes)
         smallest = n - -(-n // self.settings.folds)
         if self.inputs.repositories is not None:
@@ -189,9 +190,20 @@ class Laboratory:
         clusters = params.get("n_clusters", 0)
         general = self.inputs.corpus is not None or "centroids" in params
         if general or clusters == "auto" or clusters <= smallest:
-            return policy, ()
+            return policy, notes
         policy.set_params(n_clusters=smallest)
-        return policy, (f"{name}: {smallest} clusters, not {clusters}: a training fold has no more rows",)
+        return policy, (*notes, f"{name}: {smallest} clusters, not {clusters}: a training fold has no more rows")
+
+    def _missing_signals(self, policy: Policy, name: str) -> tuple[str, ...]:
+        """A note where nothing is on record that the policy chooses attempts by."""
+        known = self.inputs.outcomes.signals
+        wanted = policy.chooses_by
+        if not wanted or any(not np.isnan(known[signal]).all() for signal in wanted if signal in known):
+            return ()
+        return (
+            f"{name}: no test of an attempt is on record ({' and '.join(wanted)}), so it resolves what best-fixed "
+            "does, but for empty patches, and pays for every attempt",
+        )
 
     def _held_out(self, policy: Policy, name: str) -> Row:
         outcomes, settings = self.inputs.outcomes, self.settings

@@ -35,7 +35,7 @@ from harness.run.leaks import hints_of
 from harness.run.progress import SHOWN_WAIT, Progress
 from harness.run.spending import Spending
 from harness.store.rows import KILLED, Cell, State
-from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
+from harness.store.run_folder import CARRIED_FILE, PATCH_FILE, TRAJECTORY_FILE, UNSUBMITTED_FILE, RunFolder, read_patch
 from harness.store.store import Store
 
 REFUSALS = frozenset({"quota", "installation"})
@@ -73,6 +73,8 @@ class CellRunner:
     limits: RunConfig
     stand_ins: Collection[str] = ()
     """Models that are scripted stand-ins behind the run's own server."""
+    carried: Mapping[Cell, str] = field(default_factory=dict)
+    """Diffs of earlier attempts that cells start with."""
     answered: set[str] = field(default_factory=set)
     """Models that have answered a call in this run."""
     refused: dict[str, ProviderError] = field(default_factory=dict)
@@ -146,6 +148,9 @@ class CellRunner:
         self.backend.images.ensure(instance.image)
         cell_dir = self.folder.cell_dir(cell)
         make_folder(cell_dir)
+        carried = self.carried.get(cell, "")
+        if carried:
+            write_atomic(cell_dir / CARRIED_FILE, carried.encode("utf-8", "surrogatepass"))
 
         def keep(attempt: Attempt) -> None:
             if self.stop.now:  # its last commands may have been killed by ourselves: no work of the model's
@@ -163,7 +168,10 @@ class CellRunner:
 
         finished = self.backend.run_agent(
             AgentTask(
-                instance_id=instance.instance_id, problem_statement=instance.problem_statement, image=instance.image
+                instance_id=instance.instance_id,
+                problem_statement=instance.problem_statement,
+                image=instance.image,
+                carried=carried,
             ),
             self._model(cell),
             self.agent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.attempt import paid_in
@@ -18,7 +18,7 @@ from harness.run.journal import Journal
 from harness.run.preflight import is_stand_in
 from harness.run.progress import Progress
 from harness.run.spending import Spending, spent_by
-from harness.store.rows import State
+from harness.store.rows import Cell, State
 from harness.store.run_folder import TRAJECTORY_FILE, RunFolder
 from harness.store.store import Store
 
@@ -65,8 +65,14 @@ class OpenRun:
             grades=grades,
         )
 
-    def runner(self, models: Sequence[ModelConfig], backend: Backend, progress: Progress) -> CellRunner:
-        """What runs the stages of its cells."""
+    def runner(
+        self,
+        models: Sequence[ModelConfig],
+        backend: Backend,
+        progress: Progress,
+        carried: Mapping[Cell, str] | None = None,
+    ) -> CellRunner:
+        """What runs the stages of its cells; `carried` holds the diffs that some of them start with."""
         return CellRunner(
             instances=self.instances,
             models={model.name: model for model in models},
@@ -79,6 +85,7 @@ class OpenRun:
             stop=self.stop,
             limits=self.config.run,
             stand_ins={model.name for model in self.config.pool if is_stand_in(model)},
+            carried=carried or {},
         )
 
     def start_limits(self, backend: Backend) -> StartLimits:

@@ -21,11 +21,12 @@ from harness.run.evidence import EvidenceStage
 from harness.run.interrupt import Stop
 from harness.run.journal import Event, Journal
 from harness.run.open_run import OpenRun
-from harness.run.plan import plan, repeat_notes, routing_notes
+from harness.run.plan import plan, repeat_notes, rollouts_of, routing_notes
 from harness.run.predictions import Predictions, check_kind
 from harness.run.preflight import is_stand_in, preflight, preflight_grading, scripted_models_ready
 from harness.run.progress import Progress
 from harness.run.redo import RedoRequest, choose, move_folders
+from harness.run.rollout import carried_diffs
 from harness.run.scheduler import run_cells
 from harness.run.spending import limit_note, spent_on_tests
 from harness.run.test_writing import check_tests
@@ -261,6 +262,9 @@ def _run_missing(run: OpenRun, models: Sequence[ModelConfig], cells: Sequence[Ce
     if run.config.predictions:
         to_attempt = []  # what was not taken in is not attempted in its place
     instances = run.instances
+    carried: dict[Cell, str] = {}
+    if run.config.run.mode == "routed" and to_attempt:
+        carried = carried_diffs(rollouts_of(run.config, run.dataset, list(rows.values()), run.folder), run.folder)
     progress = Progress([rows[cell] for cell in cells], run.journal)
     images = [instances[cell.instance_id].image for cell in (*to_grade, *to_attempt)]
     try:
@@ -271,7 +275,7 @@ def _run_missing(run: OpenRun, models: Sequence[ModelConfig], cells: Sequence[Ce
             run_cells(
                 to_attempt,
                 to_grade,
-                run.runner(models, backend, progress),
+                run.runner(models, backend, progress, carried),
                 agent_workers=run.config.run.agent_workers,
                 grading_workers=backend.gradings_in_flight,
                 stop=run.stop,

@@ -18,7 +18,7 @@ from harness.data.checks import GRADING_FIELDS
 from harness.data.instances import Dataset, Instance
 from harness.errors import ConfigError
 from harness.fitting import not_in_pool, router_for_pool
-from harness.run.rollout import models_missing_from, roll_out
+from harness.run.rollout import Rollout, carried_diffs, models_missing_from, roll_out
 from harness.store.keys import Change, change, make_key
 from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
@@ -52,12 +52,16 @@ def plan(
         ConfigError: the checkpoint routes to models that the pool lacks.
     """
     models = {model.name: model for model in config.pool}
+    carried: Mapping[Cell, str] = {}
     if config.predictions:  # made elsewhere: what was taken in is all there is
         ids = {instance.instance_id for instance in dataset.instances}
         return {row.cell: row.key for row in rows if row.instance_id in ids and row.model in models}
     if config.run.mode == "routed":
-        requested = _requested_models(config, dataset, rows, folder)
-        planned = [(instance, name, 1) for instance in dataset.instances for name in requested[instance.instance_id]]
+        rollouts = rollouts_of(config, dataset, rows, folder)
+        carried = carried_diffs(rollouts, folder)
+        planned = [
+            (instance, name, 1) for instance in dataset.instances for name in rollouts[instance.instance_id].models
+        ]
     else:
         repeats = {model.name: attempts_of(config, model) for model in config.pool}
         planned = [
@@ -69,7 +73,8 @@ def plan(
         ]
     settings = {name: _Settings.of(config, model) for name, model in models.items()}
     cells = {
-        Cell(instance.instance_id, name, attempt): settings[name].key(instance) for instance, name, attempt in planned
+        (cell := Cell(instance.instance_id, name, attempt)): settings[name].key(instance, carried.get(cell, ""))
+        for instance, name, attempt in planned
     }
     return cells | {row.cell: row.key for row in further_attempts(rows, cells)}
 
@@ -141,11 +146,15 @@ class _Settings:
         together = json.dumps(attempt | grading, sort_keys=True)
         return cls(attempt, grading, hashlib.sha256(together.encode()).hexdigest()[:16])
 
-    def key(self, instance: Instance) -> str:
+    def key(self, instance: Instance, carried: str = "") -> str:
+        """The key of a cell; one that starts with an earlier attempt's diff must not pass for a fresh one."""
+        digest = hashlib.sha256(carried.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        start = [digest] if carried else []
         return make_key(
-            attempt=[self.attempt, instance.instance_id, instance.problem_statement, instance.image],
+            attempt=[self.attempt, instance.instance_id, instance.problem_statement, instance.image, *start],
             grading=[self.grading, _graded_row(instance)],
-            earlier=f"{instance.fingerprint}.{self.earlier}",
+            # no earlier version started so
+            earlier=f"{instance.fingerprint}.{digest if carried else self.earlier}",
         )
 
 
@@ -180,18 +189,21 @@ def routing_notes(config: Config) -> list[str]:
     ]
 
 
-def _requested_models(
+def rollouts_of(
     config: Config, dataset: Dataset, rows: Sequence[CellRow], folder: RunFolder | None
-) -> dict[str, tuple[str, ...]]:
-    """By instance: the models that the checkpoint has asked for so far."""
+) -> dict[str, Rollout]:
+    """By instance: how far the checkpoint of a routed run has come.
+
+    Raises:
+        ConfigError: it routes to models that the pool lacks.
+    """
     checkpoint = _checkpoint(config)
     pool = [model.name for model in config.pool]
     router = router_for_pool(checkpoint, config.pool, config.router)
     rollouts = roll_out(router, dataset, rows, folder, pool, needs_evidence=config.evidence is not None)
-    requested = {instance: rollout.models for instance, rollout in rollouts.items()}
-    if unknown := sorted({name for names in requested.values() for name in names} - set(pool)):
+    if unknown := sorted({name for rollout in rollouts.values() for name in rollout.models} - set(pool)):
         raise ConfigError(not_in_pool(checkpoint, unknown, config.pool))
-    return requested
+    return rollouts
 
 
 def _checkpoint(config: Config) -> Path:

@@ -7,7 +7,7 @@ needed: after a crash, for the next attempt, and for the results.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.agreement import agreement
 from harness.data.embeddings import embed_texts
@@ -15,7 +15,7 @@ from harness.data.instances import Dataset
 from harness.run.evidence_record import SIGNALS, covers, evidence_signals
 from harness.store.matrix import OWN_COLUMNS
 from harness.store.rows import Cell, CellRow, EvidenceRow, State
-from harness.store.run_folder import RunFolder, read_patch
+from harness.store.run_folder import UNSUBMITTED_FILE, RunFolder, read_patch
 from harness.store.store import Store
 from router.arrays import FloatArray
 from router.attempt import FinishedAttempt
@@ -36,6 +36,8 @@ class Rollout:
     """The model whose patch is handed in; None while an attempt is missing."""
     paid_usd: float = 0.0
     """What the decision itself cost beyond the attempts."""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """By model: the one whose diff its attempt starts with."""
 
 
 def models_missing_from(router: Router, pool: Sequence[str]) -> list[str]:
@@ -76,8 +78,11 @@ def roll_out(
     rollouts: dict[str, Rollout] = {}
     for instance, x in zip(dataset.instances, embeddings, strict=True):
         attempted: list[CellRow] = []
+        carried: dict[str, str] = {}
         known = evidence.get(instance.instance_id)
         while isinstance(decision := decide(x, _attempts(attempted, folder, known)), Run):
+            if decision.carry and attempted:
+                carried[decision.model] = attempted[-1].model
             row = finished.get(Cell(instance.instance_id, decision.model))
             if row is None or (needs_evidence and not _is_tested([*attempted, row], folder, known)):
                 break
@@ -86,10 +91,29 @@ def roll_out(
         if isinstance(decision, Run):
             # those it will ask for in any case start now; an attempt that has finished is paid for and stays a part
             waited_for = dict.fromkeys((*models, decision.model, *decision.also))
-            rollouts[instance.instance_id] = Rollout(tuple(waited_for), None)
+            rollouts[instance.instance_id] = Rollout(tuple(waited_for), None, carried=carried)
         else:
-            rollouts[instance.instance_id] = Rollout(models, decision.model, decision.paid_usd)
+            rollouts[instance.instance_id] = Rollout(models, decision.model, decision.paid_usd, carried)
     return rollouts
+
+
+def carried_diffs(rollouts: Mapping[str, Rollout], folder: RunFolder | None) -> dict[Cell, str]:
+    """The earlier attempt's diff that each cell starts with, submitted or not; without cells that start afresh."""
+    diffs = {
+        Cell(instance, model): _diff_of(folder, Cell(instance, source))
+        for instance, rollout in rollouts.items()
+        for model, source in rollout.carried.items()
+        if folder is not None
+    }
+    return {cell: diff for cell, diff in diffs.items() if diff.strip()}
+
+
+def _diff_of(folder: RunFolder, cell: Cell) -> str:
+    unsubmitted = folder.cell_dir(cell) / UNSUBMITTED_FILE
+    patch = read_patch(folder, cell)
+    if patch.strip() or not unsubmitted.is_file():
+        return patch
+    return unsubmitted.read_bytes().decode("utf-8", errors="replace")
 
 
 def cells_requested(rollouts: Mapping[str, Rollout]) -> list[Cell]:

@@ -27,6 +27,8 @@ VERSIONED = ("polyswe", "swebench", "mini-swe-agent", "litellm", "sentence-trans
 """Packages whose versions a run records."""
 PATCH_FILE = "patch.diff"
 """A cell's submitted patch; empty when nothing was submitted."""
+CARRIED_FILE = "carried.diff"
+"""The earlier attempt's diff that an attempt started with."""
 UNSUBMITTED_FILE = "unsubmitted.diff"
 """Work an agent left in its container without submitting it: kept to look at, never graded."""
 SELECTION = "selection"

@@ -40,6 +40,7 @@ class OneShotPolicy:
     name: ClassVar[str]
     is_baseline: ClassVar[bool] = False
     needs_recorded: ClassVar[bool] = False
+    chooses_by: ClassVar[tuple[str, ...]] = ()
     fitted: ClassVar[dict[str, str]]
     may_be_unknown: ClassVar[frozenset[str]] = frozenset({"cost_", "seconds_"})
     """fitted arrays in which NaN has a meaning: not known; anywhere else it would decide at random, or always alike"""

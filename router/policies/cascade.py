@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from router.arrays import Features, FloatArray, IntArray, as_features, mean_known
 from router.attempt import FinishedAttempt
-from router.decision import Accept, Decision, Run
+from router.decision import NOT_ON_RECORD, Accept, Decision, Run
 from router.logistic import fit_logistic, with_constant
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policies import make_policy
@@ -99,6 +99,9 @@ class CascadePolicy(OneShotPolicy):
     """ridge penalty of the logistic regressions; much more would also shrink signals that decide, such as no patch"""
     fall_back: float = 0.2
     """how much likelier right an earlier patch must look to be preferred to the last one"""
+    carry: str = "none"
+    """what a later model starts from: `none`, a fresh repository; `patch`, the repository with the diff of the attempt
+    before it, submitted or not. Fitted on fresh attempts all the same, and live only: records cannot show it"""
     prior: str = ""
     """short name of a one-shot policy that reads the text; empty for none"""
     seed: int = 0
@@ -122,6 +125,8 @@ class CascadePolicy(OneShotPolicy):
             raise PolicyParameterError("policy 'cascade' needs stages >= 1 and candidates >= 1")
         if self.last not in ("leader", "any"):
             raise PolicyParameterError(f"policy 'cascade': last must be 'leader' or 'any', got {self.last!r}")
+        if self.carry not in ("none", "patch"):
+            raise PolicyParameterError(f"policy 'cascade': carry must be 'none' or 'patch', got {self.carry!r}")
         self._X = as_features(X)
         return self
 
@@ -321,7 +326,8 @@ class CascadePolicy(OneShotPolicy):
         for c in self._path(chain)[1:]:
             if self._length(c) > len(made):
                 escalates = self._escalates(c, z, accepted, empty, weight)[0]
-                return Run(self.models_[self._last(c)]) if escalates else Accept(self.models_[int(accepted[0])])
+                follow = Run(self.models_[self._last(c)], carry=self.carry == "patch")
+                return follow if escalates else Accept(self.models_[int(accepted[0])])
             accepted = self._accept(c, z, accepted, empty)
         return Accept(self.models_[int(accepted[0])])
 
@@ -330,6 +336,8 @@ class CascadePolicy(OneShotPolicy):
     ) -> tuple[IntArray, FloatArray]:
         """`next_step` to the end on recorded rows X (t, d): models (w, t); verdict, USD, seconds (3, w, t)."""
         self.check_fitted()
+        if self.carry == "patch":
+            raise PolicyParameterError(NOT_ON_RECORD)
         z = self._features(outcomes, self._prior_logits(X))
         # unknown is not empty
         empty = outcomes.signals.get("patch_present", outcomes.resolved * np.nan) == 0

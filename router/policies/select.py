@@ -79,6 +79,7 @@ class SelectPolicy(OneShotPolicy):
     """
 
     name: ClassVar[str] = "select"
+    chooses_by: ClassVar[tuple[str, ...]] = TESTS
     fitted: ClassVar[dict[str, str]] = {
         "overall_": "m",
         "cost_": "m",

@@ -23,7 +23,7 @@ from agents.errors import AgentFaultError, ContainerError, ProviderError
 from agents.pool import ModelConfig
 from agents.rate_limit import TokenBucket
 from agents.retry import RetryConfig
-from agents.runner import AgentConfig, _neighbour_tests, run_agent
+from agents.runner import CARRIED_NOTE, AgentConfig, _neighbour_tests, run_agent
 from agents.scripted.server import LABEL, ScriptedServer
 
 CONFIG = AgentConfig(retry=RetryConfig(max_attempts=3, initial_wait_seconds=0.01))
@@ -47,7 +47,7 @@ def entry(url: str, stand_in: str = "scripted-small", **fields: Any) -> ModelCon
 @pytest.fixture
 def run(image: str, labels: dict[str, str], tmp_path: Path) -> Callable[..., Attempt]:
     def run(model: ModelConfig, config: AgentConfig = CONFIG, *, issue: str = ISSUE, **options: Any) -> Attempt:
-        task = AgentTask("demo__calc-1", issue, options.pop("image", image))
+        task = AgentTask("demo__calc-1", issue, options.pop("image", image), options.pop("carried", ""))
         out_dir = options.pop("out_dir", tmp_path / "out")
         return run_agent(task, model, config, out_dir=out_dir, labels=labels, **options)
 
@@ -73,6 +73,24 @@ def test_waiting_for_a_turn_is_no_time_of_the_agents(run: Callable[..., Attempt]
     assert attempt.exit_status == "Submitted"
     assert sum(waits) > 30, "the agent did wait"
     assert attempt.seconds <= time.monotonic() - started - sum(waits)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("path", "applies"), [("helper.py", True), ("calc.py", False)])
+def test_an_attempt_starts_with_an_earlier_ones_diff_or_afresh_and_says_so(
+    path: str, applies: bool, run: Callable[..., Attempt], playbook_dir: Path
+) -> None:
+    """A new file can be added, but not one that is there already."""
+    diff = (
+        f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+HELP = 1\n"
+    )
+    with ScriptedServer(playbook_dir) as server:
+        attempt = run(entry(server.url, "scripted-medium", step_limit=2), carried=diff)
+    assert attempt.measured["carried_applied"] == applies
+    assert ("+HELP = 1" in attempt.unsubmitted_patch) == applies, "its container held the diff"
+    assert "+    return a + b" in attempt.unsubmitted_patch, "and its own work"
+    told = str(trajectory(attempt)["messages"][:3])
+    assert (CARRIED_NOTE.split()[5] in told and "uncommitted: `git diff`" in told) == applies
 
 
 @pytest.mark.docker

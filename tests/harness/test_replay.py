@@ -116,6 +116,26 @@ def test_clusters_can_come_from_a_corpus_which_must_not_know_the_instances(
         replay(replace(sources, corpus=None), settings, embedder=CountingEmbedder())
 
 
+def test_a_selection_without_tests_is_said_to_be_the_best_fixed_model_at_the_price_of_all(
+    tasks: Path, outcomes: Path
+) -> None:
+    settings = EvaluationSettings(policies=["select:members=2"], folds=2, repeats=1, permutations=9)
+    results = replay(RecordedSources([outcomes], tasks), settings, embedder=CountingEmbedder())
+    rows = {row.name: row for row in results.rows if row.evaluation == "cross-fitted"}
+    assert rows["select:members=2"].resolved == rows["best-fixed"].resolved
+    assert rows["select:members=2"].cost_per_instance == 2 * rows["best-fixed"].cost_per_instance
+    (note,) = (
+        note for note in results.notes if note.startswith("select:members=2: no test of an attempt is on record")
+    )
+    assert "tests_fixed" in note
+    with pytest.raises(InputError, match="carry=patch cannot be replayed"):
+        replay(
+            RecordedSources([outcomes], tasks),
+            EvaluationSettings(policies=["cascade:carry=patch"], folds=2, repeats=1, permutations=9),
+            embedder=CountingEmbedder(),
+        )
+
+
 def test_columns_that_a_router_must_not_see_are_not_read(tasks: Path):
     assert read_problem_statements(tasks)["i3"] == "bbbbbb"
     assert len(read_problem_statements(tasks)) == 12

@@ -105,6 +105,18 @@ def test_no_patch_is_never_preferred_and_agreement_ends_it() -> None:
     assert policy.next_step(X[0], agreed) == Accept("dear")
 
 
+def test_a_diff_is_carried_live_and_never_replayed() -> None:
+    X, outcomes = signalling()
+    policy = CascadePolicy(cost_weight=0.1, carry="patch").fit(X, outcomes)
+    assert policy.next_step(X[0], []) == Run("cheap")
+    assert policy.next_step(X[0], [FinishedAttempt("cheap", patch="")]) == Run("dear", carry=True)
+    with pytest.raises(PolicyParameterError, match="cannot be replayed"):
+        crossfit(CascadePolicy(carry="patch"), X, outcomes, folds(240, 2, 1))
+    empty = next(row for row in range(240) if outcomes.signals["patch_present"][row, 0] == 0)
+    with pytest.raises(PolicyParameterError, match="cannot be replayed"):
+        roll_out(policy, X[empty], outcomes, empty)
+
+
 def test_recorded_agreement_is_neither_fitted_on_nor_replayed() -> None:
     X, known = signalling()
     rng = np.random.default_rng(5)
@@ -204,5 +216,7 @@ def test_impossible_parameters_are_refused() -> None:
         CascadePolicy(stages=0).fit(X, outcomes)
     with pytest.raises(PolicyParameterError, match="last must be"):
         CascadePolicy(last="best").fit(X, outcomes)
+    with pytest.raises(PolicyParameterError, match="carry must be"):
+        CascadePolicy(carry="all").fit(X, outcomes)
     with pytest.raises(PolicyParameterError, match="cost_weight"):
         CascadePolicy().fit(X, outcomes).predict(X, cost_weight=-1.0)
