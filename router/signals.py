@@ -69,6 +69,12 @@ def pair_signal(outcomes: OutcomeMatrix, name: str, rows: Sequence[int] | slice 
     return np.stack([(unknown if column is None else column)[rows] for column in columns], axis=-1)
 
 
+def has_signals(outcomes: OutcomeMatrix, names: Sequence[str]) -> bool:
+    """Whether one of the named signals is known of an attempt, or none is named."""
+    known = outcomes.signals
+    return not names or any(not np.isnan(known[name]).all() for name in names if name in known)
+
+
 def any_varies(outcomes: OutcomeMatrix, names: Sequence[str]) -> bool:
     """Whether a named signal ever differs between two attempts of one model: constants tell nothing."""
     table = signal_table(outcomes, names)

@@ -22,6 +22,7 @@ from router.lab.nulls import permutation_null, random_cluster_null
 from router.outcomes import OutcomeMatrix, Replay, single
 from router.policies import is_baseline, make_policy
 from router.policy import Policy
+from router.signals import has_signals
 
 RANDOM_PARTITIONS = 1000
 """Random partitions behind a policy's in-sample row."""
@@ -196,13 +197,11 @@ class Laboratory:
 
     def _missing_signals(self, policy: Policy, name: str) -> tuple[str, ...]:
         """A note where nothing is on record that the policy chooses attempts by."""
-        known = self.inputs.outcomes.signals
-        wanted = policy.chooses_by
-        if not wanted or any(not np.isnan(known[signal]).all() for signal in wanted if signal in known):
+        if has_signals(self.inputs.outcomes, policy.chooses_by):
             return ()
         return (
-            f"{name}: no test of an attempt is on record ({' and '.join(wanted)}), so it resolves what best-fixed "
-            "does, but for empty patches, and pays for every attempt",
+            f"{name}: no test of an attempt is on record ({' and '.join(policy.chooses_by)}), so it resolves what "
+            "best-fixed does, but for empty patches, and pays for every attempt",
         )
 
     def _held_out(self, policy: Policy, name: str) -> Row:

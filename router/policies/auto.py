@@ -17,6 +17,7 @@ from router.policies.base import OneShotPolicy, check_numbers, fill_costs, known
 from router.policies.fixed import BestFixedPolicy
 from router.policies.partition import check_rows
 from router.policy import Explanation, FittedArrays, Policy, PolicyNotFittedError, PolicyParameterError
+from router.signals import has_signals
 
 PERMUTATIONS = 199
 """of the gate"""
@@ -64,8 +65,9 @@ class AutoPolicy(OneShotPolicy):
     name: ClassVar[str] = "auto"
     fitted: ClassVar[dict[str, str]] = {"taken_": "o", "extra_": "o"}
 
-    candidates: str = "shared-difficulty"
-    """short names of the policies to choose among, separated by commas; they have their default parameters"""
+    candidates: str = "shared-difficulty,select"
+    """short names of the policies to choose among, separated by commas; they have their default parameters. One that
+    chooses among finished attempts is no candidate where no signal that it chooses by is known"""
     tolerance: float = 0.03
     """share resolved that may be given up for the whole cost of the best fixed model"""
     caution: float = 1.0
@@ -147,6 +149,8 @@ class AutoPolicy(OneShotPolicy):
         rows = np.arange(len(outcomes))
         trials: list[_Trial] = []
         for number, policies in enumerate(self._inner, 1):
+            if not has_signals(outcomes, policies[0].chooses_by):
+                continue
             choices = np.zeros((len(extras), len(rows)), dtype=np.int64)
             paid, took = np.full((2, len(extras), len(rows)), np.nan)
             for (train, test), policy in zip(self._parts, policies, strict=True):
@@ -226,6 +230,13 @@ class AutoPolicy(OneShotPolicy):
         """What the cascade that was taken decides; only where `is_sequential`."""
         taken = cast(SequentialPolicy, self.taken)
         return taken.next_step(x, attempts, self.effective_cost_weight(cost_weight))
+
+    def roll_out_recorded(
+        self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
+    ) -> tuple[IntArray, FloatArray]:
+        """`next_step` to the end on recorded rows, as what was taken decides them."""
+        weights: list[float | None] = [self.effective_cost_weight(weight) for weight in cost_weights]
+        return decide(self.taken, X, outcomes, np.arange(len(outcomes)), weights)
 
     def explain(self, X: Features, choices: IntArray, cost_weight: float | None = None) -> list[Explanation]:
         explanations = self.taken.explain(X, choices, self.effective_cost_weight(cost_weight))

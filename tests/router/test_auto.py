@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from router import OutcomeMatrix, Router
+from router.decision import roll_out
 from router.lab.crossfit import crossfit, folds
 from router.memory import remember
 from router.policies import PolicyParameterError, make_policy
-from router.policies.auto import _Trial
+from router.policies.auto import AutoPolicy, _Trial
 
 
 def pool(resolved: np.ndarray, prices: list[float]) -> OutcomeMatrix:
@@ -52,6 +53,30 @@ def test_a_near_tie_is_decided_alike_in_every_fold() -> None:
 def test_an_impossible_tolerance_is_refused(change: dict) -> None:
     with pytest.raises(PolicyParameterError, match="tolerance must be"):
         make_policy("best-fixed", **change).fit(np.zeros((200, 2)), pool(near_tie(), [1.0, 0.5, 0.1]))
+
+
+def test_auto_selects_among_attempts_only_where_tests_are_on_record_and_pay_for_themselves() -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((300, 3)) < [0.6, 0.6, 0.6]).astype(float)
+    X, prices = rng.normal(size=(300, 3)), np.tile([1.0, 0.1, 0.1], (300, 1))
+    names, models = [f"i{k}" for k in range(300)], ["dear", "second", "third"]
+
+    def fitted(cost: np.ndarray, **signals: np.ndarray) -> AutoPolicy:
+        return AutoPolicy(seed=1).fit(X, OutcomeMatrix.build(names, models, right, cost, signals=signals))
+
+    chosen = fitted(prices, tests_fixed=right)
+    assert chosen.taken.name == "select"
+    assert chosen.is_sequential
+    outcomes = OutcomeMatrix.build(names, models, right, prices, signals={"tests_fixed": right})
+    handed_in, (resolved, cost, _) = chosen.roll_out_recorded(X, outcomes, [None])
+    acted = [roll_out(chosen, X[row], outcomes, row) for row in range(300)]
+    assert handed_in[0].tolist() == [one.model for one in acted]
+    assert resolved[0].mean() > right.mean(axis=0).max() + 0.2
+    assert cost[0].tolist() == pytest.approx([one.cost for one in acted])
+    assert fitted(prices).taken.name == "best-fixed", "no tests"
+    assert fitted(prices, tests_fixed=rng.permutation(right)).taken.name == "best-fixed", "tests that tell nothing"
+    dear = np.tile([0.1, 1.0, 1.0], (300, 1))
+    assert fitted(dear, tests_fixed=right).taken.name == "best-fixed", "20 times the price is not worth it"
 
 
 def test_auto_routes_where_the_text_tells_and_not_where_it_does_not(world) -> None:
