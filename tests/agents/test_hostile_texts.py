@@ -40,6 +40,8 @@ WORST = {
     "triple quotes": '+a = """ ',
     "unlike quotes": "+\"\"\" ''' \\ ",
     "comments": "+x = 1 /* # ",
+    "answers": "ANSWER: ",
+    "symbols": "+class Abc def Abc ",
     "passed": "PASSED a.py::test ",
     "verbose": "test_a (a.B) ",
     "files": "+++ b/tests/test_/test_.py\n",
@@ -64,7 +66,9 @@ from agents.provider_errors import Answer, kind_of, provider_error
 from agents.redaction import redact, redacted_json
 from agents.review import read_score
 from agents.evidence.control import control_files
+from agents.evidence.existing import changed_symbols, most_mentioning
 from agents.evidence.issue_tests import read_tests
+from agents.evidence.judge import read_answer
 from agents.evidence.outputs import passed_tests
 from agents.evidence.own import own_tests
 from agents.signals import extract, run_neighbour_tests
@@ -96,6 +100,9 @@ read_score(text)
 read_tests("w", text, 3)
 read_tests("w", "diff --git a/a b/a\\nnew file mode 100644\\n+++ b/a\\n@@ -0,0 +1,9999 @@\\n+" + text, 3)
 own_tests("m", trajectory, text)
+changed_symbols([text, "+++ b/a.py\\n+" + text])
+most_mentioning(text.split("\\n"), "pytest")
+read_answer(text)
 control_files(text[:1000], {"a.py": text[:100_000]})
 for runner in ("pytest", "unittest", "sympy"):
     passed_tests(runner, text)

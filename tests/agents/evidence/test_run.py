@@ -94,6 +94,7 @@ def test_what_tests_show_of_patches(run: Callable[..., TestRuns]) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 def test_a_new_patch_or_test_runs_alone(run: Callable[..., TestRuns]) -> None:
     kept: list[TestRuns] = []
     first = run([SCRIPT_ADDS], [RIGHT], on_tree=lambda runs: kept.append(runs.model_copy(deep=True)))
