@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.container.environment import SUBMIT_MARKER
+from agents.evidence.judge import MARKER as JUDGE_MARKER
 from agents.evidence.writer import MARKER as TESTS_MARKER
 from agents.rating import MARKER as RATING_MARKER
 from agents.rating import QUESTIONS
@@ -29,6 +30,7 @@ _COMPLETIONS = re.compile(r"(?:/attempt-(\d{1,4}))?/v1/chat/completions")
 """Repeated attempts have addresses of their own: a conversation does not say which attempt it belongs to."""
 _REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
 _RATING = Step(say="I cannot rate issues; these are fixed answers.\n" + "\n".join(f"{name}: 5" for name in QUESTIONS))
+_JUDGEMENT = Step(say="I cannot judge tests; this is a fixed answer. ANSWER: no")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
 _NO_TESTS = Step(say="I have no tests of this issue, so I submit none.", run=(f"echo {SUBMIT_MARKER}",))
 _OVER = Step(say="My script for this issue is over, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
@@ -142,6 +144,8 @@ class ScriptedServer:
         first = _first_user(messages)
         if first.startswith(REVIEW_MARKER):
             return _REVIEW
+        if first.startswith(JUDGE_MARKER):
+            return _JUDGEMENT
         if first.startswith(RATING_MARKER):
             return _RATING
         playbook: Playbook | None = recognise(first, self.playbooks)
