@@ -15,6 +15,7 @@ from harness.data.instances import read_problem_statements, repository_of
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import load_outcomes, outcome_matrix
+from harness.lab.costs.difficulty import DifficultyRow, difficulty_rows, like_ours
 from harness.lab.costs.forecasts import TRIALS, ForecastRow, forecast_rows
 from harness.lab.costs.pairs import LEAST_RATE, LEAST_RATIO, OrderRow, Pair, held_out_costs, order_row, pairs_of
 from harness.lab.costs.pools import RANDOM_POOLS, PoolRow, RandomPools, pool_rows, random_pools
@@ -59,6 +60,8 @@ class Records:
     """(m,) agent and version."""
     ratings: FloatArray | None = None
     """(n, r) standardised."""
+    rating_names: tuple[str, ...] = ()
+    """(r,)"""
 
 
 def read_records(data: Path) -> Records:
@@ -81,24 +84,26 @@ def read_records(data: Path) -> Records:
         raise InputError(f"{data}: no recorded run has a cost for every instance")
     outcomes, _ = outcome_matrix(runs, None, ids)
     agents = {run.name: run.agent or "" for run in runs}
+    ratings, rating_names = _ratings(data / RATINGS, outcomes.instances)
     return Records(
         outcomes=outcomes,
         text=np.asarray(embed_texts([statements[i] for i in outcomes.instances], show_bar=True), dtype=np.float64),
         repositories=tuple(map(repository_of, outcomes.instances)),
         agents=tuple(agents[name] for name in outcomes.models),
-        ratings=_ratings(data / RATINGS, outcomes.instances),
+        ratings=ratings,
+        rating_names=rating_names,
     )
 
 
-def _ratings(path: Path, instances: Sequence[str]) -> FloatArray | None:
+def _ratings(path: Path, instances: Sequence[str]) -> tuple[FloatArray | None, tuple[str, ...]]:
+    """(n, r) and the ratings' names; None without a file."""
     if not path.is_file():
-        return None
+        return None, ()
     with path.open(encoding="utf-8", newline="") as file:
-        rows = {
-            row.pop("instance_id"): [float(value) for value in row.values()][:RATED] for row in csv.DictReader(file)
-        }
-    table = np.array([rows[instance] for instance in instances])
-    return np.asarray((table - table.mean(axis=0)) / np.maximum(table.std(axis=0), 1e-9))
+        rows = {row.pop("instance_id"): row for row in csv.DictReader(file)}
+    names = tuple(next(iter(rows.values())))[:RATED]
+    table = np.array([[float(rows[instance][name]) for name in names] for instance in instances])
+    return np.asarray((table - table.mean(axis=0)) / np.maximum(table.std(axis=0), 1e-9)), names
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class CostStudy:
     pools: tuple[PoolRow, ...]
     random_pools: tuple[RandomPools, ...]
     forecasts: tuple[ForecastRow, ...]
+    difficulty: tuple[DifficultyRow, ...]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
@@ -226,10 +232,13 @@ def measure(
     able = sorted({model for pair in pairs for model in (pair.cheap, pair.dear)})
     drawn = tuple(random_pools(records.text, outcomes, able, by_instance, number=random, seed=seed))
     progress("forecasts")
+    asked = None if records.ratings is None else like_ours(records.ratings, records.rating_names)
     forecasts = tuple(
-        forecast_rows(
-            records.text, records.ratings, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed
-        )
+        forecast_rows(records.text, asked, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed)
+    )
+    progress("ratings")
+    difficulty = tuple(
+        difficulty_rows(records.text, records.ratings, records.rating_names, outcomes, able, split_by, seed=seed)
     )
     found = {(row.order, row.split, row.group): row for row in rows}
     main = found["issue text", "by instance", "all pairs"]
@@ -277,6 +286,7 @@ def measure(
         pools=pools,
         random_pools=drawn,
         forecasts=forecasts,
+        difficulty=difficulty,
     )
 
 

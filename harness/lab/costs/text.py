@@ -33,6 +33,7 @@ def render(study: dict[str, Any]) -> str:
         *_published(study),
         *_pools(study),
         *_forecasts(study["forecasts"]),
+        *_difficulty(study["difficulty"]),
     ]
     return head + "\n".join(parts).rstrip() + "\n"
 
@@ -102,7 +103,8 @@ def _forecasts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield (
         "Some cells of a run are on record, 20 to 100 further ones are forecast. They are drawn at random, or are "
         "instances of a repository that is not among the recorded cells. *Other models' costs* are those of three "
-        "random runs of other models on the same instances. The range is the 95 % range that `--dry-run` states.\n"
+        "random runs of other models on the same instances, *ratings* the five below. The range is the 95 % range that "
+        "`--dry-run` states.\n"
     )
     yield (
         "| further cells | recorded | forecast from | error of the total | in the range | width of the range "
@@ -116,6 +118,28 @@ def _forecasts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield (
         "\nThe issue's text is no better than the mean, and worse for an unseen repository: the forecast does not use "
         "it. Other models' costs and ratings are used where they are there.\n"
+    )
+
+
+def _difficulty(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
+    yield "## Ratings of the issue by a language model\n"
+    yield (
+        "How well recorded ratings (by a strong model, from the issue's text alone) predict that a run fails, mean "
+        "over the runs of the pairs above. *The five* are those that `polyswe dataset rate` asks for, too; an earlier "
+        "study of the same issues found them to say most, so their figure flatters. No cheap rater is on record.\n"
+    )
+    yield "| predictor | held out | AUC | resolved of the tenth ranked hardest | of all |\n|---|---|---:|---:|---:|"
+    for row in rows:
+        yield (
+            f"| {row['predictor']} | {row['split']} | {row['auc']:.3f} [{row['auc_ci95'][0]:.3f}, "
+            f"{row['auc_ci95'][1]:.3f}] | {row['resolved_hardest']:.0%} | {row['resolved']:.0%} |"
+        )
+    yield (
+        "\nThis is no saving: in the first tables, spending by ratings gains nothing certain over a mixture, though "
+        "they predict costs better than the text does. Harder issues gain more from a dear model, and cost it as much "
+        "more.\n"
     )
 
 

@@ -98,3 +98,5 @@ def test_the_recorded_figures_come_out_again(shared_data: Path, tmp_path: Path) 
     published, again = study["published"], study["reproduced"]
     assert len(again) == 6
     assert np.mean(list(again.values())) == pytest.approx(np.mean(list(published.values())), abs=1.0)
+    ratings = {(row["predictor"], row["split"]): row["auc"] for row in study["difficulty"]}
+    assert ratings["all 15 ratings", "by repository"] > ratings["issue text", "by repository"] + 0.05
