@@ -80,7 +80,7 @@ def _row(predictor: str, split: str, hard: FloatArray, verdicts: FloatArray, see
     def mean_auc(rows: IntArray) -> float:
         return float(np.nanmean([auc(hard[rows, h], 1 - verdicts[rows, h]) for h in range(m)]))
 
-    low, high = np.percentile([mean_auc(rng.integers(n, size=n)) for _ in range(RESAMPLES)], [2.5, 97.5])
+    low, high = np.percentile([mean_auc(drawn) for drawn in rng.integers(n, size=(RESAMPLES, n))], [2.5, 97.5])
     top = np.argsort(-hard, axis=0, kind="stable")[: round(HARDEST * n)]
     return DifficultyRow(
         predictor=predictor,
