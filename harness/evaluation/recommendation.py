@@ -11,7 +11,7 @@ import numpy as np
 from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.recommendation_text import Findings, headline, statements
 from harness.evaluation.schema import Choice, Detectable, Recommendation, RepeatableOracle, Row
-from harness.evaluation.selection import is_selection, measured, passes_gate, selection_of
+from harness.evaluation.selection import measured, passes_gate, selection_of
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.stats import detectable_difference, mostly_visible
 from harness.evaluation.verdict import (
@@ -19,6 +19,7 @@ from harness.evaluation.verdict import (
     beats,
     best_single,
     corrected,
+    is_selection,
     most_successful,
     routes,
     routing_rows,
@@ -60,7 +61,8 @@ def recommend(
         use = best
     second = max((row for row in singles.values() if row is not best), key=lambda row: row.rate, default=None)
     routing = routing_rows(rows)
-    judged = most_successful(routing) if routing else None
+    readers = [row for row in routing if not is_selection(row)]  # selection has a line of its own
+    judged = most_successful(readers) if readers else None
     judged = judged if judged is not None and routes(judged) else None
     p_text = corrected(routing).get(judged.name) if judged is not None else None
     vs = judged.vs_best_single if judged is not None else None
@@ -80,7 +82,7 @@ def recommend(
         constants=None if judged is None else judged.vs_constants,
         selection=selection,
         selected=_choice(selected, best),
-        policies=len(routing),
+        policies=len(readers),
         p_text=p_text,
         routing_pays=judged is not None and beats(judged, p_text),
         routing_detectable=mostly_visible(vs.null_sd) if vs is not None and vs.null_sd else None,

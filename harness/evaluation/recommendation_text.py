@@ -201,11 +201,13 @@ def _selection(found: Findings) -> str:
     if seen is None:
         return ""
     attempts = f"{len(seen.members)} finished attempts"
-    if row is not None and row.n >= FEW_INSTANCES:
+    if row is not None:
         opening = "Pays" if seen.pays else "Not shown to pay"
+        if row.n < FEW_INSTANCES:
+            opening = f"Cannot be judged on {row.n} instances"
         compared = _at(found, row, compared=True)
         return f"{opening}: choosing among {attempts} by tests resolves {_of(row)} held out, {_versus(row)}{compared}."
-    if len(seen.members) < LEAST_MEMBERS:
+    if len(seen.members) < LEAST_MEMBERS or found.complete < FEW_INSTANCES:
         return ""
     if seen.near < len(seen.members):
         few = "no other model is" if seen.near == 1 else f"only {counted(seen.near - 1, 'other model')} is"

@@ -8,11 +8,11 @@ import numpy as np
 
 from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.schema import Row, Selection
+from harness.evaluation.verdict import is_selection
 from router.outcomes import OutcomeMatrix
 from router.policies.auto import AutoPolicy
 from router.policies.select import TESTS, SelectPolicy
 
-POLICY = SelectPolicy.name
 MEMBERS = SelectPolicy.members
 NEAR = 0.04
 """Members have to be this close to the best one: on recorded patches of SWE-bench Verified the rule of policy `select`
@@ -24,11 +24,6 @@ def measured(rows: Sequence[Row], outcomes: OutcomeMatrix) -> Row | None:
     if not any(name in outcomes.signals for name in TESTS):
         return None
     return next((row for row in rows if is_selection(row) and row.evaluation == "cross-fitted"), None)
-
-
-def is_selection(row: Row) -> bool:
-    """Whether a row is of policy `select`, with or without parameters."""
-    return row.kind == "policy" and row.name.partition(":")[0] == POLICY
 
 
 def passes_gate(row: Row, laboratory: Laboratory) -> bool:

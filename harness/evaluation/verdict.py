@@ -9,6 +9,7 @@ from harness.evaluation.formats import count, money_kind, p_value, signed
 from harness.evaluation.schema import Row
 from harness.evaluation.stats import holm
 from router.policies import is_baseline
+from router.policies.select import SelectPolicy
 
 FEW_INSTANCES = 50
 """Below this a 95 % interval spans more than a quarter of the rate's range: nothing but a collapse could be seen."""
@@ -117,6 +118,11 @@ def above_constants(row: Row, routing: Sequence[Row]) -> bool:
     return dict(zip(known, holm(list(known.values())), strict=True)).get(row.name, 1.0) < SIGNIFICANT
 
 
+def is_selection(row: Row) -> bool:
+    """Whether a row is of policy `select`, which chooses among finished attempts and reads no text."""
+    return row.kind == "policy" and row.name.partition(":")[0] == SelectPolicy.name
+
+
 def routes(row: Row) -> bool:
     """Whether it gives instances to more than one model."""
     return row.routing_share is None or max(row.routing_share.values()) < ONE_MODEL
@@ -135,14 +141,15 @@ def _difference(judged: Row, best: Row, tried: int, p: float | None, kind: str) 
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
     tested = ""
     if p is not None and vs.delta > 0:
-        tested = f"; test that the text helps: p {p_value(p)}" + (
+        tested = f"; test that {'its choice' if is_selection(judged) else 'the text'} helps: p {p_value(p)}" + (
             f", corrected for {tried} policies tried" if tried > 1 else ""
         )
+    what = f"choosing among finished attempts ({judged.name})" if is_selection(judged) else f"{judged.name} routing"
     money = ""
     if judged.cost_per_instance is not None and best.cost_per_instance is not None:
         money = f", at {kind}${judged.cost_per_instance:.3g} an instance against ${best.cost_per_instance:.3g}"
     return (
-        f"Held out, {judged.name} routing resolves {count(judged.resolved)} of {judged.n} against {count(alone)} for "
+        f"Held out, {what} resolves {count(judged.resolved)} of {judged.n} against {count(alone)} for "
         f"{best.name} (difference {signed(vs.delta)}, 95 % interval {signed(vs.ci95[0])} to {signed(vs.ci95[1])}"
         f"{tested}){money}"
     )
