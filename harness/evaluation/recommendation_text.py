@@ -200,24 +200,22 @@ def _selection(found: Findings) -> str:
     seen, row = found.selection, found.selected
     if seen is None:
         return ""
-    attempts = f"{len(seen.members)} finished attempts"
     if row is not None:
         opening = "Pays" if seen.pays else "Not shown to pay"
         if row.n < FEW_INSTANCES:
             opening = f"Cannot be judged on {row.n} instances"
-        compared = _at(found, row, compared=True)
-        return f"{opening}: choosing among {attempts} by tests resolves {_of(row)} held out, {_versus(row)}{compared}."
+        figures = f"{_of(row)} held out, {_versus(row)}{_at(found, row, compared=True)}"
+        return f"{opening}: choosing among finished attempts by tests resolves {figures}."
+    attempts = f"{len(seen.members)} finished attempts"
     if len(seen.members) < LEAST_MEMBERS or found.complete < FEW_INSTANCES:
         return ""
     if seen.near < len(seen.members):
         few = "no other model is" if seen.near == 1 else f"only {counted(seen.near - 1, 'other model')} is"
         return f"Choosing among {attempts} by tests is not worth trying: {few} within 4 points of the best."
-    price = (
-        "" if seen.cost_share is None else f", for {seen.cost_share:.1f} × the best model's cost and that of the tests"
-    )
+    price = "" if seen.cost_share is None else f", at {seen.cost_share:.1f} × the best one's cost plus the tests"
     return (
-        f"Not measured: choosing among {attempts} by tests (policy select) could pay, as {', '.join(seen.members)} are "
-        f"within {seen.points:.1f} points{price}."
+        f"Not measured: choosing among {attempts} by tests (policy select) could pay; the {len(seen.members)} best "
+        f"models are within {seen.points:.1f} points{price}."
     )
 
 

@@ -57,7 +57,8 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
             "least share of the best single model's cost at which its resolved count is reached. The best row among "
             "several policies is picked in hindsight: its p value is corrected for that by Holm's method. Intervals "
             "are 95 %, by bootstrap over instances (pools, newcomers, simulated pools: over those). Δ resolved "
-            "is the difference to the best single model in hindsight; p (text) tests whether reading the issue text "
+            "is the difference to the best single model in hindsight, vs constants that to the mixture of single "
+            "models that costs as much; p (text) tests whether reading the issue text "
             "helps (permutation null). A calibrated claim is: one policy, raw p (text) < 0.05, a positive difference.",
             "",
             *([f"Made with other settings, data or version than now: {', '.join(stale)}.", ""] if stale else []),
@@ -102,7 +103,8 @@ def _replay_lines(document: Any, name: str, *, null: bool = False) -> list[Line]
         )
         low, high = traded["hull_gain_ci95"]
         interval = (
-            f"Δ resolved {delta['delta']:+.1f} [{delta['ci95'][0]:+.1f}, {delta['ci95'][1]:+.1f}]{p}; hull gain "
+            f"Δ resolved {delta['delta']:+.1f} [{delta['ci95'][0]:+.1f}, {delta['ci95'][1]:+.1f}]{p}; "
+            f"{_against_constants(row)}hull gain "
             f"[{low:+.1f}, {high:+.1f}]; parity {_ratios(traded['parity_ci95'])}; "
             f"99 % at {_ratios(traded['at_99_percent_ci95'])}"
         )
@@ -134,6 +136,15 @@ def _replay_lines(document: Any, name: str, *, null: bool = False) -> list[Line]
             )
         )
     return lines
+
+
+def _against_constants(row: Any) -> str:
+    """Empty in documents of earlier versions."""
+    versus = row.get("vs_constants")
+    if versus is None:
+        return ""
+    low, high = versus["ci95"]
+    return f"vs constants {versus['delta']:+.1f} [{low:+.1f}, {high:+.1f}]; "
 
 
 def _pool_lines(document: Any, name: str) -> list[Line]:

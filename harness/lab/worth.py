@@ -13,7 +13,7 @@ from harness.evaluation.schema import Results, Row, read_results
 from harness.evaluation.verdict import best_single
 
 WAYS = {
-    "one model, chosen by price": ("auto",),
+    "one model, chosen in training": ("auto", "best-fixed"),
     "routing by the issue text": (
         *("hypernova", "cluster", "uniroute-kmeans", "uniroute-map", "knn", "linear", "shared-difficulty"),
     ),
