@@ -32,7 +32,7 @@ git() { command git -c safe.directory="*" "$@"; }
 [ ! -f tests/runtests.py ] || echo runner django
 [ ! -f bin/test ] || echo runner sympy
 for symbol; do
-    git grep -l -I -w -F -e "$symbol" HEAD -- '*.py' | sed "s/^HEAD:/$symbol /"
+    git grep -l -I -w -F -e "$symbol" -- '*.py' | sed "s/^/$symbol /"
 done
 exit 0
 """

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 _UNITTEST = re.compile(r"(\w+) \(([\w.]+)\)")
+_NOT_PASSED = re.compile(r"\.\.\. (?:ERROR|FAIL|skipped|expected failure|unexpected success)")
 
 
 def passed_tests(runner: str, output: str) -> list[str]:
@@ -24,7 +25,9 @@ def _unittest(output: str) -> list[str]:
     for line in output.split("\n"):
         if match := _UNITTEST.match(line):
             name = f"{match[1]} ({match[2].removesuffix('.' + match[1])})"
-        if name and line.rstrip().endswith("... ok"):
+        if _NOT_PASSED.search(line):
+            name = ""
+        if name and (line.rstrip().endswith("... ok") or line.rstrip() == "ok"):  # or after what the test prints
             names.append(name)
             name = ""
     return names

@@ -170,6 +170,7 @@ def test_a_runner_that_names_no_tests_counts_by_file_and_chance_is_left_out() ->
         ("pytest", "PASSED t.py::a[x - y]\nFAILED t.py::b - assert 1\nPASSED t.py::a[x - y]\n", ["t.py::a[x - y]"]),
         ("unittest", "test_a (m.T.test_a) ... ok\ntest_b (m.T.test_b) ... FAIL\n", ["test_a (m.T)"]),
         ("django", "test_a (m.T)\nWhat it does ... ok\ntest_b (m.T) ... skipped 'x'\n", ["test_a (m.T)"]),
+        ("django", "test_a (m.T) ... printed\nok\ntest_b (m.T) ... ERROR\nok\n", ["test_a (m.T)"]),
         ("sympy", "sympy/a/test_b.py[2]\ntest_a ok\ntest_b F\ntest_c E   [FAIL]", ["test_a"]),
         ("sympy", "ImportError", []),
     ],
