@@ -16,7 +16,7 @@ from agents.pool import ModelConfig
 from agents.rate_limit import least_hours
 from harness.config import Config
 from harness.data.instances import Dataset
-from harness.data.ratings import RatingRow, hardest
+from harness.data.ratings import RatingRow, hardest, issue_key
 from harness.grading.verdict import Verdict
 from harness.run.cost_prediction import CostPredictor
 from harness.run.disk import disk_needed, shortage_here
@@ -172,9 +172,16 @@ def forecast(
     known = {cell: row for cell, row in rows.items() if cell in cells and cell not in refused}
     known |= {cell: replace(known[cell], state=State.PLANNED) for cell in again if cell in known}
     records = records_of(config.pool, history)
-    ratings = ratings or {}
-    predictor = CostPredictor.of(known.values(), {name: list(row.ratings.values()) for name, row in ratings.items()})
+    ratings = dict(ratings or {})
+    changed = [
+        i.instance_id
+        for i in dataset.instances
+        if i.instance_id in ratings and ratings[i.instance_id].issue != issue_key(i.problem_statement)
+    ]
+    for instance in changed:
+        del ratings[instance]
     planned = {i.instance_id: ratings[i.instance_id] for i in dataset.instances if i.instance_id in ratings}
+    predictor = CostPredictor.of(known.values(), {name: list(row.ratings.values()) for name, row in ratings.items()})
     models = [
         _model_forecast(
             model,
@@ -197,6 +204,8 @@ def forecast(
     )
     if regraded:
         notes.append(f"{len(regraded)} finished attempts are graded again: their grading is another now")
+    if changed:
+        notes.append(f"{len(changed)} ratings are of another text of the issue and are not used")
     if limits := limit_note(config):
         notes.append(limits)
     if writing := writing_note(config, dataset, folder):

@@ -74,9 +74,9 @@ def rate_issues(
         answered = {(row.instance_id, row.issue) for row in rows if not row.failure}
         wanted = [instance for instance, key in keys.items() if (instance, key) not in answered]
         start = sum(row.cost_usd for row in rows)
-        budget = Budget(max_cost, start)
-        limit = rate_limits([model]).get(model.name)
         lock, stop = threading.Lock(), threading.Event()
+        budget = Budget(max_cost, start, halted=stop.is_set)
+        limit = rate_limits([model]).get(model.name)
         failures: list[str] = []
         reasons: list[str] = []
 
@@ -95,14 +95,14 @@ def rate_issues(
                 )
                 row = RatingRow(instance, keys[instance], model.name, cost_usd=sum(paid), ratings=rating.values)
             except BudgetSpentError as error:
-                stop.set()
                 reasons.append(str(error))
+                stop.set()
                 return
             except ProviderError as error:
                 failures.append(str(error))
                 if len(failures) >= FAILURES:
-                    stop.set()
                     reasons.append(failures[-1])
+                    stop.set()
                 row = RatingRow(instance, keys[instance], model.name, cost_usd=sum(paid), failure=error.kind)
             with lock:
                 append(file, row)

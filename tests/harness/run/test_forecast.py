@@ -15,7 +15,7 @@ from agents.rating import QUESTIONS
 from harness.cli import app
 from harness.config import Config, find_config, load_config, with_overrides
 from harness.data.instances import Dataset, load_dataset
-from harness.data.ratings import RatingRow
+from harness.data.ratings import RatingRow, issue_key
 from harness.errors import ConfigError, InputError
 from harness.grading.verdict import Grade, Verdict
 from harness.importers import load_outcomes, write_outcomes_csv
@@ -224,10 +224,10 @@ def test_ratings_predict_costs_too(config: Config, dataset: Dataset, tmp_path: P
     scope = rng.integers(0, 11, size=90)
     own = 0.1 * np.exp(0.3 * scope + rng.normal(scale=0.2, size=90))
     history = history_of(tmp_path / "own.csv", {"scripted-small": dict(enumerate(own[:60]))})
-    ratings = {
-        name: RatingRow(name, "", "rater", 0.0, dict.fromkeys(QUESTIONS, 5.0) | {"scope": float(value)})
-        for name, value in ((f"owner__repo-{k}", value) for k, value in enumerate(scope))
-    }
+    ratings = {}
+    for instance, value in zip(larger.instances, scope, strict=True):
+        name, text = instance.instance_id, issue_key(instance.problem_statement)
+        ratings[name] = RatingRow(name, text, "rater", 0.0, dict.fromkeys(QUESTIONS, 5.0) | {"scope": float(value)})
     seen = forecast(config, larger, RunFolder(tmp_path / "run"), [history], ratings=ratings)
     predicted = [seen.models[0].predicted[f"owner__repo-{k}"] for k in range(60, 90)]
     assert np.corrcoef(np.log(predicted), np.log(own[60:]))[0, 1] > 0.9
@@ -236,6 +236,11 @@ def test_ratings_predict_costs_too(config: Config, dataset: Dataset, tmp_path: P
     text = " ".join(render(seen, tmp_path).split())
     assert f"these are the likeliest to fail: {seen.hardest[0]}," in text
     assert "and 4 more" in text
+    other = {name: replace(row, issue="another text") for name, row in ratings.items()}
+    changed = forecast(config, larger, RunFolder(tmp_path / "run"), [history], ratings=other)
+    assert not changed.hardest
+    assert not changed.models[0].predicted
+    assert "90 ratings are of another text of the issue and are not used" in changed.notes
 
 
 def test_an_unknown_price_is_refused(config: Config, dataset: Dataset, tmp_path: Path) -> None:
