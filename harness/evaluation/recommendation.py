@@ -11,7 +11,7 @@ import numpy as np
 from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.recommendation_text import Findings, headline, statements
 from harness.evaluation.schema import Choice, Detectable, Recommendation, RepeatableOracle, Row
-from harness.evaluation.selection import measured, passes_gate, selection_of
+from harness.evaluation.selection import measured, selection_of
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.evaluation.stats import detectable_difference, mostly_visible
 from harness.evaluation.verdict import (
@@ -26,6 +26,7 @@ from harness.evaluation.verdict import (
 )
 from router.outcomes import OutcomeMatrix
 from router.policies.auto import AutoPolicy
+from router.policies.select import SelectPolicy
 
 RULE = "auto"
 
@@ -54,7 +55,10 @@ def recommend(
     selected = measured(rows, outcomes)
     if best is not None and best.resolved > 0 and len(singles) > 1:
         decided = _decide(inputs, settings, name, rows, selected)
-        selection = selection_of(outcomes, selected, pays=is_selection(decided.row))
+        pays = decided.router == SelectPolicy.name
+        if pays and selected is None and decided.row.kind == "policy":
+            selected = decided.row
+        selection = selection_of(outcomes, selected, pays=pays)
     tolerance = AutoPolicy.tolerance if decided is None else decided.tolerance
     use = None if decided is None else decided.row
     if len(singles) == 1 and best is not None:
@@ -129,18 +133,17 @@ def _decide(
 ) -> _Decision:
     """A router is recommended only with its held-out row; without one it is the rule's model, and the router's name.
 
-    Selection among finished attempts has to pass the same gate, and comes after a router that the rule took.
+    Where the rule took selection among finished attempts, that policy's own row does as well.
     """
     priced = replace(inputs, outcomes=_comparable_costs(inputs.outcomes))
-    laboratory = Laboratory(priced, settings)
-    auto = cast(AutoPolicy, laboratory.fitted_on_all(name))
+    auto = cast(AutoPolicy, Laboratory(priced, settings).fitted_on_all(name))
     router = None if auto.taken.is_baseline else auto.taken.name
     if router is not None:
         held_out = next((row for row in rows if row.name == name and row.evaluation == "cross-fitted"), None)
+        if held_out is None and router == SelectPolicy.name:
+            held_out = selected
         if held_out is not None:
             return _Decision(held_out, auto.tolerance, router)
-    elif selected is not None and passes_gate(selected, laboratory):
-        return _Decision(selected, auto.tolerance, selected.name)
     fixed = auto.fallback().fit(priced.embeddings, priced.outcomes) if router is not None else auto
     chosen = priced.outcomes.models[int(fixed.predict(priced.embeddings[:1], auto.cost_weight)[0])]
     row = next(row for row in rows if row.kind == "single" and row.name == chosen)

@@ -77,7 +77,7 @@ def headline(found: Findings) -> str:
         return "No recommendation: no model resolved any instance."
     start = "Provisional: use" if found.provisional else "Use"
     if use.kind != "single":
-        selects = found.selected is not None and use.name == found.selected.name
+        selects = found.selection is not None and found.selection.pays
         what = "selection among finished attempts by tests, policy" if selects else "the router"
         return f"{start} {what} {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(found, use, compared=True)}."
     if use.name == best.name:

@@ -326,7 +326,7 @@ class Selection(FrozenModel):
     measured: str | None
     """Name of the held-out row, where tests were run; None: not measured."""
     pays: bool
-    """The row passed the gate of policy `auto`."""
+    """Policy `auto` takes it: it is ahead by more than it costs, and the permutation test confirms it."""
 
 
 class Statement(FrozenModel):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.evaluation.policy_rows import Laboratory
 from harness.evaluation.schema import Row, Selection
 from harness.evaluation.verdict import is_selection
 from router.outcomes import OutcomeMatrix
-from router.policies.auto import AutoPolicy
 from router.policies.select import TESTS, SelectPolicy
 
 MEMBERS = SelectPolicy.members
@@ -26,28 +24,13 @@ def measured(rows: Sequence[Row], outcomes: OutcomeMatrix) -> Row | None:
     return next((row for row in rows if is_selection(row) and row.evaluation == "cross-fitted"), None)
 
 
-def passes_gate(row: Row, laboratory: Laboratory) -> bool:
-    """Whether policy `auto` would take it, with this one candidate: the gate that a router has to pass.
-
-    Parameters are passed on inside the candidate's name; a list of several cannot be, and is not recommended.
-    """
-    given = laboratory.settings.params_of(row.name)
-    name = row.name + "".join(f":{key}={value}" for key, value in given.items())
-    if "," in name or name.count(":") > 1:
-        return False
-    auto = AutoPolicy(candidates=name, seed=laboratory.settings.seed)
-    inputs = laboratory.inputs
-    auto.fit(inputs.embeddings, inputs.outcomes, auxiliary=inputs.auxiliary)
-    return not auto.taken.is_baseline
-
-
 def selection_of(outcomes: OutcomeMatrix, row: Row | None, *, pays: bool) -> Selection | None:
     """What is known of selection on a pool.
 
     Args:
         outcomes: Complete, of two models or more.
         row: The measured row.
-        pays: It passed the gate.
+        pays: Policy `auto` takes it.
 
     Returns:
         None where no model resolved anything.

@@ -236,6 +236,11 @@ def test_selection_is_recommended_where_its_row_passes_the_gate_of_auto(says_muc
         assert row.startswith("Not shown to pay: choosing among finished attempts")
     assert advice.selection.pays is says_much
     assert advice.selection.cost_share == pytest.approx(3, abs=0.3)
+    by_rule = build_results(inputs, replace(QUICK, policies=["auto"])).recommendation
+    assert by_rule is not None
+    assert by_rule.use is not None
+    assert by_rule.use.name == ("auto" if says_much else advice.use.name)
+    assert text_of(by_rule, "Selection").startswith("Pays: " if says_much else "Not measured: ")
 
 
 def test_without_tests_selection_is_said_to_be_possible_with_its_price_or_not_worth_trying():
