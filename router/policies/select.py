@@ -55,14 +55,16 @@ class SelectPolicy(OneShotPolicy):
     without any test the default is handed in: the policy then resolves what `best-fixed` does, at the price of all
     attempts.
 
-    `sequential` runs the members one after the other. The next one runs unless the attempt chosen so far fixes all
-    tests that some attempt made so far passes (at least one), or its expected gain is not worth its cost:
+    `sequential` runs the members one after the other. The next one runs while its expected gain is worth its cost:
 
         (1 − p)·rescue − p·harm > λ·(mean cost of the next model) + μ·(its mean seconds)
 
-    p is the probability that the chosen attempt is right, from its agreement with the other attempts and the course of
-    its run (`router.confidence`); rescue and harm are how often in training the choice with one more model was right
-    where it had been wrong, and wrong where it had been right.
+    p is the probability that the chosen attempt is right, from its agreement with the other attempts and from the
+    course of its run, the tests it fixes included (`router.confidence`); rescue and harm are how often in training the
+    choice with one more model was right where it had been wrong, and wrong where it had been right. With fewer than 100
+    training outcomes p is the published one. Where p reads no tests (the published one, and one that is fitted on
+    attempts without tests), it also stops as soon as the chosen attempt fixes every test that an attempt made so far
+    passes, at least one.
 
     With λ > 0 fewer models may be run at all: of the first j members (j = 1 … k) and each model alone, the one with the
     best mean resolved − λ·cost on the training rows. λ = 0 never leaves a member out.
@@ -100,7 +102,7 @@ class SelectPolicy(OneShotPolicy):
     members: int = 3
     """k, models that run on each instance; fewer where fewer are known"""
     sequential: bool = False
-    """run one model after the other and stop early, instead of all at once"""
+    """run one model after the other and stop early, instead of all at once; saves most where λ > 0"""
     broken_limit: int = 3
     """broken existing tests from which on an attempt comes last"""
     cost_weight: float = 0.0
@@ -232,14 +234,14 @@ class SelectPolicy(OneShotPolicy):
         """(t,) whether the attempts (t, j) of `models` are enough."""
         j, rows = len(models), np.arange(len(seen))
         chosen = self._chosen(seen)
-        fixed = seen.fixed()
-        mine = fixed[rows, chosen]
-        done = (mine > 0) & (mine >= fixed.max(axis=1)) & ~(seen.signals[VALID] > mine[:, None]).any(axis=1)
-        similar, equal = seen.agreement(chosen)
-        if np.isnan(self.right_[j - 1]).any():
-            p = published(self.overall_[models[chosen]], similar, equal)
-        else:
+        refitted = not np.isnan(self.right_[j - 1]).any()
+        if refitted:
             p = expit(self._design(seen, models) @ self.right_[j - 1])
+        else:
+            p = published(self.overall_[models[chosen]], *seen.agreement(chosen))
+        done = np.zeros(len(seen), dtype=np.bool_)
+        if not refitted or not set(TESTS) & set(self._history().names):
+            done = seen.fixes_all(chosen)  # p knows nothing of tests: one that is fixed is believed
         p = np.where(seen.nothing()[rows, chosen], 0.0, p)
         following = self.members_[j]
         price = weight * fill_costs(self.cost_)[following] + self.time_weight * fill_costs(self.seconds_)[following]
@@ -356,6 +358,13 @@ class _Attempts:
     def fixed(self) -> FloatArray:
         """(t, j) generated tests that each attempt fixes."""
         return np.asarray(np.sum([np.nan_to_num(self.signals[name]) for name in TESTS], axis=0))
+
+    def fixes_all(self, chosen: IntArray) -> BoolArray:
+        """(t,) whether the chosen attempt fixes every test that fails without a patch and some attempt passes."""
+        fixed = self.fixed()
+        mine = fixed[np.arange(len(self)), chosen]
+        more = self.signals[VALID] > mine[:, None]
+        return np.asarray((mine > 0) & (mine >= fixed.max(axis=1)) & ~more.any(axis=1))
 
     def agreement(self, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
         """(t,) similarity and equality of the chosen attempt to the others, means over those known."""

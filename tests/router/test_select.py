@@ -110,17 +110,34 @@ def test_replay_of_many_decides_as_step_by_step(
             assert values[w] == pytest.approx([getattr(one, name) for one in acted])
 
 
-def test_one_after_the_other_stops_when_a_test_is_fixed_and_saves_cost() -> None:
-    X, outcomes = with_tests(n=600)
+def test_with_few_outcomes_it_stops_when_a_test_is_fixed() -> None:
+    X, outcomes = with_tests(n=90)
     policy = SelectPolicy(sequential=True).fit(X, outcomes)
-    assert next_step(policy, X[0], []) == Run("lead")
-    assert next_step(policy, X[0], [attempt("lead", tests_fixed=1, tests_cost_usd=0.25)]) == Accept("lead", 0.25)
-    assert next_step(policy, X[0], [attempt("lead", tests_fixed=1, tests_valid=2)]) == Run("second"), "one is left"
-    assert next_step(policy, X[0], [attempt("lead", tests_fixed=0)]) == Run("second")
-    hopeless = [attempt("lead", patch_present=0), attempt("second", patch_present=0)]
-    assert next_step(policy, X[0], hopeless) == Run("third")
+    first, second, third = (MODELS[h] for h in policy.members_)
+    policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)  # one more model always pays
+    assert next_step(policy, X[0], []) == Run(first)
+    assert next_step(policy, X[0], [attempt(first, tests_fixed=1, tests_cost_usd=0.25)]) == Accept(first, 0.25)
+    assert next_step(policy, X[0], [attempt(first, tests_fixed=1, tests_valid=2)]) == Run(second), "one is left"
+    assert next_step(policy, X[0], [attempt(first, tests_fixed=0)]) == Run(second)
+    hopeless = [attempt(first, patch_present=0), attempt(second, patch_present=0)]
+    assert next_step(policy, X[0], hopeless) == Run(third)
+
+
+def test_tests_are_believed_that_no_training_attempt_had() -> None:
+    X, outcomes = with_tests(n=200)
+    untested = OutcomeMatrix.build(outcomes.instances, MODELS, outcomes.resolved, outcomes.cost)
+    policy = SelectPolicy(sequential=True).fit(X, untested)
+    policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)
+    first = MODELS[policy.members_[0]]
+    assert next_step(policy, X[0], [attempt(first, tests_fixed=1)]) == Accept(first)
+    assert isinstance(next_step(policy, X[0], [attempt(first)]), Run)
+
+
+def test_one_after_the_other_saves_cost_where_a_price_is_set() -> None:
+    X, outcomes = with_tests(n=600)
     splits = folds(600, 5, 1)
-    together, stepwise = (crossfit(SelectPolicy(sequential=way), X, outcomes, splits) for way in (False, True))
+    together = crossfit(SelectPolicy(), X, outcomes, splits)
+    stepwise = crossfit(SelectPolicy(sequential=True, cost_weight=0.02), X, outcomes, splits)
     best = single(outcomes, outcomes.best_single())
     assert stepwise.cost_per_instance < 0.9 * together.cost_per_instance
     assert stepwise.resolved_count > best.resolved_count + 20
@@ -143,9 +160,9 @@ def test_agreement_and_the_course_of_a_run_end_a_sequence_where_a_price_is_set()
 
 
 def test_a_replay_does_not_know_what_models_that_have_not_run_would_have_tested() -> None:
-    X, outcomes = with_tests(n=200)
+    X, outcomes = with_tests(n=90)
     signals = {name: values for name, values in outcomes.signals.items() if name != "tests_fixed"}
-    signals |= {"own_tests_fixed": np.ones((200, 4)), "tests_valid": np.ones((200, 4))}
+    signals |= {"own_tests_fixed": np.ones((90, 4)), "tests_valid": np.ones((90, 4))}
     recorded = OutcomeMatrix.build(
         outcomes.instances, MODELS, outcomes.resolved, outcomes.cost, None, outcomes.seconds, signals
     )
