@@ -376,3 +376,31 @@ def costs(
 
     study_costs(data, out, repeats=repeats, seed=seed, progress=say)
     say(f"written to {out}")
+
+
+@lab.command()
+def selection(
+    data: Annotated[Path, typer.Option(help="Folder of finished attempts with generated tests.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the cross-fitting with new folds.")] = 10,
+    permutations: Annotated[int, typer.Option(min=19, help="Permutations of the null test.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of folds, permutations and simulations.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for selection.json and README.md.")] = Path("results/selection"),
+) -> None:
+    """Measure what choosing among finished attempts by their tests is worth. A stopped study continues.
+
+    Example:
+
+        polyswe lab selection --data ../shared/data/finished --out results/selection
+    """
+    quiet_libraries()
+    check_output(out, folder=True)
+    from harness.lab.selection import SelectionSettings, study_selection
+
+    settings = SelectionSettings(repeats=repeats, permutations=permutations, seed=seed)
+    study = study_selection(data, out, settings, show_bar=True)
+    found = study["held_out"]
+    output(
+        f"{found['pools']} pools of {found['members']}, held out: {found['delta']:+.1f} "
+        f"[{found['ci95'][0]:+.1f}, {found['ci95'][1]:+.1f}] instances against the best member in hindsight"
+    )
+    say(f"results: {out}/README.md, selection.json")
