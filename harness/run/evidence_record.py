@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from agents.evidence.existing import existing_test_signals
+
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, TestRuns, TreeRun, patch_key
 from agents.evidence.signals import issue_test_signals
@@ -27,7 +29,9 @@ SIGNALS = (
 
 def covers(row: EvidenceRow, patches: Mapping[str, str]) -> bool:
     """Whether an instance's evidence was made from these patches (by model), perhaps among others."""
-    return all(row.content["attempts"].get(model) == patch_key(patch) for model, patch in patches.items())
+    return bool(row.digest) and all(
+        row.content["attempts"].get(model) == patch_key(patch) for model, patch in patches.items()
+    )
 
 
 def evidence_signals(row: EvidenceRow, patches: Mapping[str, str]) -> dict[str, dict[str, float]] | None:
@@ -43,9 +47,14 @@ def evidence_signals(row: EvidenceRow, patches: Mapping[str, str]) -> dict[str, 
         return None
     tests = [IssueTest(**test) for test in row.content["tests"]]
     tests = [test for test in tests if not test.own or test.source in patches]
+    since = row.content["existing_since"]
+    existing = [test for test in tests if test.runner and set(since[test.key]) <= patches.keys()]
     runs = TestRuns.model_validate(row.content["runs"])
+    broken = existing_test_signals(existing, runs, patches, row.content["judged"] if row.content["has_judge"] else None)
     shared = {"tests_cost_usd": row.cost_usd, "tests_seconds": row.seconds}
-    return {model: {**own, **shared} for model, own in issue_test_signals(tests, runs, patches).items()}
+    return {
+        model: {**own, **broken[model], **shared} for model, own in issue_test_signals(tests, runs, patches).items()
+    }
 
 
 def described(evidence: EvidenceRow | None, row: CellRow) -> str:
@@ -79,7 +88,7 @@ def _ending(tree: TreeRun | None, test: IssueTest) -> str:
 def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow]) -> list[str]:
     """What a reader of the results has to know of the evidence on the attempts `rows`."""
     instances = {row.instance_id for row in rows if row.state in ATTEMPTED}
-    found = [row for name, row in evidence.items() if name in instances]
+    found = [row for name, row in evidence.items() if name in instances and row.digest]
     tests = [(row, test) for row in found for test in row.content["tests"]]
     sources = Counter(test["source"] for _, test in tests if not test["own"] and not test["runner"])
     counts = ", ".join(f"{count} by {source}" for source, count in sorted(sources.items())) or "none"

@@ -158,7 +158,7 @@ def _tests_status(folder: RunFolder, rows: Sequence[CellRow]) -> TestsStatus | N
     instances = {row.instance_id for row in rows}
     attempted = {row.instance_id for row in rows if row.state in ATTEMPTED}
     with Store(folder.store_path, read_only=True) as store:
-        tested = set(store.evidence()) & attempted
+        tested = {name for name, row in store.evidence().items() if row.digest} & attempted
     with Store(folder.tests.store_path, read_only=True) as store:
         cells = [row for row in store.rows() if row.instance_id in instances]
         judged = sum(store.judging_cost(name) for name in instances)

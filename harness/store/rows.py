@@ -144,7 +144,7 @@ class EvidenceRow:
 
     instance_id: str
     digest: str
-    """Of the patches, tests and settings it was made from."""
+    """Of the patches, tests and settings it was made from; empty while it is being gathered."""
     content: Mapping[str, Any]
     """The tests, and what came of each with each attempt's patch, as JSON takes it."""
     seconds: float

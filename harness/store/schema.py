@@ -97,7 +97,7 @@ CREATE TABLE IF NOT EXISTS replaced (   -- finished attempts of cells that were 
     """
 CREATE TABLE IF NOT EXISTS evidence (   -- what tests say of an instance's finished attempts; see harness.run.evidence
     instance_id TEXT NOT NULL PRIMARY KEY,
-    digest TEXT NOT NULL,               -- of the patches, tests and settings it was made from
+    digest TEXT NOT NULL,               -- of the patches, tests and settings it was made from; empty: not complete yet
     content TEXT NOT NULL,              -- JSON: the tests, and what came of each with each attempt's patch
     seconds REAL NOT NULL,              -- of writing and running the tests
     cost_usd REAL NOT NULL,             -- of writing and judging them

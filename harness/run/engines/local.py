@@ -74,13 +74,15 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
         give_up=lambda: stop.now,
     )
     budget = Budget(run.max_cost_hard, context.spent, halted=lambda: stop.now)
+    evidence = context.config.evidence
+    keeps_new_files = context.grades and evidence is not None and evidence.own_tests
     with (
         grader if context.grades else nullcontext(),
         images.ahead(context.images, workers=run.pull_workers, depth=run.pull_workers),
     ):
         try:
             yield LocalBackend(
-                run_agent=partial(run_agent, host=host),
+                run_agent=partial(run_agent, host=host, keep_new_files=keeps_new_files),
                 images=images,
                 grader=grader,
                 budget=budget,

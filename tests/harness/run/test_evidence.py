@@ -55,6 +55,9 @@ def evidence(patches: dict[str, str], passes: dict[str, list[IssueTest]], instan
         "attempts": {model: patch_key(patch) for model, patch in patches.items()},
         "tests": [asdict(test) for test in tests],
         "runs": TestRuns(trees=trees).model_dump(mode="json"),
+        "existing_since": {},
+        "has_judge": False,
+        "judged": {},
         "failed_writers": [],
     }
     return EvidenceRow(instance, "digest", content, seconds=5.0, cost_usd=0.25)
