@@ -29,6 +29,7 @@ LABEL = "[scripted stand-in]"
 _COMPLETIONS = re.compile(r"(?:/attempt-(\d{1,4}))?/v1/chat/completions")
 """Repeated attempts have addresses of their own: a conversation does not say which attempt it belongs to."""
 _REVIEW = Step(say="I cannot judge patches; this is a fixed answer. SCORE: 50")
+_JUDGEMENT = Step(say="I cannot judge tests; this is a fixed answer. ANSWER: no")
 _RATING = Step(say="I cannot rate issues; these are fixed answers.\n" + "\n".join(f"{name}: 5" for name in QUESTIONS))
 _JUDGEMENT = Step(say="I cannot judge tests; this is a fixed answer. ANSWER: no")
 _UNKNOWN = Step(say="I have no script for this issue, so I submit nothing.", run=(f"echo {SUBMIT_MARKER}",))
