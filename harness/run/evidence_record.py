@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from agents.evidence.existing import existing_test_signals
-
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, TestRuns, TreeRun, patch_key
 from agents.evidence.signals import issue_test_signals

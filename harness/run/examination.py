@@ -8,14 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from agents.evidence.existing import find_existing_tests
-from agents.evidence.judge import judge, questions
-
 from agents.budget import BudgetSpentError, Call
 from agents.container.host import DockerHost
 from agents.errors import AgentError
 from agents.evidence.config import EvidenceConfig
+from agents.evidence.existing import find_existing_tests
 from agents.evidence.issue_tests import IssueTest
+from agents.evidence.judge import judge, questions
 from agents.evidence.own import own_tests
 from agents.evidence.run import TestRuns, patch_key, run_tests
 from agents.pool import ModelConfig

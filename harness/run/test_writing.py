@@ -125,8 +125,8 @@ def tests_of(run: OpenRun, evidence: EvidenceConfig, rows: Sequence[CellRow]) ->
     """The tests that writers have submitted in these cells, in the order of the configuration."""
     tests = []
     for row in sorted(rows, key=lambda row: evidence.writers.index(row.model)):
-        if row.state in ATTEMPTED:
-            tests += read_tests(row.model, read_patch(run.folder, row.cell), evidence.tests_per_writer)
+        if row.state in ATTEMPTED and (submission := read_patch(run.folder, row.cell)).strip():
+            tests += read_tests(row.model, submission, evidence.tests_per_writer)
     return tests
 
 
