@@ -59,7 +59,7 @@ def _sentence(rows: Sequence[Row], kind: str) -> str:
     judged = most_successful(routing)
     in_sample = next((row for row in rows if row.name == judged.name and row.evaluation == "in-sample"), None)
     p = corrected(routing).get(judged.name)
-    parts = (_judgement(judged, p), _constants(judged, routing), _in_sample(in_sample))
+    parts = (_judgement(judged, p), against_money(judged, routing), _in_sample(in_sample))
     return f"{_difference(judged, best, len(routing), p, kind)}: {''.join(parts)}."
 
 
@@ -167,8 +167,9 @@ def _judgement(judged: Row, p: float | None) -> str:
     return "no evidence that it beats the best single model"
 
 
-def _constants(judged: Row, routing: Sequence[Row]) -> str:
-    """What single models resolve for the policy's money; empty where that is the best single model, or not known."""
+def against_money(judged: Row, routing: Sequence[Row]) -> str:
+    """What single models resolve for the policy's money, of all policies `routing`; empty where that is the best single
+    model, or not known."""
     versus, vs = judged.vs_constants, judged.vs_best_single
     if versus is None or judged.n < FEW_INSTANCES or (vs is not None and versus.delta == vs.delta):
         return ""

@@ -21,8 +21,9 @@ from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
 from harness.evaluation.annotate import described
 from harness.evaluation.formats import money_kind
+from harness.evaluation.live_rows import compared_with, live_rows
 from harness.evaluation.results import build_results
-from harness.evaluation.rows import bounded, make_row
+from harness.evaluation.rows import bounded
 from harness.evaluation.schema import Complementarity, Failure, FlaggedAttempt, Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings, shared_params
 from harness.evaluation.verdict import SCRIPTED_CAVEAT
@@ -192,7 +193,7 @@ def _compared(record: RunRecord, matrix: OutcomeMatrix, say: Callable[[str], Non
 
 
 def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
-    """Only the routed cells were run: one row, and nothing to compare it with."""
+    """Only the routed cells were run: one row, and what it can be compared with."""
     config, dataset = record.config, record.dataset
     assert config.router.checkpoint is not None  # the configuration's validator sees to it
     pool = [model.name for model in config.pool]
@@ -235,14 +236,14 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         notes.append(
             f"{several} of {len(tried)} instances were attempted by more than one model; every attempt's cost counts"
         )
-    row = make_row("routed", "policy", "live", replayed, best=None, models=matrix.models, seed=config.router.seed)
+    table = live_rows(replayed, matrix.take(rows), seed=config.router.seed)
+    row = table[0]
     low, high = row.rate_ci95
     kind = money_kind(scripted=record.scripted, simulated=False)
     cost = "" if row.cost_per_instance is None else f" at {kind}${row.cost_per_instance:.3g} an instance"
     verdict = (
         f"Live, routing by {config.router.checkpoint.name} resolves {row.resolved:g} of {row.n} "
-        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{in_sample}; only the routed cells were run, "
-        "so this does not say whether routing beats a single model."
+        f"({row.rate:.1%}, 95 % interval {low:.1%} to {high:.1%}){cost}{in_sample}; {compared_with(table)}."
     )
     return Results(
         dataset=dataset.title,
@@ -252,7 +253,7 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         folds=0,
         repeats=0,
         scripted=record.scripted,
-        rows=bounded([row], len(dataset.instances)),
+        rows=bounded(table, len(dataset.instances)),
         failures=record.failures,
         complementarity=Complementarity(oracle=int(row.resolved)),
         verdict=SCRIPTED_CAVEAT + verdict[0].lower() + verdict[1:] if record.scripted else verdict,

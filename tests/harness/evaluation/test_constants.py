@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.evaluation.constants import against_constants
+from harness.evaluation.live_rows import compared_with, live_rows
 from harness.evaluation.results import build_results
 from harness.evaluation.schema import Results, Row, VsBestSingle, VsConstants
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
@@ -191,3 +192,21 @@ def test_a_policy_below_the_hull_beats_nobody_and_one_of_many_is_corrected():
     lucky, others = judged(5, 1, 9, 0.03), [judged(0, -4, 4, 0.9, name=name) for name in ("knn", "linear")]
     assert above_constants(lucky, [lucky])
     assert not above_constants(lucky, [lucky, *others])
+
+
+def test_a_routed_run_is_compared_with_the_models_that_attempted_all_its_instances():
+    outcomes = pool(80, [0.5, 0.7, 0.6], [0.2, 1.0, 0.5])
+    resolved = np.array(outcomes.resolved)
+    resolved[3, 2] = math.nan  # not every instance was given to m2
+    accepted = replay_choices(outcomes, np.random.default_rng(2).integers(0, 2, (1, 80)))
+    paid = Replay(
+        accepted.choices, accepted.resolved, outcomes.cost[:, :2].sum(axis=1), accepted.seconds, accepted.share
+    )
+    routed, *members = live_rows(paid, outcomes.with_resolved(resolved), seed=0)
+    assert [row.name for row in members] == ["m0", "m1"]
+    assert routed.vs_constants is not None
+    assert routed.vs_constants.mixture == {"m1": 1}  # two attempts cost more than the dearer one
+    best = max(members, key=lambda row: row.resolved)
+    assert f"{best.name} alone resolves {best.resolved:.0f} (difference " in compared_with([routed, *members])
+    resolved[5, 1] = math.nan
+    assert compared_with(live_rows(paid, outcomes.with_resolved(resolved), seed=0)).startswith("only the routed cells")
