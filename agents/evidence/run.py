@@ -25,7 +25,7 @@ OUTPUT_TAIL = 10_000
 
 Status = Literal["passed", "failed", "timed out", "faked", "refused"]
 """`faked`: the test passed, and so did its control, which has to fail. `refused`: its files would replace existing
-ones. A test that ended its container or was ended with it has failed."""
+ones, or it changes files of the repository. A test that ended its container or was ended with it has failed."""
 
 
 class Result(BaseModel):
@@ -149,6 +149,8 @@ def _run_test(tree: Tree, test: IssueTest, timeout: float) -> Result:
     if tree.patch is None and not test.runner and tree.has_any(test.files):
         return Result(status="refused", seconds=0, output="the test's files would replace existing ones")
     ran = tree.run(test.command, test.files, timeout, keep_files=bool(test.runner))
+    if tree.patch is None and not test.runner and ran.changed_repository:  # such as a script that an agent edited with
+        return Result(status="refused", seconds=ran.seconds, output="the test changes files of the repository")
     status: Status = "passed" if ran.exit_code == 0 else "timed out" if ran.timed_out else "failed"
     seconds = ran.seconds
     if status == "passed" and tree.patch is not None and not test.runner:

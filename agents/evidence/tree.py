@@ -36,10 +36,11 @@ git apply --check --reverse {PATCH_FILE}
 """As the official harness: each way starts from a clean tree, and a patch that is wholly there has been applied."""
 
 _ANY_EXISTS = 'for path; do [ ! -e "$path" ] && [ ! -L "$path" ] || exit 1; done'
-_STATE = 'cd "$cwd" && git -c safe.directory="*" -c core.fileMode=false diff HEAD | cksum'
+_STATE = 'cd "$cwd" && { git -c safe.directory="*" -c core.fileMode=false diff HEAD; echo $?; } | cksum'
+"""Prints the state of the files under version control, for `cwd`."""
 _BEGIN = "cwd=$1\n" + _STATE
 _END = KILL_COMMAND + 'cwd=$1; shift\nrm -rf -- "$@"\n' + _STATE
-"""End what a command has left running and remove its files; prints the state of the tracked files."""
+"""End what a command has left running and remove its files; prints the state."""
 
 
 class Ran(BaseModel):
@@ -52,6 +53,8 @@ class Ran(BaseModel):
     output: str
     seconds: float
     timed_out: bool = False
+    changed_repository: bool = False
+    """Whether files under version control are not as they were before."""
 
 
 class Tree:
@@ -111,11 +114,12 @@ class Tree:
                 self._drop()
                 return Ran(exit_code=None, output="the test's files could not be written", seconds=_since(started))
             done = container.run(command, timeout=timeout)
-            broken = bool(done["exception_info"])
+            broken, changed = bool(done["exception_info"]), False
             if not broken:
                 removed = () if keep_files else tuple(contents)
                 ended = container.run_script(_END, self.config.cwd, *removed, timeout=60)
-                broken = ended.returncode != 0 or ended.text != self._state
+                changed = ended.text != self._state
+                broken = ended.returncode != 0 or changed
         except (ContainerEndedError, DiskLimitError) as error:
             self._drop()
             return Ran(exit_code=None, output=str(error), seconds=_since(started))
@@ -123,7 +127,13 @@ class Tree:
             self._drop()  # also where files have taken the place of the patch's own
         timed_out = done.get("extra", {}).get("exception_type") == "TimeoutExpired"
         exit_code = None if done["exception_info"] else int(done["returncode"])
-        return Ran(exit_code=exit_code, output=done["output"], seconds=_since(started), timed_out=timed_out)
+        return Ran(
+            exit_code=exit_code,
+            output=done["output"],
+            seconds=_since(started),
+            timed_out=timed_out,
+            changed_repository=changed,
+        )
 
     def script(self, script: str, *arguments: str, timeout: float = 120) -> str | None:
         """What a script of ours prints in the repository's container, `$1` being its folder; None when it fails."""
