@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.ratings import HARDEST
-from router.arrays import FloatArray, IntArray
+from router.arrays import FloatArray
 from router.lab.crossfit import Folds
-from router.lab.verifier import auc
+from router.lab.verifier import within_auc, within_aucs
 from router.outcomes import OutcomeMatrix
 from router.ridge import TextRidge
 
 ALIKE = ("logical_reasoning_required", "debugging_complexity", "atypicality", "side_effect_risk", "codebase_scope")
 """The recorded ratings that `polyswe dataset rate` asks for, too."""
-RESAMPLES = 200
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DifficultyRow:
     predictor: str
     split: str
     auc: float
-    """Mean over runs of the probability that a failed instance is ranked above a resolved one."""
+    """Probability that an instance on which a run fails is ranked above one that it resolves, mean over runs."""
     auc_ci95: tuple[float, float]
     """Bootstrap over instances."""
     resolved_hardest: float
@@ -74,18 +74,15 @@ def _held_out(X: FloatArray, verdicts: FloatArray, splits: Folds) -> FloatArray:
 
 
 def _row(predictor: str, split: str, hard: FloatArray, verdicts: FloatArray, seed: int) -> DifficultyRow:
-    n, m = verdicts.shape
-    rng = np.random.default_rng(seed)
-
-    def mean_auc(rows: IntArray) -> float:
-        return float(np.nanmean([auc(hard[rows, h], 1 - verdicts[rows, h]) for h in range(m)]))
-
-    low, high = np.percentile([mean_auc(drawn) for drawn in rng.integers(n, size=(RESAMPLES, n))], [2.5, 97.5])
+    n = len(verdicts)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    failed = 1 - verdicts
+    low, high = np.percentile(within_aucs(hard, failed, drawn), [2.5, 97.5])
     top = np.argsort(-hard, axis=0, kind="stable")[: round(HARDEST * n)]
     return DifficultyRow(
         predictor=predictor,
         split=split,
-        auc=round(mean_auc(np.arange(n)), 3),
+        auc=round(within_auc(hard, failed), 3),
         auc_ci95=(round(float(low), 3), round(float(high), 3)),
         resolved_hardest=round(float(np.take_along_axis(verdicts, top, axis=0).mean()), 3),
         resolved=round(float(verdicts.mean()), 3),
