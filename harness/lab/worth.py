@@ -109,7 +109,7 @@ def _costs(found: Any) -> list[tuple[str, ...]]:
             f"`cost-first`, {what}",
             of,
             NONE,
-            "10–90 % of the way",
+            "equal",
             _interval(found[key], found[f"{key}_ci95"]),
             "`costs`",
         )
