@@ -84,9 +84,14 @@ def rate(
     llm = PoolModel(
         rater, retry or RetryConfig(), Deadline(0), budget=budget, on_call=on_call, rate=rate_limit, trace=trace
     )
-    questions = "\n".join(f"- {name}: {question}" for name, question in QUESTIONS.items())
-    reply = llm.ask(_PROMPT.format(marker=MARKER, issue=issue[:MAX_ISSUE], questions=questions))
+    reply = llm.ask(prompt_of(issue))
     return Rating(values=read_ratings(reply), cost_usd=llm.usage.cost_usd)
+
+
+def prompt_of(issue: str) -> str:
+    """What is sent about an issue."""
+    questions = "\n".join(f"- {name}: {question}" for name, question in QUESTIONS.items())
+    return _PROMPT.format(marker=MARKER, issue=issue[:MAX_ISSUE], questions=questions)
 
 
 def read_ratings(reply: str) -> dict[str, float]:

@@ -127,6 +127,7 @@ def rate(
     select: SelectOption = None,
     max_cost: Annotated[float | None, typer.Option(min=0, help="USD that all replies may cost together.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Calls at the same time.")] = 4,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the cost; ask nothing.")] = False,
     env_file: EnvFileOption = None,
 ) -> None:
     """Let a model rate how hard each issue looks, for forecasts and samples. It reads the issue's text alone.
@@ -146,7 +147,7 @@ def rate(
     from harness.data.model_names import match_names
     from harness.data.rows import load_rows
     from harness.errors import EXIT_INCOMPLETE, InputError
-    from harness.run.rating import rate_issues
+    from harness.run.rating import look_ahead, rate_issues
 
     if out.suffix != ".jsonl":
         raise InputError(f"--out {out}: give a name that ends in .jsonl")
@@ -158,6 +159,10 @@ def rate(
     chosen = Selection.parse(with_files_read(select or [])).choose(candidates(rows), f"dataset {source}")
     statements = problem_statements(rows, source)
     issues = {name: statements[name] for name in chosen}
+    if dry_run:
+        number, cost = look_ahead(issues, rater, out)
+        output(f"{number} of {len(issues)} issues to ask {rater.name} about, some ${cost:.4f} by the texts' lengths")
+        return
     done = rate_issues(issues, rater, out, retry=settings.agent.retry, max_cost=max_cost, workers=workers, say=say)
     if rater.scripted:
         say("the model is a scripted stand-in: its ratings are a fixed answer and its costs are pretended")

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.budget import Budget, BudgetSpentError
-from agents.errors import ProviderError
-from agents.pool import ModelConfig
+from agents.errors import PoolError, ProviderError
+from agents.pool import ModelConfig, prices
 from agents.rate_limit import rate_limits
-from agents.rating import rate
+from agents.rating import prompt_of, rate
 from agents.retry import RetryConfig
+from agents.usage import CHARACTERS_PER_TOKEN
 from harness.data.ratings import RatingRow, append, appending, issue_key, read_rows
-from harness.errors import InputError
+from harness.errors import ConfigError, InputError
 from harness.run.preflight import check_models, scripted_models_ready
 
 FAILURES = 3
 """Calls that may fail for good before no further one is made."""
+
+
+REPLY_TOKENS = 300
+"""Assumed of a reply, before it is paid for."""
+
+
+def look_ahead(issues: Mapping[str, str], model: ModelConfig, path: Path) -> tuple[int, float]:
+    """How many issues would be asked about, and about how much USD that costs by the texts' lengths.
+
+    Raises:
+        ConfigError: the model's price is unknown.
+        InputError: the file is damaged or of another model.
+    """
+    try:
+        known = prices(model)
+    except PoolError as error:
+        raise ConfigError(f"pool: {error}") from error
+    wanted = _unanswered(issues, read_rows(path) if path.is_file() else [], model, path)
+    tokens = sum(len(prompt_of(issues[instance])) for instance in wanted) / CHARACTERS_PER_TOKEN
+    return len(wanted), tokens * known.input + len(wanted) * REPLY_TOKENS * known.output
+
+
+def _unanswered(issues: Mapping[str, str], rows: Sequence[RatingRow], model: ModelConfig, path: Path) -> list[str]:
+    if others := sorted({row.model for row in rows} - {model.name}):
+        raise InputError(f"ratings {path}: made by {', '.join(others)}; name another file for {model.name}")
+    answered = {(row.instance_id, row.issue) for row in rows if not row.failure}
+    return [instance for instance, text in issues.items() if (instance, issue_key(text)) not in answered]
 
 
 @dataclass(frozen=True)
@@ -69,10 +97,7 @@ def rate_issues(
     check_models([model])
     with appending(path) as file, scripted_models_ready([model]) as (reachable,):
         rows = read_rows(path)
-        if others := sorted({row.model for row in rows} - {model.name}):
-            raise InputError(f"ratings {path}: made by {', '.join(others)}; name another file for {model.name}")
-        answered = {(row.instance_id, row.issue) for row in rows if not row.failure}
-        wanted = [instance for instance, key in keys.items() if (instance, key) not in answered]
+        wanted = _unanswered(issues, rows, model, path)
         start = sum(row.cost_usd for row in rows)
         lock, stop = threading.Lock(), threading.Event()
         budget = Budget(max_cost, start, halted=stop.is_set)
