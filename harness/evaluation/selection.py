@@ -13,8 +13,8 @@ from router.policies.select import TESTS, SelectPolicy
 
 MEMBERS = SelectPolicy.members
 NEAR = 0.04
-"""Members have to be this close to the best one: on recorded patches of SWE-bench Verified the rule of policy `select`
-did not fall below the best member of pools whose members lie within some four points (`results/selection`)."""
+"""Members have to be this close to the best one: a clear leader is better run alone, as the gain against the model that
+training finds best is greatest where members are close (`results/selection`)."""
 
 
 def measured(rows: Sequence[Row], outcomes: OutcomeMatrix) -> Row | None:

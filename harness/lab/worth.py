@@ -80,6 +80,7 @@ def _selection(found: Any) -> list[tuple[str, ...]]:
         ("agreement of patches: equal to most", agreement["3"]["plurality"]["held_out"], 120),
         ("agreement of patches: most like the others", agreement["3"]["medoid"]["held_out"], 120),
         ("tests: `select`", held, held["pools"]),
+        ("tests: `select`, against the best in training", held["vs_best_in_training"], held["pools"]),
         ("tests: `select`, repositories unseen", found["repositories_unseen"]["held_out"], held["pools"]),
     ]
     return [
