@@ -226,6 +226,8 @@ def render_explanation(header: Header) -> str:
     use = "it decides by" if header.own_clusters else "to look at, it does not decide by them"
     lines.append(f"{len(header.clusters)} clusters of {len(header.instances)} training instances ({use}):")
     for note in header.clusters:
+        if not note.size:  # of general clusters, some may be of no issue
+            continue
         known = {model: rate for model, rate in note.rates.items() if rate is not None}
         best = max(known, key=lambda model: known[model], default=None)
         leader = (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import load_dataset
+from harness.errors import InputError
 from harness.importers import load_outcomes
 from harness.run.results import RunRecord, results_again
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
+from tests.harness.conftest import MakeRun
 
 REAL = {"api_base": "http://127.0.0.1:9/v1", "scripted": False}
 
@@ -69,3 +72,18 @@ def test_a_runs_table_of_outcomes_says_how_each_cell_ended_and_where_its_files_a
         model: sum(row.verdict == "resolved" for row in rows if row.model == model)
         for model in {row.model for row in rows}
     }
+
+
+def test_clusters_of_a_run_come_from_the_corpus_that_its_configuration_names(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run()
+    corpus = tmp_path / "corpus.jsonl"
+    texts = ["Sort a list of numbers", "The server answers 500", "Parse a date", "Draw a tree", "Cache a page"]
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    changes = {"router.policy": ["cluster"], "router.corpus": str(corpus), "router.params": {"n_clusters": 5}}
+    results = results_again(folder.path, part=lambda config: with_overrides(config, changes))
+    assert "clusters are learned from 5 texts of corpus.jsonl" in results.notes
+    corpus.write_text(
+        json.dumps({"text": load_dataset(load_config(find_config("sample")).dataset).instances[0].problem_statement})
+    )
+    with pytest.raises(InputError, match="must not be learned from"):
+        results_again(folder.path, part=lambda config: with_overrides(config, changes))
