@@ -138,7 +138,7 @@ def rate(
 
         polyswe evaluate my.yaml --dry-run --history leaderboards.json --ratings ratings.jsonl
 
-    Exit code 4: some issues have no rating. The same command asks about these.
+    Exit code 4: some issues have no reply. The same command asks about these.
     """
     quiet_libraries()
     from harness.config import find_config, load_config

@@ -85,7 +85,7 @@ def rate_issues(
         retry: Patience with the provider.
         max_cost: USD that all rows of the file may cost together.
         workers: Calls at the same time.
-        say: Told of progress.
+        say: Called with lines about the progress.
 
     Raises:
         ConfigError: the model's price is unknown.

@@ -232,9 +232,9 @@ def measure(
     able = sorted({model for pair in pairs for model in (pair.cheap, pair.dear)})
     drawn = tuple(random_pools(records.text, outcomes, able, by_instance, number=random, seed=seed))
     progress("forecasts")
-    asked = None if records.ratings is None else like_ours(records.ratings, records.rating_names)
+    five = None if records.ratings is None else like_ours(records.ratings, records.rating_names)
     forecasts = tuple(
-        forecast_rows(records.text, asked, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed)
+        forecast_rows(records.text, five, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed)
     )
     progress("ratings")
     difficulty = tuple(

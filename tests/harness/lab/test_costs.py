@@ -22,10 +22,10 @@ N = 200
 KIND = np.arange(N) % 2
 
 
-def records(*, told: bool) -> Records:
+def records(*, informative: bool) -> Records:
     """A dear model that is ten times as dear on one kind of issue; the text tells the kind, or nothing."""
     rng = np.random.default_rng(5)
-    kind = KIND if told else rng.permutation(KIND)
+    kind = KIND if informative else rng.permutation(KIND)
     text = np.eye(6)[kind] + rng.normal(scale=0.1, size=(N, 6))
     noise = np.exp(rng.normal(scale=0.3, size=(N, 1)) + rng.normal(scale=0.1, size=(N, 3)))
     outcomes = OutcomeMatrix.build(
@@ -38,7 +38,7 @@ def records(*, told: bool) -> Records:
 
 
 def test_a_planted_effect_is_found_and_an_absent_one_is_not() -> None:
-    found, nothing = (measure(records(told=told), repeats=1, random=2) for told in (True, False))
+    found, nothing = (measure(records(informative=informative), repeats=1, random=2) for informative in (True, False))
     assert found.pairs == 3
     assert found.gain > 7
     assert found.gain_ci95[0] > 3
@@ -58,14 +58,14 @@ def test_a_planted_effect_is_found_and_an_absent_one_is_not() -> None:
 
 def test_a_mixture_at_the_same_cost_gains_nothing() -> None:
     """The measure itself has no bias: random orders come out at 0."""
-    start, rng = records(told=True), np.random.default_rng(0)
+    start, rng = records(informative=True), np.random.default_rng(0)
     row = order_row(start.outcomes, [Pair(0, 2)], lambda _: rng.random((400, N)), name=("random", "", ""))
     assert abs(row.gain) < 0.3
     assert row.gain_ci95[0] < 0 < row.gain_ci95[1]
 
 
 def test_folds_of_dear_instances_are_not_predicted_cheap() -> None:
-    start = records(told=False)
+    start = records(informative=False)
     blind, splits = np.zeros((N, 2)), folds(N, 10, 5)
     cost = start.outcomes.cost
     level, apart = (held_out_costs(blind, cost, splits, level=level).mean(axis=0)[:, 2] for level in (True, False))
@@ -74,12 +74,12 @@ def test_folds_of_dear_instances_are_not_predicted_cheap() -> None:
 
 
 def test_pairs_need_a_dear_model_that_is_better_and_another_one() -> None:
-    start = records(told=True).outcomes
+    start = records(informative=True).outcomes
     same = OutcomeMatrix.build(start.instances, ["GPT 5", "GPT-5 (high reasoning)", "o3"], start.resolved, start.cost)
     assert pairs_of(start) == [Pair(0, 1), Pair(0, 2), Pair(1, 2)]
     assert pairs_of(same) == [Pair(0, 2), Pair(1, 2)]
     with pytest.raises(InputError, match="no two of 3 runs"):
-        measure(replace(records(told=True), outcomes=start.with_resolved(np.zeros((N, 3)))))
+        measure(replace(records(informative=True), outcomes=start.with_resolved(np.zeros((N, 3)))))
 
 
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_each_issue_is_paid_once(rater: Rater, tmp_path: Path) -> None:
     assert rated(path)["owner__repo-3"].ratings == {name: k + 2 for k, name in enumerate(QUESTIONS)}
 
 
-def test_replies_that_cannot_be_used_are_paid_and_told(rater: Rater, tmp_path: Path) -> None:
+def test_replies_that_cannot_be_used_are_paid_and_counted(rater: Rater, tmp_path: Path) -> None:
     path = tmp_path / "ratings.jsonl"
     rater.replies = {"1": "no idea", "2": ANSWER.replace("2", "200"), "3": "", "4": ANSWER + "\nscope: 9\udc80"}
     found = ask(rater, path, 6)
