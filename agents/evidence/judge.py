@@ -25,7 +25,7 @@ QUESTIONS = 10
 MAX_SOURCE = 8_000
 """Characters of a test's source that are shown."""
 MAX_OUTPUT = 4_000
-"""Characters of the failure that are shown: the output's end."""
+"""Characters of the failure that are shown."""
 
 _PROMPT = """{marker} The test passed before an issue was worked on, and fails with a proposed patch. Either the issue
 itself changes what the test expects, so that every correct fix breaks it, or the patch breaks something that has to go
@@ -80,7 +80,7 @@ def questions(tests: Sequence[IssueTest], runs: TestRuns, patches: Iterable[str]
             for name in broken_tests([test], runs, patch) or ():
                 counts[name] += 1
                 output = run.results[test.key].output if run else ""
-                seen.setdefault(name, Question(name, _source(test, name), output[-MAX_OUTPUT:]))
+                seen.setdefault(name, Question(name, _source(test, name), _failure(output, name)))
     return [seen[name] for name in sorted(seen, key=lambda name: (-counts[name], name))[:QUESTIONS]]
 
 
@@ -124,15 +124,31 @@ def read_answer(reply: str) -> bool:
     return bool(answers) and answers[-1].lower() == "yes"
 
 
+def _function(name: str) -> str:
+    """The test's function as its name states it; empty where it does not."""
+    found = _NAME.search(name.rsplit("::", 1)[-1])
+    return found[0] if found else ""
+
+
+def _failure(output: str, name: str) -> str:
+    """What the runner prints of a failed test; the output's end where it prints nothing under the test's name."""
+    function, position = _function(name), 0
+    for line in output.split("\n") if function else ():
+        if line.startswith(("FAIL: ", "ERROR: ", "___")) and function in line:
+            return output[position : position + MAX_OUTPUT]
+        position += len(line) + 1
+    return output[-MAX_OUTPUT:]
+
+
 def _source(test: IssueTest, name: str) -> str:
     """The function of the test that `name` names; the beginning of the file where it is not found."""
     text = next(iter(test.files.values()), "")
-    words = _NAME.findall(name.rsplit("::", 1)[-1])
+    function = _function(name)
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text[:MAX_SOURCE]
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and words and node.name == words[0]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
             return "\n".join(text.split("\n")[node.lineno - 1 : node.end_lineno])[:MAX_SOURCE]
     return text[:MAX_SOURCE]

@@ -108,6 +108,7 @@ def test_existing_tests_that_a_patch_breaks_are_counted(
     assert [question.name for question in asked] == sorted(broken_tests(tests, runs, BROKEN) or ())
     assert first.source == "def test_average():\n    assert average([2, 2]) == 1.5"
     assert "assert 2.0 == 1.5" in first.output
+    assert "assert 2 == 1" in asked[2].output.split("\n____", 1)[0], "each question begins with its own failure"
     faulty.faults = [lambda handler: handler.answer(200, answered("It does.\nANSWER: **yes**"))]
     model = ModelConfig(
         name="judge", model="openai/m", api_base=faulty.url, scripted=True,
