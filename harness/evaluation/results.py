@@ -89,6 +89,8 @@ def build_results(
         reach = reachable(complete, settings.seed)
     if n:
         rows += _bounds(complete, inputs.evaluation, settings.seed)
+        if np.isnan(complete.cost).any():
+            notes.append("no row is compared with mixtures of single models, because not every cost is known")
     notes += signal_notes(quality, reach)
     of_sizes = _null_of_sizes(complete, settings.null_sizes, settings.seed)
     if of_sizes is not None:
@@ -291,8 +293,6 @@ def _missing(outcomes: OutcomeMatrix) -> list[str]:
                 f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it, nor "
                 "for policies that route to it"
             )
-    if np.isnan(outcomes.cost[~np.isnan(outcomes.resolved)]).any():
-        notes.append("no row is compared with mixtures of single models, because not every cost is known")
     incomplete = int(np.isnan(outcomes.resolved).any(axis=1).sum())
     if incomplete:
         notes.append(

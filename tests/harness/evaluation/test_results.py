@@ -387,7 +387,7 @@ def test_the_laboratory_evaluates_every_policy_there_is():
     matrix = OutcomeMatrix.build([f"i{k}" for k in range(40)], ["a", "b"], rng.integers(0, 2, size=(40, 2)))
     names = sorted(POLICIES)
     results = results_of(
-        matrix, rng.normal(size=(40, 3)), policies=names, params={}, folds=4, repeats=1, permutations=1
+        matrix, rng.normal(size=(40, 384)), policies=names, params={}, folds=4, repeats=1, permutations=1
     )
     kinds = {row.name: row.kind for row in results.rows if row.evaluation == "cross-fitted"}
     assert kinds == dict.fromkeys(names, "policy") | {"oracle": "oracle"}, "a bound must not pass for a policy"
