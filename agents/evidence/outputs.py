@@ -34,8 +34,8 @@ def _unittest(output: str) -> list[str]:
 
 
 def _sympy(output: str) -> list[str]:
-    """`test_a ok`"""
-    lines = (line.rstrip() for line in output.split("\n"))
+    """`test_a ok`; the last line of a file also bears the file's result."""
+    lines = (line.rstrip().removesuffix("[OK]").removesuffix("[FAIL]").rstrip() for line in output.split("\n"))
     return [line.removesuffix(" ok") for line in lines if line.startswith("test_") and line.endswith(" ok")]
 
 

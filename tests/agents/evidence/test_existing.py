@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -159,6 +160,12 @@ def test_a_runner_that_names_no_tests_counts_by_file_and_chance_is_left_out() ->
     assert broken_tests([by_file, chance], runs, "p") == ["tests/a.py", "y"]
     assert broken_tests([by_file, chance], runs, "q") == []
     assert broken_tests([], runs, "q") is None
+    sympy = replace(chance, runner="sympy")
+    named = TestRuns(
+        trees={name: TreeRun(results={sympy.key: tree.results[chance.key]}) for name, tree in trees.items()}
+    )
+    named.trees[patch_key("p")] = TreeRun(results={sympy.key: Result(status="failed", seconds=1, output="", passed=())})
+    assert broken_tests([sympy], named, "p") == ["tests/b.py::y"]
     many = [f"t{n}" for n in range(30)]
     trees = dict.fromkeys(UNPATCHED, tree("passed", *many)) | {patch_key("p"): tree("passed")}
     assert len(questions([chance], TestRuns(trees=trees), ["p"])) == QUESTIONS
@@ -172,7 +179,7 @@ def test_a_runner_that_names_no_tests_counts_by_file_and_chance_is_left_out() ->
         ("unittest", "test_a (m.T.test_a) ... ok\ntest_b (m.T.test_b) ... FAIL\n", ["test_a (m.T)"]),
         ("django", "test_a (m.T)\nWhat it does ... ok\ntest_b (m.T) ... skipped 'x'\n", ["test_a (m.T)"]),
         ("django", "test_a (m.T) ... printed\nok\ntest_b (m.T) ... ERROR\nok\n", ["test_a (m.T)"]),
-        ("sympy", "sympy/a/test_b.py[2]\ntest_a ok\ntest_b F\ntest_c E   [FAIL]", ["test_a"]),
+        ("sympy", "sympy/a/test_b.py[2]\ntest_a ok\ntest_b F\ntest_c ok      [FAIL]", ["test_a", "test_c"]),
         ("sympy", "ImportError", []),
     ],
 )
