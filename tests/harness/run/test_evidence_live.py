@@ -12,14 +12,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 
 from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
+from harness.data.embeddings import embed_texts
 from harness.docker.engine import CELL_LABEL, RUN_LABEL
 from harness.errors import EXIT_OK
-from harness.fitting import FitSettings, fit_router
+from harness.importers import load_outcomes, outcome_matrix
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
 from harness.run.spending import spent_by
@@ -28,6 +30,10 @@ from harness.sample import PLAYBOOK
 from harness.store.rows import KILLED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
+from router.embedding import Embedder
+from router.outcomes import OutcomeMatrix
+from router.policies import make_policy
+from router.router import Router
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from killed_runs import STARTED, Books, Victim, leaked, rows_of
@@ -122,6 +128,11 @@ def test_select_picks_by_the_tests_and_pays_for_them(
     assert run_status(undisturbed).cost_usd == pytest.approx(attempts + tests)
     last = json.loads((undisturbed.path / "events.jsonl").read_text().splitlines()[-1])
     assert last["cost_usd"] == pytest.approx(attempts + tests)
+    # what a policy is fitted on has the tests as well
+    matrix, _ = outcome_matrix(load_outcomes([str(undisturbed.path)]).runs, None, [BUCKETEER, CSVQUILL, LOGSIFT])
+    small = matrix.models.index(SMALL)
+    assert matrix.signals["tests_fixed"][matrix.instances.index(BUCKETEER), small] == 1
+    assert matrix.signals["tests_cost_usd"].sum() == pytest.approx(3 * tests)
     # the same command again has nothing to do
     asked = len(provider.log())
     assert evaluate(load_config(config_file), undisturbed, stop=Stop()).missing == []
@@ -205,32 +216,47 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
     assert not list(victim.folder.path.rglob("*.tmp"))
 
 
-def test_a_routed_select_survives_a_kill_between_its_attempts_and_their_tests(
-    undisturbed: RunFolder, provider: ScriptedServer, engine: DockerClient, tmp_path: Path
+def test_a_sequential_select_survives_kills_between_its_rounds(
+    provider: ScriptedServer, engine: DockerClient, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "select.npz"
-    fit_router([str(undisturbed.path)], "sample", checkpoint, FitSettings(policy="select", pool=[MEDIUM, LARGE]))
+    """The large model, which comes first, hands in nothing: the medium one has to come after it."""
+    rng = np.random.default_rng(0)
+    right = (rng.random((60, 2)) < [0.4, 0.8]).astype(float)
+    outcomes = OutcomeMatrix.build(
+        [f"r__{i}" for i in range(60)], (MEDIUM, LARGE), right, np.ones((60, 2)), signals={"tests_fixed": 2 * right}
+    )
+    X = np.repeat(embed_texts(["issue"]), 60, axis=0)
+    select = make_policy("select", members=2, sequential=True).fit(X, outcomes)
+    checkpoint = tmp_path / "select.safetensors"
+    Router(select, (MEDIUM, LARGE), Embedder()).save(checkpoint)
     config = write_config(
         tmp_path / "run.yaml",
         provider.url,
         run={"mode": "routed"},
         router={"checkpoint": str(checkpoint)},
-        dataset={"select": [f"id={LOGSIFT}"]},
+        dataset={"select": [f"id={CSVQUILL}"]},
         out={"run_id": "run"},
     )
     victim, books = Victim(config, tmp_path / "out", tmp_path / "log"), Books(provider)
-    assert await_and_kill(
-        victim, lambda: bool(victim.rows()) and all(row.state is State.GRADED for row in victim.rows().values())
-    )
-    assert with_evidence(victim.folder) == 0
+
+    def graded(*models: str) -> bool:
+        rows = victim.rows()
+        return {cell.model for cell in rows} == set(models) and all(row.state is State.GRADED for row in rows.values())
+
+    moments: list[Callable[[], bool]] = [
+        lambda: graded(LARGE),  # no evidence on it yet
+        lambda: graded(LARGE) and with_evidence(victim.folder) == 1,
+        lambda: graded(LARGE, MEDIUM) and with_evidence(victim.folder) == 1,  # the evidence on the first one alone
+    ]
+    for moment in moments:
+        assert await_and_kill(victim, moment), victim.said()
     process = victim.start()
     assert process.wait(600) == EXIT_OK, victim.said()
-    cells = victim.rows()
-    assert {cell.model for cell in cells} == {MEDIUM, LARGE}
+    assert graded(LARGE, MEDIUM)
     check_paid_once(victim, books, Counter())
     row, *members = json.loads((victim.folder.path / "results.json").read_text())["rows"]
     assert {member["name"] for member in members} == {MEDIUM, LARGE}
-    assert (row["resolved"], row["n"]) == (1, 1)  # medium's patch fixes both tests, large's one
+    assert (row["resolved"], row["n"], row["routing_share"][MEDIUM]) == (1, 1, 1)
     assert row["cost_per_instance"] == pytest.approx(spent_by(victim.folder))
     assert leaked(engine, victim.folder) == []
 
@@ -262,6 +288,9 @@ def test_hostile_tests_and_patches_harm_nothing(engine: DockerClient, tmp_path: 
     commands = (FAKE, "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt")
     steps = [{"say": "As I like.", "run": [command]} for command in commands]
     book["attempts"]["scripted-hostile"] = {"intent": "wrong", "steps": steps}
+    breaks = "echo 'def sift(*_): raise OSError' >> logsift/sift.py && git diff > patch.txt"
+    steps = [{"say": "As I like.", "run": [command]} for command in (breaks, *commands[1:])]
+    book["attempts"]["scripted-breaker"] = {"intent": "wrong", "steps": steps}
     book["tests"]["scripted-hostile"] = {"intent": "wrong", "commands": [GUARD + test for test in HOSTILE_TESTS]}
     (folder / f"{LOGSIFT}.yaml").write_text(yaml.safe_dump(book))
     stand_in = {"scripted": True, "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
@@ -271,15 +300,33 @@ def test_hostile_tests_and_patches_harm_nothing(engine: DockerClient, tmp_path: 
             server.url,
             pool=[
                 {"name": name, "model": f"openai/{name}", "api_base": server.url, **stand_in}
-                for name in (MEDIUM, LARGE, "scripted-hostile")
+                for name in (MEDIUM, LARGE, "scripted-hostile", "scripted-breaker")
             ],
-            evidence={"writers": [MEDIUM, "scripted-hostile"], "test_timeout": 5, "tests_per_writer": 9},
+            evidence={
+                "writers": [MEDIUM, "scripted-hostile"],
+                "test_timeout": 5,
+                "tests_per_writer": 9,
+                "existing_tests": True,
+                "judge": LARGE,
+            },
             agent={"limits": {"memory": "512m", "pids": 128, "disk_gb": 0.5}, "command_timeout": 10},
             dataset={"select": [f"id={LOGSIFT}"]},
         )
         run = RunFolder(tmp_path / "out" / "run")
         end = evaluate(load_config(config), run, stop=Stop())
+        asked = len(server.log())
+        evaluate(load_config(config), run, stop=Stop())
+        assert len(server.log()) == asked
     cells = rows_of(run)
+    # the one that breaks existing tests, of which the judge says that they are not obsolete
+    broken = cells[Cell(LOGSIFT, "scripted-breaker")].signals
+    assert broken["existing_broken"] >= 3
+    assert broken["existing_obsolete"] == 0
+    assert cells[Cell(LOGSIFT, MEDIUM)].signals["existing_broken"] == 0
+    with Store(run.tests.store_path, read_only=True) as store:
+        judged = store.judging_cost(LOGSIFT)
+        assert judged > 0
+        assert broken["tests_cost_usd"] == pytest.approx(store.spent())
     assert end.missing == []
     assert with_evidence(run) == 1, (run.path / "run.log").read_text()
     assert shown(cells[Cell(LOGSIFT, MEDIUM)])["tests_fixed"] == 2
