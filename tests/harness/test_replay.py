@@ -23,6 +23,7 @@ from harness.evaluation.settings import EvaluationSettings
 from harness.importers import load_outcomes
 from harness.replay import RecordedSources, replay_sources, write_replay
 from harness.report.tables import render_terminal
+from tests.harness.finished_folder import write_finished
 
 
 def replay(sources: RecordedSources, settings: EvaluationSettings, out: Path | None = None, **more: Any) -> Results:
@@ -60,6 +61,25 @@ def outcomes(tmp_path: Path) -> Path:
     rows = [f"i{k},{model},{int(k % 2 == odd)},0.5" for k in range(11) for odd, model in enumerate(("ant", "bee"))]
     path.write_text("instance_id,model,resolved,cost_usd\n" + "\n".join(rows) + "\n")
     return path
+
+
+def test_finished_attempts_are_chosen_by_their_tests_and_their_unknown_cost_is_not_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    resolved = (rng.random((60, 3)) < 0.5).astype(np.float64)
+    folder = write_finished(tmp_path / "finished", resolved, resolved[None])  # a test passes with right patches alone
+    tasks = tmp_path / "tasks.jsonl"
+    ids = [f"repo{i % 3}__{i}" for i in range(60)]
+    lines = [json.dumps({"instance_id": i, "problem_statement": f"text {i}", "patch": "gold"}) for i in ids]
+    tasks.write_text("\n".join(lines))
+    settings = EvaluationSettings(policies=("select",), repeats=1, permutations=9)
+    results = replay(
+        RecordedSources([folder], tasks), settings, tmp_path / "out", cache=tmp_path, embedder=CountingEmbedder()
+    )
+    row = next(row for row in results.rows if row.name == "select" and row.evaluation == "cross-fitted")
+    assert row.resolved == resolved.max(axis=1).sum(), "of any right attempts one is handed in"
+    assert row.cost_per_instance is None
+    again = replay(RecordedSources([tmp_path / "out"], tasks), settings, cache=tmp_path, embedder=CountingEmbedder())
+    assert [r.resolved for r in again.rows] == [r.resolved for r in results.rows], "outcomes.csv keeps the signals"
 
 
 def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path, tmp_path: Path):
