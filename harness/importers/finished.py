@@ -39,7 +39,9 @@ EXISTING = "django_existing_tests.jsonl"
 REPEATED = "rep_patches.jsonl.gz"
 GOLD = "gold"
 """Name of the reference patch among those whose existing tests were run."""
-MOST_MODELS = 100
+MOST_MODELS = 50
+MOST_ATTEMPTS = 100_000
+MOST_TESTS = 200_000
 MOST_NAME = 200
 """Characters of a name."""
 _RUN = re.compile(r"^(.+)_run(\d{1,3})$")
@@ -200,6 +202,8 @@ def _attempts(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
         if not isinstance(verdict, str | int | None) or verdict not in VERDICTS:
             raise InputError(f"{where}: resolved is {str(verdict)[:40]!r}, expected 0, 1 or null")
         found[key] = VERDICTS[verdict], float(bool(patch and patch.strip()))
+        if len(found) > MOST_ATTEMPTS:
+            raise InputError(f"{path}: more than {MOST_ATTEMPTS} attempts; name a part of them")
     if not found:
         raise InputError(f"{path}: no attempts in it; get the file again")
     return found
@@ -225,6 +229,8 @@ def _tests(path: Path, rows: Mapping[str, int], models: Sequence[str]) -> Genera
         writer.append(_name(line["generator"], where))
         row.append(rows[line["instance_id"]])
         unpatched.append(_passed(line["unpatched"], where) == 1)
+        if len(row) > MOST_TESTS:
+            raise InputError(f"{path}: more than {MOST_TESTS} tests; name a part of them")
         passes.append([_passed(line[model], where) if model in line else math.nan for model in models])
     if not writer:
         raise InputError(f"{path}: no tests in it; get the file again")

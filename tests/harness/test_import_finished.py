@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.importers import finished_files, load_outcomes, outcome_matrix
+from harness.importers import finished, finished_files, load_outcomes, outcome_matrix
 from harness.importers.finished import read_finished
 from tests.harness.finished_folder import as_csv, write_finished, write_packed
 
@@ -110,7 +110,7 @@ def attempt(**changed: object) -> str:
         ("[]\n", "no object"),
         ('{"model": "alpha"}\n', "no instance_id, patch, resolved"),
         ("", "no attempts"),
-        ("".join(attempt(model=f"m{k}") for k in range(101)), "101 models"),
+        ("".join(attempt(model=f"m{k}") for k in range(51)), "51 models"),
     ],
 )
 def test_hostile_attempts_are_refused(folder: Path, text: str, complaint: str) -> None:
@@ -123,6 +123,15 @@ def test_a_file_that_unpacks_without_end_is_refused(folder: Path, monkeypatch: p
     monkeypatch.setattr(finished_files.read_packed, "__defaults__", (1_000_000,))
     (folder / "sbv_patches.jsonl.gz").write_bytes(gzip.compress(b"\n" * 50_000_000))
     with pytest.raises(InputError, match="larger than 1000000 bytes"):
+        load_outcomes([folder])
+
+
+def test_more_attempts_or_tests_than_anybody_makes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "MOST_TESTS", 3)
+    with pytest.raises(InputError, match="more than 3 tests"):
+        load_outcomes([folder])
+    monkeypatch.setattr(finished, "MOST_ATTEMPTS", 5)
+    with pytest.raises(InputError, match="more than 5 attempts"):
         load_outcomes([folder])
 
 

@@ -36,6 +36,9 @@ PRICES = (0.0, 0.003, 0.006, 0.01)
 """Resolved instances that an attempt has to bring on average, in the sequential form (λ; an attempt costs 1)."""
 AUCS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 """Of simulated verifiers."""
+SILENT_AUCS = (0.6, 0.7, 0.8)
+COVERAGE = (0.3, 0.6)
+"""Shares of the instances on which simulated verifiers speak, beside all."""
 VARIANTS = 20
 """Rules that were tried on these data before or beside the one that is quoted, by those who made them; the figures
 here follow that choice."""
@@ -126,6 +129,7 @@ class Judge:
             tasks |= {f"agreement {k}": partial(self._agreement, k) for k in (3, 5) if k <= most}
         tasks |= {f"majority {k}": partial(self._majority, k) for k in (3, 5, 7) if k <= most}
         tasks |= {f"verifier {area}": partial(self._verifier, area) for area in AUCS}
+        tasks |= {f"silent {share} {a}": partial(self._verifier, a, share) for share in COVERAGE for a in SILENT_AUCS}
         tasks["existing tests"] = partial(study_existing, self.everyone, self.tested)
         tasks["signals"] = self._signals
         tasks["confidence"] = partial(confidence, self.found, self.everyone.columns, self.everyone.splits[0])
@@ -218,20 +222,28 @@ class Judge:
         # of equal votes all are right or none: the default does not matter
         return {"pools": len(known), "members": k} | compare(known, best)
 
-    def _verifier(self, area: float) -> Record:
-        """Simulated: an independent binormal score of every attempt, in pools of 3. It never abstains."""
+    def _verifier(self, area: float, speaks_on: float = 1.0) -> Record:
+        """Simulated: an independent binormal score of every attempt, in pools of 3.
+
+        Args:
+            area: its AUC within an instance.
+            speaks_on: share of the instances on which there is a score; on the others the default is handed in, who is
+                the best member in hindsight.
+        """
         field, shift = self.everyone, float(np.sqrt(2) * ndtri(area))
         pools = field.pools(HEADLINE)
         gains = []
         for draw in range(self.settings.draws):
             # the same noise for every quality: the curve is smooth
-            noise = np.random.default_rng([self.settings.seed, draw]).normal(size=self.found.resolved.shape)
-            score = noise + shift * self.found.resolved
+            rng = np.random.default_rng([self.settings.seed, draw])
+            score = rng.normal(size=self.found.resolved.shape) + shift * self.found.resolved
+            score *= rng.random((len(score), 1)) < speaks_on
             known, best = play_known(field, pools, self._by_tests(score))
             gains.append((known - best).sum(axis=1))
         per_pool = np.mean(gains, axis=0)
         return {
             "auc": area,
+            "speaks_on": speaks_on,
             "delta": round(float(per_pool.mean()), 1),
             "share_of_pools_above": round(float((per_pool > 0).mean()), 3),
         }
@@ -298,6 +310,7 @@ def _document(judge: Judge, records: Mapping[str, Record]) -> dict[str, Any]:
         "sequential": list(named("sequential ").values()),
         "agreement": named("agreement "),
         "simulated_verifier": list(named("verifier ").values()),
+        "simulated_silent_verifier": list(named("silent ").values()),
         "existing_tests": records["existing tests"],
         "signals": records["signals"],
         "confidence": records["confidence"],
