@@ -79,7 +79,8 @@ def headline(found: Findings) -> str:
     if use.kind != "single":
         selects = found.selection is not None and found.selection.pays
         what = "selection among finished attempts by tests, policy" if selects else "the router"
-        return f"{start} {what} {use.name}: {_resolved(use)} held out, {_versus(use)}{_at(found, use, compared=True)}."
+        price = _at(found, use, compared=True, several=selects)
+        return f"{start} {what} {use.name}: {_resolved(use)} held out, {_versus(use)}{price}."
     if use.name == best.name:
         equal = f"as many as {_listed(found.equals)}" if found.equals else f"the most of {found.models} models"
         low, high = use.rate_ci95
@@ -204,7 +205,7 @@ def _selection(found: Findings) -> str:
         opening = "Pays" if seen.pays else "Not shown to pay"
         if row.n < FEW_INSTANCES:
             opening = f"Cannot be judged on {row.n} instances"
-        figures = f"{_of(row)} held out, {_versus(row)}{_at(found, row, compared=True)}"
+        figures = f"{_of(row)} held out, {_versus(row)}{_at(found, row, compared=True, several=True)}"
         return f"{opening}: choosing among finished attempts by tests resolves {figures}."
     attempts = f"{len(seen.members)} finished attempts"
     if len(seen.members) < LEAST_MEMBERS or found.complete < FEW_INSTANCES:
@@ -275,10 +276,10 @@ def _versus(choice: Choice) -> str:
     return f"{count(abs(choice.delta))} {'more' if choice.delta > 0 else 'fewer'} than the best model [{low}, {high}]"
 
 
-def _at(found: Findings, choice: Choice, *, compared: bool = False) -> str:
-    """Its cost, where it is known."""
+def _at(found: Findings, choice: Choice, *, compared: bool = False, several: bool = False) -> str:
+    """Its cost, where it is known; of `several` attempts at every instance also that it is not."""
     if choice.cost_per_instance is None:
-        return ""
+        return ", for several attempts per instance, whose cost is unknown" if several else ""
     price = f"{found.money_kind}{money(choice.cost_per_instance)} per instance"
     if not compared or choice.cost_share is None:
         return f", at {price}"

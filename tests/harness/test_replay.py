@@ -78,6 +78,8 @@ def test_finished_attempts_are_chosen_by_their_tests_and_their_unknown_cost_is_n
     row = next(row for row in results.rows if row.name == "select" and row.evaluation == "cross-fitted")
     assert row.resolved == resolved.max(axis=1).sum(), "of any right attempts one is handed in"
     assert row.cost_per_instance is None
+    said = next(statement.text for statement in results.recommendation.statements if statement.label == "Selection")
+    assert said.endswith("for several attempts per instance, whose cost is unknown.")
     again = replay(RecordedSources([tmp_path / "out"], tasks), settings, cache=tmp_path, embedder=CountingEmbedder())
     assert [r.resolved for r in again.rows] == [r.resolved for r in results.rows], "outcomes.csv keeps the signals"
 
