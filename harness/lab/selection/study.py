@@ -40,8 +40,8 @@ SILENT_AUCS = (0.6, 0.7, 0.8)
 COVERAGE = (0.3, 0.6)
 """Shares of the instances on which simulated verifiers speak, beside all."""
 VARIANTS = 20
-"""Rules that were tried on these data before or beside the one that is quoted, by those who made them; the figures
-here follow that choice."""
+"""Rules that were tried on these data in all, by those who made the study; a number to quote, nothing is computed from
+it."""
 
 
 @dataclass(frozen=True)
