@@ -67,7 +67,8 @@ class AutoPolicy(OneShotPolicy):
 
     candidates: str = "shared-difficulty,select"
     """short names of the policies to choose among, separated by commas; they have their default parameters. One that
-    chooses among finished attempts is no candidate where no signal that it chooses by is known"""
+    chooses among finished attempts is no candidate where no signal that it chooses by is known, or where an attempt has
+    no cost"""
     tolerance: float = 0.03
     """share resolved that may be given up for the whole cost of the best fixed model"""
     caution: float = 1.0
@@ -147,9 +148,12 @@ class AutoPolicy(OneShotPolicy):
         extras = [unit * times for times in EXTRAS] if unit else [0.0]
         worth = _worth(outcomes, self.cost_weight + unit, self.time_weight)
         rows = np.arange(len(outcomes))
+        unpriced = bool((np.isnan(outcomes.cost) & ~np.isnan(outcomes.resolved)).any())
         trials: list[_Trial] = []
         for number, policies in enumerate(self._inner, 1):
             if not has_signals(outcomes, policies[0].chooses_by):
+                continue
+            if policies[0].is_sequential and unpriced:  # several attempts would look as cheap as one
                 continue
             choices = np.zeros((len(extras), len(rows)), dtype=np.int64)
             paid, took = np.full((2, len(extras), len(rows)), np.nan)

@@ -77,6 +77,10 @@ def test_auto_selects_among_attempts_only_where_tests_are_on_record_and_pay_for_
     assert fitted(prices, tests_fixed=rng.permutation(right)).taken.name == "best-fixed", "tests that tell nothing"
     dear = np.tile([0.1, 1.0, 1.0], (300, 1))
     assert fitted(dear, tests_fixed=right).taken.name == "best-fixed", "20 times the price is not worth it"
+    unknown = np.full((300, 3), np.nan)
+    assert fitted(unknown, tests_fixed=right).taken.name == "best-fixed", (
+        "three attempts are not free for want of a price"
+    )
 
 
 def test_auto_routes_where_the_text_tells_and_not_where_it_does_not(world) -> None:
