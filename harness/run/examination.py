@@ -16,7 +16,7 @@ from agents.evidence.existing import find_existing_tests
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.judge import judge, questions
 from agents.evidence.own import own_tests
-from agents.evidence.run import TestRuns, patch_key, run_tests
+from agents.evidence.run import TestRuns, TreeRun, patch_key, run_tests
 from agents.pool import ModelConfig
 from harness.data.instances import Instance
 from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, check_disk, endpoint
@@ -30,9 +30,7 @@ from harness.store.run_folder import TRAJECTORY_FILE, read_patch
 from harness.text import counted
 
 KEPT_OUTPUT = 1_000
-"""Characters of a test's output that the store keeps: its end."""
-KEPT_FAILURE = 4_000
-"""Characters of the output of an existing test, which a judge is shown."""
+"""Characters of a generated test's output that the store keeps: its end. A judge is shown those of existing tests."""
 
 
 @dataclass(frozen=True)
@@ -242,17 +240,14 @@ class Examiner:
 
 
 def _shortened(runs: TestRuns, tests: Sequence[IssueTest]) -> TestRuns:
-    """The same with the ends of the outputs."""
-    kept = {test.key: KEPT_FAILURE if test.runner else KEPT_OUTPUT for test in tests}
-    trees = {
-        name: tree.model_copy(
-            update={
-                "results": {
-                    key: result.model_copy(update={"output": result.output[-kept.get(key, KEPT_OUTPUT) :]})
-                    for key, result in tree.results.items()
-                }
-            }
-        )
-        for name, tree in runs.trees.items()
-    }
-    return runs.model_copy(update={"trees": trees})
+    """The same with the ends of the outputs of generated tests."""
+    existing = {test.key for test in tests if test.runner}
+
+    def shortened(tree: TreeRun) -> TreeRun:
+        results = {
+            key: result if key in existing else result.model_copy(update={"output": result.output[-KEPT_OUTPUT:]})
+            for key, result in tree.results.items()
+        }
+        return tree.model_copy(update={"results": results})
+
+    return runs.model_copy(update={"trees": {name: shortened(tree) for name, tree in runs.trees.items()}})

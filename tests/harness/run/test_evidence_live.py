@@ -261,6 +261,34 @@ def test_a_sequential_select_survives_kills_between_its_rounds(
     assert leaked(engine, victim.folder) == []
 
 
+def test_the_hard_limit_counts_the_writing_of_tests(
+    undisturbed: RunFolder, provider: ScriptedServer, tmp_path: Path
+) -> None:
+    pool = (SMALL, MEDIUM)
+    attempts = sum(rows_of(undisturbed)[Cell(BUCKETEER, model)].cost_usd or 0.0 for model in pool)
+    config = write_config(
+        tmp_path / "run.yaml",
+        provider.url,
+        dataset={"select": [f"id={BUCKETEER}"]},
+        evidence={"writers": [MEDIUM]},
+    )
+    text = yaml.safe_load(config.read_text())
+    text["pool"] = [model for model in text["pool"] if model["name"] in pool]
+    limit = text["run"]["max_cost_hard"] = attempts + 0.003
+    config.write_text(yaml.safe_dump(text))
+    folder, said = RunFolder(tmp_path / "run"), list[str]()
+    end = evaluate(load_config(config), folder, stop=Stop(), say=said.append)
+    assert end.missing == []
+    assert "hard cost limit" in end.stopped
+    assert any("no evidence yet on 1 instance" in line for line in said)
+    assert with_evidence(folder) == 0
+    assert limit <= spent_by(folder) < limit + 0.02  # one call more at most
+    del text["run"]["max_cost_hard"]
+    config.write_text(yaml.safe_dump(text))
+    evaluate(load_config(config), folder, stop=Stop())
+    assert with_evidence(folder) == 1
+
+
 FAKE = "\n".join(
     (
         "printf 'import os\\nos._exit(0)\\n' | tee conftest.py sitecustomize.py > exit.py",
