@@ -12,6 +12,7 @@ import numpy as np
 from harness.compare.load import load_side
 from harness.regression.plan import ROUTED, Comparison, Plan
 from harness.run.interrupt import Stop
+from harness.run.spending import spent_by
 from harness.store.keys import Change, change
 from harness.store.rows import Cell, CellRow, State
 from harness.store.run_folder import RunFolder
@@ -39,7 +40,8 @@ def read_progress(plan: Plan, folder: RunFolder) -> Progress:
     if not folder.store_path.is_file():
         return Progress({comparison.name: {} for comparison in plan.comparisons}, 0.0)
     with Store(folder.store_path, read_only=True) as store:
-        rows, spent = [row for row in store.rows() if row.attempt == 1], store.spent()
+        rows = [row for row in store.rows() if row.attempt == 1]
+    spent = spent_by(folder)
     if plan.comparisons[0].name == ROUTED:
         return Progress({ROUTED: _routed_verdicts(plan, folder, rows)}, spent)
     verdicts: dict[str, dict[str, float]] = {comparison.name: {} for comparison in plan.comparisons}

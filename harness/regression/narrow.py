@@ -33,5 +33,6 @@ def only_compared(config: Config, plan: Plan, available: Sequence[Instance]) -> 
         "run": config.run.model_copy(update={"repeats": 1}),
         # policies have nothing to say of a few instances
         "router": RouterConfig(policy=["best-fixed"]),
+        "evidence": None,
     }
     return config.model_copy(update=update), note
