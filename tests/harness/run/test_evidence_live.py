@@ -140,6 +140,13 @@ def test_select_picks_by_the_tests_and_pays_for_them(
     assert leaked(engine, undisturbed) == []
 
 
+def testing(engine: DockerClient, folder: RunFolder) -> list[Container]:
+    """Containers in which tests run."""
+    labels = {"label": [f"{RUN_LABEL}={folder.label}", CELL_LABEL]}
+    found = engine.containers.list(filters=labels, ignore_removed=True)
+    return [container for container in found if container.labels[CELL_LABEL].endswith("/tests")]
+
+
 def await_and_kill(victim: Victim, moment: Callable[[], bool]) -> bool:
     """Kill the run at the moment; False where it had ended before."""
     process = victim.start()
@@ -172,11 +179,6 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
     undisturbed: RunFolder, provider: ScriptedServer, config_file: Path, engine: DockerClient, tmp_path: Path
 ) -> None:
     victim, books = Victim(config_file, tmp_path / "out", tmp_path / "log"), Books(provider)
-    tests_at_work = {"label": [f"{RUN_LABEL}={victim.folder.label}", CELL_LABEL]}
-
-    def testing() -> list[Container]:
-        found = engine.containers.list(filters=tests_at_work, ignore_removed=True)
-        return [container for container in found if container.labels[CELL_LABEL].endswith("/tests")]
 
     def is_written() -> bool:
         cells = writers(victim.folder).values()
@@ -186,7 +188,7 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
         "tests are written": lambda: any(row.state is State.RUNNING for row in writers(victim.folder).values()),
         "some are": lambda: any(row.state is State.AGENT_DONE for row in writers(victim.folder).values()),
         "written, not run": is_written,
-        "tests run": lambda: is_written() and bool(testing()),
+        "tests run": lambda: is_written() and bool(testing(engine, victim.folder)),
     }
     at_work: Counter[Cell] = Counter()
     met = {}
@@ -194,15 +196,6 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
         met[name] = await_and_kill(victim, moment)
         at_work += Counter(cell for cell, row in writers(victim.folder).items() if row.state is State.RUNNING)
     assert all(met.values()), met
-    # a container that is taken away is no test that failed
-    process = victim.start()
-    while not (found := testing()):
-        assert process.poll() is None, victim.said()
-        time.sleep(0.005)
-    found[0].remove(force=True)
-    assert process.wait(600) == EXIT_OK, victim.said()
-    assert "no evidence yet" in victim.said()
-    assert with_evidence(victim.folder) < 3
     process = victim.start()
     assert process.wait(600) == EXIT_OK, victim.said()
     assert with_evidence(victim.folder) == 3
@@ -261,32 +254,53 @@ def test_a_sequential_select_survives_kills_between_its_rounds(
     assert leaked(engine, victim.folder) == []
 
 
-def test_the_hard_limit_counts_the_writing_of_tests(
-    undisturbed: RunFolder, provider: ScriptedServer, tmp_path: Path
+def test_evidence_comes_to_a_finished_run_within_its_limit_and_after_a_lost_container(
+    provider: ScriptedServer, engine: DockerClient, tmp_path: Path
 ) -> None:
-    pool = (SMALL, MEDIUM)
-    attempts = sum(rows_of(undisturbed)[Cell(BUCKETEER, model)].cost_usd or 0.0 for model in pool)
-    config = write_config(
-        tmp_path / "run.yaml",
-        provider.url,
-        dataset={"select": [f"id={BUCKETEER}"]},
-        evidence={"writers": [MEDIUM]},
-    )
-    text = yaml.safe_load(config.read_text())
-    text["pool"] = [model for model in text["pool"] if model["name"] in pool]
-    limit = text["run"]["max_cost_hard"] = attempts + 0.003
-    config.write_text(yaml.safe_dump(text))
-    folder, said = RunFolder(tmp_path / "run"), list[str]()
-    end = evaluate(load_config(config), folder, stop=Stop(), say=said.append)
+    def write(name: str, **run: float) -> Path:
+        path = write_config(
+            tmp_path / f"{name}.yaml",
+            provider.url,
+            dataset={"select": [f"id={BUCKETEER}"]},
+            evidence={"writers": [MEDIUM]},
+            out={"run_id": "run"},
+            run=run,
+        )
+        config = yaml.safe_load(path.read_text())
+        config["pool"] = [model for model in config["pool"] if model["name"] in (SMALL, MEDIUM)]
+        if name == "attempts":
+            del config["evidence"]
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    folder, said = RunFolder(tmp_path / "out" / "run"), list[str]()
+    evaluate(load_config(write("attempts")), folder, stop=Stop())
+    attempts, paid = rows_of(folder), spent_by(folder)
+    # the hard limit counts what the tests cost
+    limit = paid + 0.003
+    end = evaluate(load_config(write("limited", max_cost_hard=limit)), folder, stop=Stop(), say=said.append)
     assert end.missing == []
     assert "hard cost limit" in end.stopped
     assert any("no evidence yet on 1 instance" in line for line in said)
-    assert with_evidence(folder) == 0
     assert limit <= spent_by(folder) < limit + 0.02  # one call more at most
-    del text["run"]["max_cost_hard"]
-    config.write_text(yaml.safe_dump(text))
-    evaluate(load_config(config), folder, stop=Stop())
+    # a container that is taken away is no test that failed
+    victim = Victim(write("evidence"), tmp_path / "out", tmp_path / "log")
+    process = victim.start()
+    while not (found := testing(engine, folder)):
+        assert process.poll() is None, victim.said()
+        time.sleep(0.005)
+    found[0].remove(force=True)
+    assert process.wait(600) == EXIT_OK, victim.said()
+    assert f"{BUCKETEER}: no evidence yet" in (folder.path / "run.log").read_text()
+    assert with_evidence(folder) == 0
+    assert all("tests_fixed" not in row.signals for row in rows_of(folder).values())
+    evaluate(load_config(write("evidence")), folder, stop=Stop())
     assert with_evidence(folder) == 1
+    after = rows_of(folder)
+    assert {cell: row.agent_seconds for cell, row in after.items()} == {
+        cell: row.agent_seconds for cell, row in attempts.items()
+    }
+    assert (after[Cell(BUCKETEER, SMALL)].signals["tests_fixed"], leaked(engine, folder)) == (1, [])
 
 
 FAKE = "\n".join(
