@@ -117,6 +117,7 @@ IN_THE_CONTAINER = (
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 def test_an_attempts_own_tests_judge_the_others(
     image: str, labels: dict[str, str], playbook: dict[str, Any], playbook_dir: Path, tmp_path: Path
 ) -> None:

@@ -162,10 +162,10 @@ def test_no_patch_passes_by_force(run: Callable[..., TestRuns]) -> None:
 @pytest.mark.slow
 def test_patches_that_use_up_the_machine_fail_and_harm_no_other(run: Callable[..., TestRuns]) -> None:
     other = IssueTest("w:3", "w", "! grep -q 'a - b' calc.py")
-    runs = run([ADDS, SCRIPT_ADDS, other], [*WEARING.values(), RIGHT], timeout=12)
+    runs = run([SCRIPT_ADDS, other], [*WEARING.values(), RIGHT], timeout=12)
     results = {name: statuses(runs, patch) for name, patch in WEARING.items()}
-    assert {name: found for name, found in results.items() if "passed" in found[:2] or found[2] != "passed"} == {}
-    assert statuses(runs, RIGHT) == ["passed"] * 3
+    assert {name: found for name, found in results.items() if found[0] == "passed" or found[1] != "passed"} == {}
+    assert statuses(runs, RIGHT) == ["passed"] * 2
 
 
 @pytest.mark.docker
