@@ -33,6 +33,8 @@ class Accept:
     model: str
     paid_usd: float = 0.0
     """what the decision itself cost beyond the attempts, e.g. the tests that it read"""
+    paid_seconds: float = 0.0
+    """how long that took beyond the attempts"""
 
 
 Decision = Run | Accept
@@ -129,7 +131,7 @@ def roll_out(
         model=accepted,
         resolved=float(outcomes.resolved[row, accepted]),
         cost=float(outcomes.cost[row, cells].sum()) + decision.paid_usd,
-        seconds=float(outcomes.seconds[row, cells].sum()),
+        seconds=float(outcomes.seconds[row, cells].sum()) + decision.paid_seconds,
     )
 
 

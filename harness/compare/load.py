@@ -159,7 +159,7 @@ def _live(
     for row in rows:
         by_instance.setdefault(row.instance_id, []).append(row)
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
-    paid: dict[str, float] = {}
+    paid: dict[str, tuple[float, float]] = {}
     if len(accepted) < len(by_instance):
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
@@ -167,7 +167,7 @@ def _live(
         names, tested = [entry.name for entry in pool], bool(config.get("evidence"))
         rollouts = roll_out(router, dataset, rows, folder, names, needs_evidence=tested)
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
-        paid = {instance: how.paid_usd for instance, how in rollouts.items()}
+        paid = {instance: (how.paid_usd, how.paid_seconds) for instance, how in rollouts.items()}
     outcomes = {}
     for instance, model in accepted.items():
         cells = by_instance[instance]
@@ -175,8 +175,8 @@ def _live(
         if final.state is State.GRADED:
             cost = sum(math.nan if row.cost_usd is None else row.cost_usd for row in cells)
             seconds = sum(math.nan if row.agent_seconds is None else row.agent_seconds for row in cells)
-            cost += paid.get(instance, 0.0)
-            outcomes[instance] = (float(final.verdict is Verdict.RESOLVED), cost, seconds)
+            usd, took = paid.get(instance, (0.0, 0.0))
+            outcomes[instance] = (float(final.verdict is Verdict.RESOLVED), cost + usd, seconds + took)
     return accepted, outcomes
 
 

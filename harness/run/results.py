@@ -222,7 +222,8 @@ def _routed(record: RunRecord, matrix: OutcomeMatrix) -> Results:
         resolved=matrix.resolved[rows, choices],
         cost=np.array([matrix.cost[i, models].sum() for i, models in zip(rows, tried, strict=True)])
         + np.array([rollout.paid_usd for _, rollout in ended]),
-        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, tried, strict=True)]),
+        seconds=np.array([matrix.seconds[i, models].sum() for i, models in zip(rows, tried, strict=True)])
+        + np.array([rollout.paid_seconds for _, rollout in ended]),
         share=np.bincount(choices, minlength=len(matrix.models)) / max(len(choices), 1),
     )
     decided = [instance for instance, rollout in rollouts.items() if rollout.accepted is not None]

@@ -36,6 +36,8 @@ class Rollout:
     """The model whose patch is handed in; None while an attempt is missing."""
     paid_usd: float = 0.0
     """What the decision itself cost beyond the attempts."""
+    paid_seconds: float = 0.0
+    """How long that took beyond the attempts."""
     carried: Mapping[str, str] = field(default_factory=dict)
     """By model: the one whose diff its attempt starts with."""
 
@@ -93,7 +95,8 @@ def roll_out(
             waited_for = dict.fromkeys((*models, decision.model, *decision.also))
             rollouts[instance.instance_id] = Rollout(tuple(waited_for), None, carried=carried)
         else:
-            rollouts[instance.instance_id] = Rollout(models, decision.model, decision.paid_usd, carried)
+            paid = (decision.paid_usd, decision.paid_seconds)
+            rollouts[instance.instance_id] = Rollout(models, decision.model, *paid, carried=carried)
     return rollouts
 
 

@@ -32,11 +32,11 @@ BROKEN = ("existing_broken", "existing_obsolete")
 """Existing tests that the patch breaks, and those of them whose expectation the issue changes."""
 PRESENT = ("patch_present", "patch_applies")
 """0: there is nothing to hand in."""
-PAID = "tests_cost_usd"
-"""USD paid for an instance's tests, the same on each attempt."""
+PAID = ("tests_cost_usd", "tests_seconds")
+"""USD and seconds for an instance's tests, the same on each attempt."""
 VALID = "tests_valid"
 """Tests that fail on the unpatched repository and pass with at least one attempt."""
-READ = (*TESTS, *BROKEN, *PRESENT, PAID, VALID)
+READ = (*TESTS, *BROKEN, *PRESENT, *PAID, VALID)
 AGREEMENT = ("patch_similarity", "patch_agrees")
 """Similarity and equality of the patch to the other attempts'."""
 BoolArray = NDArray[np.bool_]
@@ -136,8 +136,8 @@ class SelectPolicy(OneShotPolicy):
         for j in range(1, len(self.members_) + 1):
             first = self.members_[:j]
             chosen, made, tests = self._play(recorded, first, 0.0)
-            paid = (table[:, first] * made).sum(axis=1) + tests
-            waited = (seconds[first] * made).sum(axis=1)
+            paid = (table[:, first] * made).sum(axis=1) + tests[0]
+            waited = (seconds[first] * made).sum(axis=1) + tests[1]
             gains.append((float(mean_known(outcomes.resolved[rows, first[chosen]])), paid.mean(), waited.mean()))
         self.gained_: FloatArray
         self.paid_: FloatArray
@@ -189,7 +189,8 @@ class SelectPolicy(OneShotPolicy):
         seen = self._seen([attempts[made.index(model)] for model in done])
         if missing and not self._stops(seen, order[: len(done)], self.effective_cost_weight(cost_weight))[0]:
             return Run(missing[0])
-        return Accept(done[int(self._chosen(seen)[0])], float(_tests_usd(seen)[0]) if len(order) > 1 else 0.0)
+        usd, took = _tests_paid(seen)[:, 0].tolist() if len(order) > 1 else (0.0, 0.0)
+        return Accept(done[int(self._chosen(seen)[0])], usd, took)
 
     def roll_out_recorded(
         self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
@@ -207,28 +208,30 @@ class SelectPolicy(OneShotPolicy):
                 continue
             chosen, made, tests = self._play(recorded, order, own)
             models = order[chosen]
-            cost = np.where(made, outcomes.cost[:, order], 0.0).sum(axis=1) + tests
-            seconds = np.where(made, outcomes.seconds[:, order], 0.0).sum(axis=1)
+            cost = np.where(made, outcomes.cost[:, order], 0.0).sum(axis=1) + tests[0]
+            seconds = np.where(made, outcomes.seconds[:, order], 0.0).sum(axis=1) + tests[1]
             decided[keys[-1]] = models, np.stack([outcomes.resolved[rows, models], cost, seconds])
         lines = [decided[key] for key in keys]
         return np.stack([models for models, _ in lines]), np.stack([gains for _, gains in lines], axis=1)
 
     def _play(self, recorded: _Attempts, order: IntArray, weight: float) -> tuple[IntArray, BoolArray, FloatArray]:
-        """Recorded rows decided to the end: which of `order` is handed in (t,), what was run (t, j), USD of tests."""
+        """Recorded rows decided to the end: which of `order` is handed in (t,), what was run (t, j), tests' USD and
+        seconds (2, t).
+        """
         everything = recorded.take(order)
-        chosen, tests = self._chosen(everything), _tests_usd(everything)
-        made = np.ones((len(tests), len(order)), dtype=np.bool_)
+        chosen, tests = self._chosen(everything), _tests_paid(everything)
+        made = np.ones((len(chosen), len(order)), dtype=np.bool_)
         if not self.sequential:
-            return chosen, made, tests if len(order) > 1 else np.zeros(len(tests))
-        open_ = np.ones(len(tests), dtype=np.bool_)
+            return chosen, made, tests if len(order) > 1 else np.zeros(tests.shape)
+        open_ = np.ones(len(chosen), dtype=np.bool_)
         for j in range(1, len(order)):
             seen = recorded.take(order[:j])
             stops = open_ & self._stops(seen, order[:j], weight)
             chosen = np.where(stops, self._chosen(seen), chosen)
-            tests = np.where(stops, _tests_usd(seen), tests)
+            tests = np.where(stops, _tests_paid(seen), tests)
             open_ &= ~stops
             made[:, j] = open_
-        return chosen, made, tests if len(order) > 1 else np.zeros(len(tests))
+        return chosen, made, tests if len(order) > 1 else np.zeros(tests.shape)
 
     def _stops(self, seen: _Attempts, models: IntArray, weight: float) -> BoolArray:
         """(t,) whether the attempts (t, j) of `models` are enough."""
@@ -385,9 +388,9 @@ def _signal(attempt: FinishedAttempt, name: str) -> float:
     return float(attempt.signals.get(name, np.nan))
 
 
-def _tests_usd(seen: _Attempts) -> FloatArray:
-    """(t,) USD for the tests of each instance."""
-    return np.asarray(np.nan_to_num(seen.signals[PAID]).max(axis=1))
+def _tests_paid(seen: _Attempts) -> FloatArray:
+    """(2, t) USD and seconds for the tests of each instance."""
+    return np.stack([np.nan_to_num(seen.signals[name]).max(axis=1) for name in PAID])
 
 
 def _share(some: BoolArray, of: BoolArray) -> float:

@@ -31,6 +31,7 @@ def with_tests(seed: int = 0, n: int = 200, tests: int = 3, unknown: float = 0.0
         "patch_present": (rng.random((n, 4)) < 0.95) * 1.0,
         "patch_applies": (rng.random((n, 4)) < 0.95) * 1.0,
         "tests_cost_usd": np.repeat(rng.random((n, 1)), 4, axis=1),
+        "tests_seconds": np.repeat(np.arange(n, dtype=float)[:, None], 4, axis=1),
         "tests_valid": np.repeat(rng.integers(0, 4, (n, 1)), 4, axis=1) * 1.0,
         "failed_commands": rng.random((n, 4)) - 0.3 * right,
     }
@@ -78,11 +79,12 @@ def test_which_attempt_is_handed_in(signals: list[dict[str, float]], handed_in: 
 
 
 def test_what_the_tests_cost_is_paid_once_an_instance(fitted: SelectPolicy) -> None:
-    attempts = [attempt(model, tests_cost_usd=0.25) for model in MODELS[:3]]
-    assert next_step(fitted, np.zeros(3), attempts) == Accept("lead", 0.25)
+    attempts = [attempt(model, tests_cost_usd=0.25, tests_seconds=60) for model in MODELS[:3]]
+    assert next_step(fitted, np.zeros(3), attempts) == Accept("lead", 0.25, 60.0)
     X, outcomes = with_tests(n=50)
-    row = roll_out(fitted, X[0], outcomes, 0)
-    assert row.cost == pytest.approx(outcomes.cost[0, :3].sum() + outcomes.signals["tests_cost_usd"][0, 0])
+    row = roll_out(fitted, X[7], outcomes, 7)
+    assert row.cost == pytest.approx(outcomes.cost[7, :3].sum() + outcomes.signals["tests_cost_usd"][7, 0])
+    assert row.seconds == pytest.approx(outcomes.seconds[7, :3].sum() + 7.0)
     alone = roll_out(fitted, X[0], outcomes, 0, float("inf"))
     assert alone.cost == outcomes.cost[0, 3], "where nothing is compared, no test is written"
 

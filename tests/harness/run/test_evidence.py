@@ -132,7 +132,7 @@ def test_a_routed_select_waits_for_the_evidence_and_goes_by_it(
         assert waiting == {BILLING: Rollout((LARGE, MEDIUM), None)}
         store.add_evidence(evidence(patches, {MEDIUM: [WRITTEN]}), {})
     chosen = roll_out(router, one, rows, folder, needs_evidence=True)
-    assert chosen == {BILLING: Rollout((LARGE, MEDIUM), MEDIUM, paid_usd=0.25)}
+    assert chosen == {BILLING: Rollout((LARGE, MEDIUM), MEDIUM, paid_usd=0.25, paid_seconds=5.0)}
 
 
 def test_tests_that_other_settings_wrote_are_not_mixed_in(sample: Dataset, tmp_path: Path) -> None:
