@@ -23,13 +23,18 @@ _SCRATCH = re.compile(
     r"(?:^|/)(?:repro|reproduce|debug|demo|example|scratch|check|verify|tmp|temp)[^/]*$", re.IGNORECASE
 )
 _HASH_COMMENTS = ("py", "pyx", "pyi", "rb", "sh", "pl", "yaml", "yml", "toml", "cfg", "ini")
-_TOKEN = re.compile(
-    r'(?P<text>[rbfuRBFU]{0,2}(?:"""(?:[^"\\]|\\.|"(?!""))*"""|\'\'\'(?:[^\'\\]|\\.|\'(?!\'\'))*\'\'\'))'
-    r'|(?P<word>[rbfuRBFU]{0,2}(?:"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\')|\w+|[^\w\s])',
-    re.DOTALL,
-)
-_COMMENT = {True: re.compile(r"#[^\n]*"), False: re.compile(r"//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/")}
-"""By whether a language's comments begin with `#`."""
+_OPENING = re.compile(r"[rbfuRBFU]{0,2}(?P<quote>\"\"\"|'''|\"|')")
+_WORD = re.compile(r"\w+|[^\w\s]")
+_COMMENT = {False: re.compile(r"#[^\n]*"), True: re.compile(r"//[^\n]*")}
+"""To the end of the line, by whether a language's comments begin with slashes."""
+_INSIDE = {
+    '"""': re.compile(r'(?:[^"\\]|\\.|"(?!""))*', re.DOTALL),
+    "'''": re.compile(r"(?:[^'\\]|\\.|'(?!''))*", re.DOTALL),
+    '"': re.compile(r'(?:[^"\\\n]|\\.)*', re.DOTALL),
+    "'": re.compile(r"(?:[^'\\\n]|\\.)*", re.DOTALL),
+    "*/": re.compile(r"(?:[^*]|\*(?!/))*"),
+}
+"""By the mark that closes it: what a literal or a comment may hold."""
 
 Change = tuple[str, tuple[str, ...], tuple[str, ...]]
 """A source file's path, its removed and its added tokens."""
@@ -120,19 +125,53 @@ def _is_source(path: str, *, is_new: bool) -> bool:
 def _tokens(path: str, lines: Sequence[str]) -> tuple[str, ...]:
     """Tokens of code: a literal is one, and a text that a line begins with is a docstring and none."""
     text = "\n".join(lines)
-    comment = _COMMENT[path.rsplit(".", 1)[-1] in _HASH_COMMENTS]
+    slashes = path.rsplit(".", 1)[-1] not in _HASH_COMMENTS
+    comment = _COMMENT[slashes]
     tokens: list[str] = []
+    unclosed: dict[str, int] = {}
     position = 0
     while position < len(text):
         if text[position].isspace():
             position += 1
         elif match := comment.match(text, position):
             position = match.end()
-        elif match := _TOKEN.match(text, position):
+        elif slashes and text.startswith("/*", position) and (end := _end(text, position + 2, "*/", unclosed)):
+            position = end
+        elif literal := _literal(text, position, unclosed):
+            quote, end = literal
+            if len(quote) == 1 or text[text.rfind("\n", 0, position) + 1 : position].strip():
+                tokens.append(text[position:end])
+            position = end
+        elif match := _WORD.match(text, position):
+            tokens.append(match[0])
             position = match.end()
-            begins_line = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
-            if match["word"] or not begins_line:
-                tokens.append(match[0])
         else:
             position += 1
     return tuple(tokens)
+
+
+def _literal(text: str, position: int, unclosed: dict[str, int]) -> tuple[str, int] | None:
+    """The quotes of the literal that begins at a position, and its end; None where none does."""
+    opening = _OPENING.match(text, position)
+    if opening is None:
+        return None
+    for quote in (opening["quote"], opening["quote"][0]):  # three quotes that nothing closes begin with an empty text
+        if end := _end(text, opening.start("quote") + len(quote), quote, unclosed):
+            return quote, end
+    return None
+
+
+def _end(text: str, start: int, closing: str, unclosed: dict[str, int]) -> int | None:
+    """Where what begins before `start` ends, its closing mark included; None where nothing closes it.
+
+    `unclosed` keeps, by closing mark, up to where there is none: looking anew from every opening mark would take time
+    by the square of the length.
+    """
+    if start < unclosed.get(closing, 0):
+        return None
+    inside = _INSIDE[closing].match(text, start)
+    end = inside.end() if inside else start
+    if text.startswith(closing, end):
+        return end + len(closing)
+    unclosed[closing] = end
+    return None

@@ -73,15 +73,19 @@ class Judgement:
 def questions(tests: Sequence[IssueTest], runs: TestRuns, patches: Iterable[str]) -> list[Question]:
     """What a judge is asked about an instance, at most QUESTIONS, in a fixed order."""
     counts: Counter[str] = Counter()
-    seen: dict[str, Question] = {}
+    seen: dict[str, tuple[IssueTest, str]] = {}
     for patch in patches:
         run = runs.of_patch(patch)
         for test in tests:
             for name in broken_tests([test], runs, patch) or ():
                 counts[name] += 1
                 output = run.results[test.key].output if run else ""
-                seen.setdefault(name, Question(name, _source(test, name), _failure(output, name)))
-    return [seen[name] for name in sorted(seen, key=lambda name: (-counts[name], name))[:QUESTIONS]]
+                seen.setdefault(name, (test, output))
+    asked = sorted(seen, key=lambda name: (-counts[name], name))[:QUESTIONS]
+    # a patch may break hundreds of tests: only the sources of those that are asked about are parsed
+    return [
+        Question(name, _source(test, name), _failure(output, name)) for name in asked for test, output in [seen[name]]
+    ]
 
 
 def judge(

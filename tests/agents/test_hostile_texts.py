@@ -40,6 +40,9 @@ WORST = {
     "triple quotes": '+a = """ ',
     "unlike quotes": "+\"\"\" ''' \\ ",
     "comments": "+x = 1 /* # ",
+    "unclosed triple quotes": '+\\"""\n',
+    "unclosed quotes": '\\"',
+    "unclosed comments": "+/*\n",
     "answers": "ANSWER: ",
     "symbols": "+class Abc def Abc ",
     "passed": "PASSED a.py::test ",
@@ -95,6 +98,7 @@ attempt = Attempt(instance_id="i", model="m", patch=text, exit_status="Submitted
     unsubmitted_patch="", scripted=True)
 extract(attempt)
 agreement([text, text[1:]])
+agreement(["+++ b/a.py\\n+" + text, "+++ b/a.c\\n+" + text])
 run_neighbour_tests(lambda command: (0, text), text)
 read_score(text)
 read_tests("w", text, 3)
