@@ -28,6 +28,9 @@ as `patch_agrees@MODEL` (against that model's patch alone), a replay turns into 
 FROM_OTHERS = frozenset(("tests_valid", "own_tests_fixed"))
 """Counted with tests or attempts of others, all that were made when it was recorded: nothing is fitted on these, and a
 replay hands on only what a live run would know."""
+OF_INSTANCE = frozenset(("tests_cost_usd", "tests_seconds"))
+"""What an instance's tests took so far, the same on each attempt: paid for, and not fitted on, as they grow with every
+further attempt that is tested and would change what was decided before it."""
 PAIR = "@"
 """between the name of such a signal and the model compared with, in recorded outcomes"""
 LIMIT = 4.0
@@ -35,10 +38,10 @@ LIMIT = 4.0
 
 
 def signal_names(outcomes: OutcomeMatrix) -> tuple[str, ...]:
-    """Signals known for at least one cell that an attempt shows by itself (not LIVE_ONLY)."""
+    """Signals known for at least one cell that an attempt shows by itself (not LIVE_ONLY) and that is fitted on."""
     amounts = [name for name in AMOUNTS if not np.isnan(getattr(outcomes, name)).all()]
     others = [name for name in sorted(outcomes.signals) if not np.isnan(outcomes.signals[name]).all()]
-    return (*amounts, *(name for name in others if _of_one_attempt(name)))
+    return (*amounts, *(name for name in others if _of_one_attempt(name) and name not in OF_INSTANCE))
 
 
 def _of_one_attempt(name: str) -> bool:

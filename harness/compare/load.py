@@ -160,11 +160,12 @@ def _live(
         by_instance.setdefault(row.instance_id, []).append(row)
     accepted = {instance: cells[0].model for instance, cells in by_instance.items() if len(cells) == 1}
     paid: dict[str, tuple[float, float]] = {}
-    if len(accepted) < len(by_instance):
+    tested = bool(config.get("evidence"))
+    if tested or len(accepted) < len(by_instance):  # a policy that reads tests pays for them, also after one attempt
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
         pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
         router = router_for_pool(Path(config["router"]["checkpoint"]), pool, settings)
-        names, tested = [entry.name for entry in pool], bool(config.get("evidence"))
+        names = [entry.name for entry in pool]
         rollouts = roll_out(router, dataset, rows, folder, names, needs_evidence=tested)
         accepted = {instance: how.accepted for instance, how in rollouts.items() if how.accepted is not None}
         paid = {instance: (how.paid_usd, how.paid_seconds) for instance, how in rollouts.items()}

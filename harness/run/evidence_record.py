@@ -49,7 +49,8 @@ def evidence_signals(row: EvidenceRow, patches: Mapping[str, str]) -> dict[str, 
     since = row.content["existing_since"]
     existing = [test for test in tests if test.runner and set(since[test.key]) <= patches.keys()]
     runs = TestRuns.model_validate(row.content["runs"])
-    broken = existing_test_signals(existing, runs, patches, row.content["judged"] if row.content["has_judge"] else None)
+    judged = None if row.content["judge"] is None else row.content["judged"]
+    broken = existing_test_signals(existing, runs, patches, judged)
     shared = {"tests_cost_usd": row.cost_usd, "tests_seconds": row.seconds}
     return {
         model: {**own, **broken[model], **shared} for model, own in issue_test_signals(tests, runs, patches).items()

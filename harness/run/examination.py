@@ -161,7 +161,8 @@ class Examiner:
             return _Found([], {}, TestRuns(), {})
         content = row.content
         existing = [IssueTest(**test) for test in content["tests"] if test["runner"]]
-        return _Found(existing, content["existing_since"], TestRuns.model_validate(content["runs"]), content["judged"])
+        judged = content["judged"] if content["judge"] == self.evidence.judge else {}  # another one is asked anew
+        return _Found(existing, content["existing_since"], TestRuns.model_validate(content["runs"]), judged)
 
     def _choose_tests(self, origin: MadeFrom, found: _Found) -> None:
         """The writers' tests, the attempts' own, and existing ones: those that were chosen before stay."""
@@ -226,7 +227,7 @@ class Examiner:
                 "tests": [asdict(test) for test in found.tests],
                 "existing_since": found.existing_since,
                 "runs": found.runs.model_dump(mode="json"),
-                "has_judge": self.evidence.judge is not None,
+                "judge": self.evidence.judge,
                 "judged": found.judged,
                 "failed_writers": sorted(row.model for row in origin.writers if row.state is State.FAILED),
             },

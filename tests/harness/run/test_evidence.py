@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from agents.evidence.config import EvidenceConfig
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
 from harness.config import Config, find_config, load_config, with_models, with_overrides
@@ -16,6 +19,7 @@ from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
 from harness.errors import ConfigError, InputError
 from harness.run.evidence_record import described, evidence_notes, evidence_signals
+from harness.run.examination import Examiner
 from harness.run.plan import plan
 from harness.run.preflight import check_settings
 from harness.run.rollout import Rollout, roll_out
@@ -56,7 +60,7 @@ def evidence(patches: dict[str, str], passes: dict[str, list[IssueTest]], instan
         "tests": [asdict(test) for test in tests],
         "runs": TestRuns(trees=trees).model_dump(mode="json"),
         "existing_since": {},
-        "has_judge": False,
+        "judge": None,
         "judged": {},
         "failed_writers": [],
     }
@@ -93,6 +97,20 @@ def test_a_policy_sees_of_an_attempt_what_was_known_before_the_next_one() -> Non
     assert alone[SMALL]["tests_cost_usd"] == 0.25
     assert evidence_signals(row, {SMALL: "another patch"}) is None
     assert evidence_signals(row, {MEDIUM: "c"}) is None
+
+
+@pytest.mark.parametrize(("judge", "known"), [(MEDIUM, {"test_bill": True}), (LARGE, {}), (None, {})])
+def test_a_judge_is_not_taken_for_another_one(
+    judge: str | None, known: dict[str, bool], make_run: Callable[..., RunFolder]
+) -> None:
+    row = evidence({SMALL: "a"}, {})
+    row = replace(row, content={**row.content, "judge": MEDIUM, "judged": {"test_bill": True}})
+    with Store(make_run(only=[BILLING]).store_path) as store:
+        store.add_evidence(row, {})
+        run: Any = SimpleNamespace(store=store)
+        config, none = EvidenceConfig(judge=judge, test_timeout=30), cast(Any, None)
+        examiner = Examiner(run, config, writing=none, models={}, backend=none, say=print, host=none)
+        assert examiner._found_before(BILLING).judged == known
 
 
 def test_signals_are_replaced_together_and_leave_the_others(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
