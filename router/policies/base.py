@@ -28,6 +28,12 @@ __all__ = [
 
 TIE = 1e-12
 """Scores are ratios of small integers: closer than this is a tie, not a preference."""
+PARAMETER_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "bool": (bool, "true or false"),
+    "int": ((int, np.integer), "a whole number"),
+    "float": ((int, float, np.number), "a number"),
+}
+"""What a parameter annotated so may be, and how a message says it."""
 
 
 class OneShotPolicy:
@@ -69,8 +75,22 @@ class OneShotPolicy:
                 raise PolicyParameterError(
                     f"policy {self.name!r} has no parameter {key!r}; it has {', '.join(sorted(valid))}"
                 )
+            self._check_kind(key, value)
             setattr(self, key, value)
+        self.check_parameters()
         return self
+
+    def check_parameters(self) -> None:
+        """PolicyParameterError for values with which the policy cannot be fitted; found before anything is run."""
+
+    def _check_kind(self, key: str, value: Any) -> None:
+        """PolicyParameterError if a parameter that is one number, or true or false, gets something else."""
+        kind = next(str(field.type) for field in fields(self) if field.name == key)  # type: ignore[arg-type]
+        if kind not in PARAMETER_KINDS:
+            return
+        wanted, words = PARAMETER_KINDS[kind]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):
+            raise PolicyParameterError(f"policy {self.name!r}: {key} must be {words}, got {value!r}")
 
     def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
         raise NotImplementedError

@@ -119,14 +119,17 @@ class CascadePolicy(OneShotPolicy):
     def is_sequential(self) -> bool:
         return True
 
-    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
-        """Keep X (n, d) for the prior; without one, the texts are not used."""
+    def check_parameters(self) -> None:
         if self.stages < 1 or self.candidates < 1:
             raise PolicyParameterError("policy 'cascade' needs stages >= 1 and candidates >= 1")
         if self.last not in ("leader", "any"):
             raise PolicyParameterError(f"policy 'cascade': last must be 'leader' or 'any', got {self.last!r}")
         if self.carry not in ("none", "patch"):
             raise PolicyParameterError(f"policy 'cascade': carry must be 'none' or 'patch', got {self.carry!r}")
+
+    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
+        """Keep X (n, d) for the prior; without one, the texts are not used."""
+        self.check_parameters()
         self._X = as_features(X)
         return self
 

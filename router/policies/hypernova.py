@@ -41,7 +41,8 @@ class HypernovaPolicy(ClusterPolicy):
         if X.shape[1] != centroids.shape[1]:
             raise PolicyParameterError(
                 f"policy 'hypernova': centroids of {centroids.shape[1]} dimensions do not fit embeddings of "
-                f"{X.shape[1]}; learn some with this embedder ('polyswe lab clusters'), give hypernova:centroids=FILE"
+                f"{X.shape[1]}; learn some with this embedder ('polyswe lab clusters') and "
+                "give hypernova:centroids=FILE"
             )
         self._partitions = [Partition(centroids, nearest(X, centroids))]
         return self
@@ -53,7 +54,10 @@ def read_centroids(path: Path) -> FloatArray:
         with np.load(path.expanduser(), allow_pickle=False) as stored:
             centroids = as_features(stored["centroids"])
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise PolicyParameterError(f"policy 'hypernova': {path}: no centroids can be read from it ({error})") from error
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise PolicyParameterError(
+            f"policy 'hypernova': {path} is not a file of centroids{why}; 'polyswe lab clusters' writes one"
+        ) from error
     if not len(centroids):
-        raise PolicyParameterError(f"policy 'hypernova': {path}: it has no centroids")
+        raise PolicyParameterError(f"policy 'hypernova': {path} has no centroids; 'polyswe lab clusters' writes some")
     return centroids

@@ -114,10 +114,13 @@ class SelectPolicy(OneShotPolicy):
     def is_sequential(self) -> bool:
         return True
 
-    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
-        """The text has no say."""
+    def check_parameters(self) -> None:
         if self.members < 1 or self.broken_limit < 1:
             raise PolicyParameterError("policy 'select' needs members >= 1 and broken_limit >= 1")
+
+    def fit_features(self, X: Features, corpus: Features | None = None) -> Self:
+        """The text is not used."""
+        self.check_parameters()
         return self
 
     def fit_outcomes(self, outcomes: OutcomeMatrix, auxiliary: OutcomeMatrix | None = None) -> Self:

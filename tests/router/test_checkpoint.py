@@ -80,7 +80,7 @@ def test_a_newer_schema_asks_for_an_upgrade_even_if_its_header_is_foreign(saved:
         ({"models": "parser"}, "damaged header .models"),
         ({"models": [{"name": "parser"}] * 3}, "two models have one name"),
         ({"params": {"n_clusters": "many"}}, "parameter 'n_clusters'"),
-        ({"params": {"cost_weight": "much"}}, "parameter 'cost_weight'"),
+        ({"params": {"cost_weight": "much"}}, "cost_weight must be a number, got 'much'"),
         ({"params": {"cost_weight": -1.0}}, "parameter 'cost_weight' must be a number >= 0"),
         ({"params": {"clustering": ["kmeans"]}}, "parameter 'clustering'"),
         (

@@ -176,6 +176,22 @@ def test_a_name_may_carry_parameters():
         make_policy("cascade:nope=1")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("select:members=x", "policy 'select': members must be a whole number, got 'x'"),
+        ("select:members=true", "policy 'select': members must be a whole number, got True"),
+        ("select:sequential=maybe", "policy 'select': sequential must be true or false, got 'maybe'"),
+        ("cluster:cost_weight=much", "policy 'cluster': cost_weight must be a number, got 'much'"),
+        ("select:members=0", "policy 'select' needs members >= 1"),
+        ("cascade:carry=diff", "carry must be 'none' or 'patch'"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_is_run(name: str, message: str) -> None:
+    with pytest.raises(PolicyParameterError, match=message):
+        make_policy(name)
+
+
 def test_a_number_called_prior_makes_no_policy_slow_to_fit(world) -> None:
     """Permutation tests are cut short for policies that fit others, and for these only."""
     nested = {name for name in POLICIES if make_policy(name).is_nested}
