@@ -28,9 +28,11 @@ as `patch_agrees@MODEL` (against that model's patch alone), a replay turns into 
 FROM_OTHERS = frozenset(("tests_valid", "own_tests_fixed"))
 """Counted with tests or attempts of others, all that were made when it was recorded: nothing is fitted on these, and a
 replay hands on only what a live run would know."""
-OF_INSTANCE = frozenset(("tests_cost_usd", "tests_seconds"))
-"""What an instance's tests took so far, the same on each attempt: paid for, and not fitted on, as they grow with every
-further attempt that is tested and would change what was decided before it."""
+OF_TESTS = frozenset(("tests_fixed", "own_tests_fixed", "tests_faked", "existing_broken", "existing_obsolete"))
+"""What tests say of an attempt: a policy that reads one of these pays for the tests."""
+OF_INSTANCE = ("tests_cost_usd", "tests_seconds")
+"""USD and seconds that an instance's tests took so far, the same on each attempt: paid for, and not fitted on, as they
+grow with every further attempt that is tested and would change what was decided before it."""
 PAIR = "@"
 """between the name of such a signal and the model compared with, in recorded outcomes"""
 LIMIT = 4.0

@@ -27,7 +27,15 @@ from router.policies.base import (
     check_numbers,
     fill_costs,
 )
-from router.signals import SignalHistory, attempt_signals, features, pair_signal, signal_table
+from router.signals import (
+    OF_INSTANCE,
+    OF_TESTS,
+    SignalHistory,
+    attempt_signals,
+    features,
+    pair_signal,
+    signal_table,
+)
 
 BoolArray = NDArray[np.bool_]
 
@@ -309,7 +317,7 @@ class CascadePolicy(OneShotPolicy):
         if not attempts:
             return Run(self.models_[self.chains_[chain, 0]])
         if agreed := [attempt.model for attempt in attempts if attempt.signals.get("patch_agrees", 0.0) > 0]:
-            return Accept(agreed[-1])
+            return Accept(agreed[-1], *self._tests_paid(chain, attempts))
         made = tuple(self.models_.index(attempt.model) for attempt in attempts)
         if self._prefix(chain, len(made)) != made:
             possible = [c for c in range(len(self.chains_)) if self._prefix(c, len(made)) == made]
@@ -329,10 +337,21 @@ class CascadePolicy(OneShotPolicy):
         for c in self._path(chain)[1:]:
             if self._length(c) > len(made):
                 escalates = self._escalates(c, z, accepted, empty, weight)[0]
-                follow = Run(self.models_[self._last(c)], carry=self.carry == "patch")
-                return follow if escalates else Accept(self.models_[int(accepted[0])])
+                if escalates:
+                    return Run(self.models_[self._last(c)], carry=self.carry == "patch")
+                break
             accepted = self._accept(c, z, accepted, empty)
-        return Accept(self.models_[int(accepted[0])])
+        return Accept(self.models_[int(accepted[0])], *self._tests_paid(chain, attempts))
+
+    def _tests_paid(self, chain: int, attempts: Sequence[FinishedAttempt]) -> list[float]:
+        """USD and seconds for the instance's tests, where the chain reads any."""
+        if not self._reads_tests(chain):
+            return [0.0, 0.0]
+        return [float(np.nan_to_num([one.signals.get(name, 0.0) for one in attempts]).max()) for name in OF_INSTANCE]
+
+    def _reads_tests(self, chain: int) -> bool:
+        """Whether it depends on tests what a chain runs or accepts: one of a single model accepts that unseen."""
+        return self._length(chain) > 1 and not OF_TESTS.isdisjoint(self._history().names)
 
     def roll_out_recorded(
         self, X: FloatArray, outcomes: OutcomeMatrix, cost_weights: Sequence[float | None]
@@ -349,20 +368,29 @@ class CascadePolicy(OneShotPolicy):
         rows = np.arange(len(outcomes))
         models = np.zeros((len(cost_weights), len(rows)), dtype=np.int64)
         paid = np.zeros((2, len(cost_weights), len(rows)))
+        tests = np.zeros(paid.shape)
         tables = (outcomes.cost, outcomes.seconds)
+        unknown = np.zeros(outcomes.resolved.shape)
+        of_tests = [np.nan_to_num(outcomes.signals.get(name, unknown)) for name in OF_INSTANCE]
         for w, cost_weight in enumerate(cost_weights):
             chosen = self._choose(X, cost_weight)
             for chain in np.unique(chosen):
                 mine = rows[chosen == chain]
                 first = self.chains_[chain, 0]
                 accepted = np.full(len(mine), first)
+                reads_tests = self._reads_tests(int(chain))
                 for total, table in zip(paid, tables, strict=True):
                     total[w, mine] = table[mine, first]
+                for total, table in zip(tests, of_tests, strict=True):
+                    total[w, mine] = table[mine, first] * reads_tests
                 open_ = np.ones(len(mine), dtype=np.bool_)
                 for c in self._path(int(chain))[1:]:
                     open_ &= self._escalates(c, z[mine], accepted, empty[mine], self.effective_cost_weight(cost_weight))
                     for total, table in zip(paid, tables, strict=True):
                         total[w, mine] += np.where(open_, table[mine, self._last(c)], 0.0)
+                    for total, table in zip(tests, of_tests, strict=True):  # the same on each attempt, where known
+                        last = np.where(open_, table[mine, self._last(c)], 0.0) * reads_tests
+                        total[w, mine] = np.maximum(total[w, mine], last)
                     accepted = np.where(open_, self._accept(c, z[mine], accepted, empty[mine]), accepted)
                     if agrees is not None:
                         made = list(self._prefix(c, self._length(c)))
@@ -373,7 +401,7 @@ class CascadePolicy(OneShotPolicy):
                         accepted = np.where(ends, np.array(made)[latest], accepted)
                         open_ &= ~ends
                 models[w, mine] = accepted
-        return models, np.concatenate([outcomes.resolved[rows, models][None], paid])
+        return models, np.concatenate([outcomes.resolved[rows, models][None], paid + tests])
 
     def _escalates(self, c: int, z: FloatArray, accepted: IntArray, empty: BoolArray, weight: float) -> BoolArray:
         """(t,) whether chain c's last model is worth running after those before it."""

@@ -19,6 +19,7 @@ from router.outcomes import OutcomeMatrix
 from router.policies.base import Explanation, OneShotPolicy, PolicyParameterError, check_numbers, choose, fill_costs
 from router.signals import (
     FROM_OTHERS,
+    OF_INSTANCE,
     SignalHistory,
     attempt_signals,
     features,
@@ -32,11 +33,9 @@ BROKEN = ("existing_broken", "existing_obsolete")
 """Existing tests that the patch breaks, and those of them whose expectation the issue changes."""
 PRESENT = ("patch_present", "patch_applies")
 """0: there is nothing to hand in."""
-PAID = ("tests_cost_usd", "tests_seconds")
-"""USD and seconds for an instance's tests, the same on each attempt."""
 VALID = "tests_valid"
 """Tests that fail on the unpatched repository and pass with at least one attempt."""
-READ = (*TESTS, *BROKEN, *PRESENT, *PAID, VALID)
+READ = (*TESTS, *BROKEN, *PRESENT, *OF_INSTANCE, VALID)
 AGREEMENT = ("patch_similarity", "patch_agrees")
 """Similarity and equality of the patch to the other attempts'."""
 BoolArray = NDArray[np.bool_]
@@ -393,7 +392,7 @@ def _signal(attempt: FinishedAttempt, name: str) -> float:
 
 def _tests_paid(seen: _Attempts) -> FloatArray:
     """(2, t) USD and seconds for the tests of each instance."""
-    return np.stack([np.nan_to_num(seen.signals[name]).max(axis=1) for name in PAID])
+    return np.stack([np.nan_to_num(seen.signals[name]).max(axis=1) for name in OF_INSTANCE])
 
 
 def _share(some: BoolArray, of: BoolArray) -> float:

@@ -163,6 +163,28 @@ def test_recorded_pairs_that_agree_end_it_in_replay_as_live() -> None:
     assert gains[1, 1].sum() < ignorant[1, 0].sum(), "agreement saves the third attempt"
 
 
+@pytest.mark.parametrize(("signal", "price"), [("tests_fixed", 0.25), ("own_tests_passed", 0.0)])
+def test_who_reads_tests_pays_for_them_once_an_instance(signal: str, price: float) -> None:
+    X, known = signalling()
+    cells = np.ones(known.resolved.shape)
+    signals = {signal: known.resolved, "tests_cost_usd": 0.25 * cells, "tests_seconds": 7 * cells}
+    outcomes = OutcomeMatrix.build(
+        known.instances, known.models, known.resolved, known.cost, known.calls, known.seconds, signals
+    )
+    policy = CascadePolicy(cost_weight=0.1).fit(X, outcomes)
+    for row in range(20):
+        seen = {name: float(values[row, 0]) for name, values in signals.items()}
+        attempts = [FinishedAttempt(model, 1.0, signals=seen) for model in known.models[:2]]
+        step = policy.next_step(X[row], attempts)
+        assert isinstance(step, Accept)
+        assert (step.paid_usd, step.paid_seconds) == (price, 28 * price)
+    models, gains = policy.roll_out_recorded(X, outcomes, [None])
+    acted = [roll_out(policy, X[row], outcomes, row) for row in range(len(outcomes))]
+    assert models[0].tolist() == [one.model for one in acted]
+    assert gains[1, 0].tolist() == pytest.approx([one.cost for one in acted])
+    assert gains[2, 0].tolist() == pytest.approx([one.seconds for one in acted])
+
+
 def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
     X, outcomes = signalling()
     taken = CascadePolicy().fit(X, outcomes)

@@ -12,7 +12,8 @@ from router.decision import Accept, Run, next_step, roll_out
 from router.lab.crossfit import crossfit, folds
 from router.outcomes import OutcomeMatrix, single
 from router.policies import PolicyParameterError, make_policy
-from router.policies.select import PAID, READ, SelectPolicy
+from router.policies.select import READ, SelectPolicy
+from router.signals import OF_INSTANCE
 
 WEIGHTS = [None, 0.0, 0.05, 1.0, 30.0, float("inf")]
 MODELS = ("lead", "second", "third", "weak")
@@ -171,7 +172,7 @@ def test_a_replay_does_not_know_what_models_that_have_not_run_would_have_tested(
     policy = SelectPolicy(sequential=True).fit(X, recorded)
     policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)  # one more model always pays
     # nor is what grows with every attempt that is tested: it would change what was decided before
-    assert not {"own_tests_fixed", "tests_valid", *PAID} & set(policy._history().names)
+    assert not {"own_tests_fixed", "tests_valid", *OF_INSTANCE} & set(policy._history().names)
     cost = policy.roll_out_recorded(X, recorded, [0.0])[1][1, 0]
     first, second = outcomes.cost[:, policy.members_[:2]].T
     tests = outcomes.signals["tests_cost_usd"][:, 0]
