@@ -75,10 +75,10 @@ def _selection(found: Any) -> list[tuple[str, ...]]:
     """The held-out figures of agents' real patches; attempts are counted, as their costs are not recorded."""
     if found is None:
         return []
-    held, agreement = found["held_out"], found["agreement"]
+    held, equal, alike = found["held_out"], found["agreement"]["3"]["plurality"], found["agreement"]["3"]["medoid"]
     rows = [
-        ("agreement of patches: equal to most", agreement["3"]["plurality"]["held_out"], 120),
-        ("agreement of patches: most like the others", agreement["3"]["medoid"]["held_out"], 120),
+        ("agreement of patches: equal to most", equal["held_out"], equal["pools"]),
+        ("agreement of patches: most like the others", alike["held_out"], alike["pools"]),
         ("tests: `select`", held, held["pools"]),
         ("tests: `select`, against the best in training", held["vs_best_in_training"], held["pools"]),
         ("tests: `select`, repositories unseen", found["repositories_unseen"]["held_out"], held["pools"]),
