@@ -161,7 +161,11 @@ def rate(
     issues = {name: statements[name] for name in chosen}
     if dry_run:
         number, cost = look_ahead(issues, rater, out)
-        output(f"{number} of {len(issues)} issues to ask {rater.name} about, some ${cost:.4f} by the texts' lengths")
+        dollars = "pretended $" if rater.scripted else "$"
+        output(
+            f"{number} of {len(issues)} issues are left for {rater.name} to rate: about {dollars}{cost:.4f}, estimated "
+            "from the length of the texts"
+        )
         return
     done = rate_issues(issues, rater, out, retry=settings.agent.retry, max_cost=max_cost, workers=workers, say=say)
     if rater.scripted:

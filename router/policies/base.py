@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from types import NoneType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ PARAMETER_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "bool": (bool, "true or false"),
     "int": ((int, np.integer), "a whole number"),
     "float": ((int, float, np.number), "a number"),
+    "float | None": ((int, float, np.number, NoneType), "a number"),
 }
 """What a parameter annotated so may be, and how a message says it."""
 

@@ -183,6 +183,7 @@ def test_a_name_may_carry_parameters():
         ("select:members=true", "policy 'select': members must be a whole number, got True"),
         ("select:sequential=maybe", "policy 'select': sequential must be true or false, got 'maybe'"),
         ("cluster:cost_weight=much", "policy 'cluster': cost_weight must be a number, got 'much'"),
+        ("cost-first:budget=x", "policy 'cost-first': budget must be a number, got 'x'"),
         ("select:members=0", "policy 'select' needs members >= 1"),
         ("cascade:carry=diff", "carry must be 'none' or 'patch'"),
     ],

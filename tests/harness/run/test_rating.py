@@ -177,7 +177,8 @@ def test_the_stand_ins_answer_is_fixed_and_labelled(tmp_path: Path) -> None:
     path = tmp_path / "ratings.jsonl"
     words = ["dataset", "rate", "sample", "--model", "small", "--out", str(path)]
     ahead = CliRunner().invoke(app, [*words, "--dry-run"])
-    expected = re.search(r"15 of 15 issues to ask scripted-small about, some \$([\d.]+) ", ahead.output)
+    left = r"15 of 15 issues are left for scripted-small to rate: about pretended \$([\d.]+), "
+    expected = re.search(left, ahead.output)
     assert expected is not None, ahead.output
     assert not path.exists()
     done = CliRunner().invoke(app, [*words, "--max-cost", "0.0001"])
@@ -187,7 +188,7 @@ def test_the_stand_ins_answer_is_fixed_and_labelled(tmp_path: Path) -> None:
     assert "15 of 15 issues rated by scripted-small" in done.output
     paid = sum(row.cost_usd for row in read_rows(path))
     assert paid < float(expected[1]) < 10 * paid, "the stand-in's replies are shorter than a model's"
-    assert "0 of 15 issues to ask" in CliRunner().invoke(app, [*words, "--dry-run"]).output
+    assert "0 of 15 issues are left" in CliRunner().invoke(app, [*words, "--dry-run"]).output
     assert {tuple(row.ratings.values()) for row in read_rows(path)} == {(5.0,) * 5}
     assert hardest(rated(path)) == [], "equal ratings name nobody"
     drawn = CliRunner().invoke(
