@@ -101,6 +101,8 @@ def beats(row: Row, p: float | None) -> bool:
     vs = row.vs_best_single
     if row.n < FEW_INSTANCES or vs is None or vs.delta <= 0 or below_constants(row):
         return False
+    if is_selection(row) and vs.ci95[0] <= 0:
+        return False  # its test only says that the tests tell more than shuffled ones, which lose to the best single
     return p is not None and p < SIGNIFICANT
 
 
