@@ -27,7 +27,7 @@ from other attempts, so nothing is fitted on it and no replay hands it on. What 
 as `patch_agrees@MODEL` (against that model's patch alone), a replay turns into the live signal."""
 FROM_OTHERS = frozenset(("tests_valid", "own_tests_fixed"))
 """Counted with tests or attempts of others, all that were made when it was recorded: nothing is fitted on these, and a
-replay hands on only what a live run would know."""
+replay hands on only what a live run would know: `own_tests_fixed` where every model of the record has run."""
 OF_TESTS = frozenset(("tests_fixed", "own_tests_fixed", "tests_faked", "existing_broken", "existing_obsolete"))
 """What tests say of an attempt: a policy that reads one of these pays for the tests."""
 OF_INSTANCE = ("tests_cost_usd", "tests_seconds")
@@ -53,7 +53,7 @@ def _of_one_attempt(name: str) -> bool:
 def recorded_signals(outcomes: OutcomeMatrix, row: int, cells: Sequence[int]) -> list[dict[str, float]]:
     """What a live run would know of the recorded attempts `cells` of one row, by signal, if it had made no others."""
     own = {name: values[row] for name, values in outcomes.signals.items() if _of_one_attempt(name)}
-    if len(cells) > 1 and "own_tests_fixed" in outcomes.signals:  # with one attempt there are no tests of others
+    if len(cells) == len(outcomes.models) > 1 and "own_tests_fixed" in outcomes.signals:  # counted with all of them
         own["own_tests_fixed"] = outcomes.signals["own_tests_fixed"][row]
     pairs = {name: pair_signal(outcomes, name, [row]) for name in sorted(LIVE_ONLY)}
     signals = []

@@ -170,10 +170,12 @@ def _computed(
 ) -> Constant:
     if constant.model not in cells:
         return constant
-    own, known = resolved[constant.model], cells[constant.model]
+    own, costs = resolved[constant.model], [cell.cost_usd for cell in cells[constant.model]]
+    if None in costs:
+        raise InputError(f"claims: {constant.model} has attempts without a cost")
     changed: dict[str, object] = {
         "rate": round(float(own.mean()), 9),
-        "cost": round(sum(cell.cost_usd or 0.0 for cell in known) / len(known), 6),
+        "cost": round(sum(filter(None, costs)) / len(costs), 6),
     }
     compared = claim.compared_with or ""
     if compared in resolved and compared != constant.model:

@@ -122,7 +122,9 @@ def rate_issues(
             except BudgetSpentError as error:
                 reasons.append(str(error))
                 stop.set()
-                return
+                if not paid:
+                    return
+                row = RatingRow(instance, keys[instance], model.name, cost_usd=sum(paid), failure="budget")
             except ProviderError as error:
                 failures.append(str(error))
                 if len(failures) >= FAILURES:

@@ -69,7 +69,7 @@ class SelectPolicy(OneShotPolicy):
     best mean resolved − λ·cost on the training rows. λ = 0 never leaves a member out.
 
     A replay cannot know which tests the models that have not run would have written: recorded counts of tests that come
-    from other attempts (`router.signals.FROM_OTHERS`) are not read before the second attempt, or at all.
+    from other attempts (`router.signals.FROM_OTHERS`) are not read before all models of the record have run, or at all.
 
     Fitted: `members_` (k,) model numbers, the default first; `gained_`, `paid_`, `waited_` (k,) mean resolved, USD
     (tests included) and seconds in training with the first j; `rescue_`, `harm_` (k,) and `right_` (k, f), the weights
@@ -351,7 +351,7 @@ class _Attempts:
         """The attempts of some models, as they look when no others have been made."""
         signals = {name: values[:, models] for name, values in self.signals.items()}
         for name in FROM_OTHERS & signals.keys():
-            if len(models) == 1 or name not in TESTS:
+            if len(models) < max(2, self.course.shape[1]) or name not in TESTS:
                 signals[name] = np.full_like(signals[name], np.nan)
         pairs = tuple(pair[:, models][:, :, models] for pair in self.pairs)
         return _Attempts(signals, self.course[:, models], pairs)
