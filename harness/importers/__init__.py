@@ -92,4 +92,6 @@ def _load(name: str, cache: Path | None) -> RecordedOutcomes:
             loaded = importer.read(source)
             return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
     refuse_predictions(Path(name).expanduser())
-    raise InputError(f"{name}: a folder without outcomes.csv; name a file or a finished run's folder")
+    raise InputError(
+        f"{name}: a folder without outcomes.csv or sbv_patches.jsonl.gz; name a file or a finished run's folder"
+    )

@@ -281,7 +281,8 @@ def _failure_table(results: Results) -> str:
 
 def _complementarity(results: Results, with_pairs: bool = True) -> str:
     overlap = results.complementarity
-    text = f"{overlap.oracle} instances were resolved by at least one model."
+    some = counted(overlap.oracle, "instance")
+    text = f"{some} {'was' if overlap.oracle == 1 else 'were'} resolved by at least one model."
     if overlap.repeatable_oracle is not None:
         repeatable = overlap.repeatable_oracle
         low, high = repeatable.resolved_ci95 or (None, None)

@@ -65,9 +65,11 @@ def check_settings(config: Config) -> None:
     """
     check_policy(config)
     if config.run.callbacks and config.run.engine is Engine.RAY:
-        raise ConfigError("run.callbacks: not with engine 'ray', whose agents work in processes of other machines")
+        raise ConfigError("run.callbacks: engine 'ray' cannot call them, as agents work elsewhere; use 'engine: local'")
     if config.evidence is not None and config.run.engine is Engine.RAY:
-        raise ConfigError("evidence: not with engine 'ray', as tests run on this machine's Docker Engine")
+        raise ConfigError(
+            "evidence: engine 'ray' cannot run the tests, which need the Docker Engine here; use 'engine: local'"
+        )
     try:
         check_callbacks(config.run.callbacks)
     except PoolError as error:

@@ -74,7 +74,7 @@ def test_what_cannot_be_gathered_is_refused() -> None:
         configured(**{"evidence.judge": "sonnet"})
     with pytest.raises(ConfigError, match="evidence: nothing to gather"):
         configured(evidence={})
-    with pytest.raises(ConfigError, match="evidence: not with engine 'ray'"):
+    with pytest.raises(ConfigError, match="evidence: engine 'ray' cannot run the tests"):
         check_settings(configured(**{"run.engine": "ray"}))
     with pytest.raises(ConfigError, match="leaves out scripted-medium, which evidence needs"):
         with_models(configured(), [SMALL, LARGE])
