@@ -73,7 +73,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     out = folder / "out"
     replay = ["replay", str(folder / "outcomes.csv"), "--tasks", str(folder / "tasks.jsonl"), "--out", str(out)]
     more = ["--folds", "3", "--repeats", "2", "--policy", "cluster", "--policy", "knn"]
-    wide = {**os.environ, "COLUMNS": "140"}  # every column
+    wide = {**os.environ, "COLUMNS": "160"}  # every column
     done = subprocess.run([sys.executable, "-m", "harness", *replay, *more], capture_output=True, text=True, env=wide)
     assert done.returncode == 0, done.stderr
     return done.stdout, out
@@ -87,11 +87,16 @@ def numbers(text: str) -> list[float]:
 
 def agrees(shown: list[str], row: dict[str, Any], best: str) -> None:
     """The cells after the name, in the order of the tables, against the row of results.json."""
-    resolved, rate, interval, cost, delta, p_value, p_text = shown
+    resolved, rate, interval, cost, delta, constants, p_value, p_text = shown
     assert numbers(resolved)[:2] == pytest.approx([row["resolved"], row["n"]], abs=0.051)
     assert numbers(rate) == pytest.approx([100 * row["rate"]], abs=0.051)
     assert numbers(interval) == pytest.approx([100 * end for end in row["rate_ci95"]], abs=0.051)
     assert numbers(cost) == pytest.approx([row["cost_per_instance"]], rel=0.01)
+    against = row["vs_constants"]
+    if constants == "on hull":
+        assert (against["delta"], against["ci95"]) == (0, [0, 0])
+    else:
+        assert numbers(constants) == pytest.approx([against["delta"], *against["ci95"]], abs=0.051)
     versus = row["vs_best_single"]
     if row["name"] == best:
         assert delta.strip() == "best single"
@@ -123,11 +128,11 @@ def test_every_row_has_the_same_numbers_on_terminal_page_and_in_the_files(replay
         label = {"random": "random (expectation)", "oracle": "oracle (any model resolves)"}.get(row["name"], label)
         (line,) = [line for line in terminal.splitlines() if line.startswith(f"{label}  ") and "/" in line]
         agrees(re.split(r"\s{2,}", line)[1:], row, best)
-        (cells,) = [cells for cells in markdown if (cells[0], len(cells)) == (label, 8)]
+        (cells,) = [cells for cells in markdown if (cells[0], len(cells)) == (label, 9)]
         agrees(cells[1:], row, best)
         assert on_page[0].startswith(row["name"])
         assert ("cross-fitted" in on_page[0]) == ("cross-fitted" in label), "one name for it everywhere"
-        agrees(on_page[1:8], row, best)
+        agrees(on_page[1:9], row, best)
 
 
 def test_the_recommendation_is_the_same_everywhere_and_made_of_the_rows(replayed: tuple[str, Path]) -> None:

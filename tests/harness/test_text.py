@@ -126,7 +126,7 @@ def test_results_hold_hostile_names_as_text(document: Results) -> None:
     text = render_markdown(document)
     assert not meant(text)
     widths = {row.replace("\\|", "").count("|") for row in text.splitlines() if row.startswith("| ")}
-    assert widths == {9, 7, 3 + 1 + len(document.pool) + 1}, "every name is one cell"
+    assert widths == {10, 7, 3 + 1 + len(document.pool) + 1}, "every name is one cell"
     assert [token.tag for token in tokens(text) if token.type == "heading_open"].count("h1") == 1
     rows = list(csv.DictReader(io.StringIO(render_csv(document))))
     for row in rows:
