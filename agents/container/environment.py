@@ -297,7 +297,9 @@ class Container:
             DiskLimitError, ContainerEndedError, ContainerError: as `run`.
         """
         output, complete = self._run_command(action["command"], cwd, timeout)
-        if not complete and output["output"].lstrip().startswith(SUBMIT_MARKER) and not output["exception_info"]:
+        if output["exception_info"]:  # was killed or cut off: it submits nothing, however much it printed
+            return output
+        if not complete and output["output"].lstrip().startswith(SUBMIT_MARKER):
             return _failed(output["output"], "The submission was refused because it is too large.", "ValueError")
         self._check_finished(output)
         return output

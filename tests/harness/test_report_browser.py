@@ -249,6 +249,8 @@ def test_a_phone_comes_to_the_cells_soon(browser: Browser, run: RunFolder) -> No
 
 def test_the_matrix_shows_every_cell_and_leads_to_the_list(browser: Browser, run: RunFolder) -> None:
     browser.open(run.path / "results.html")
+    drawn = "document.querySelector('.matrix path.good') ? done() : setTimeout(look, 20)"
+    browser.run(f"new Promise(done => {{ const look = () => {drawn}; look() }})")  # by a script, after the page
     told = "document.querySelector('#matrix .told').textContent"
     squares = "document.querySelector('.matrix path.{}').getAttribute('d').split('M').length - 1"
     assert [browser.run(squares.format(state)) for state in ("good", "bad")] == [16, 8]

@@ -140,7 +140,7 @@ def test_select_picks_by_the_tests_and_pays_for_them(
     assert leaked(engine, undisturbed) == []
 
 
-def testing(engine: DockerClient, folder: RunFolder) -> list[Container]:
+def containers_of_tests(engine: DockerClient, folder: RunFolder) -> list[Container]:
     """Containers in which tests run."""
     labels = {"label": [f"{RUN_LABEL}={folder.label}", CELL_LABEL]}
     found = engine.containers.list(filters=labels, ignore_removed=True)
@@ -188,7 +188,7 @@ def test_kills_at_every_stage_change_nothing_and_pay_nothing_twice(
         "tests are written": lambda: any(row.state is State.RUNNING for row in writers(victim.folder).values()),
         "some are": lambda: any(row.state is State.AGENT_DONE for row in writers(victim.folder).values()),
         "written, not run": is_written,
-        "tests run": lambda: is_written() and bool(testing(engine, victim.folder)),
+        "tests run": lambda: is_written() and bool(containers_of_tests(engine, victim.folder)),
     }
     at_work: Counter[Cell] = Counter()
     met = {}
@@ -286,7 +286,7 @@ def test_evidence_comes_to_a_finished_run_within_its_limit_and_after_a_lost_cont
     # a container that is taken away is no test that failed
     victim = Victim(write("evidence"), tmp_path / "out", tmp_path / "log")
     process = victim.start()
-    while not (found := testing(engine, folder)):
+    while not (found := containers_of_tests(engine, folder)):
         assert process.poll() is None, victim.said()
         time.sleep(0.005)
     found[0].remove(force=True)
