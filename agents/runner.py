@@ -47,8 +47,6 @@ _OVERRIDABLE = {
 
 NEW_FILES = "working_tree.diff"
 """Beside the trajectory: the container's working tree at the end of the attempt as a patch."""
-
-
 CARRIED_PATH = "/tmp/polyswe-carried.diff"
 APPLY_CARRIED = f"""
 cd "$1" && git -c safe.directory="*" apply --whitespace=nowarn --intent-to-add {CARRIED_PATH}

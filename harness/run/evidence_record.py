@@ -85,22 +85,22 @@ def _ending(tree: TreeRun | None, test: IssueTest) -> str:
     return str(result.status) if result else "not run"
 
 
-def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow]) -> list[str]:
-    """What a reader of the results has to know of the evidence on the attempts `rows`."""
+def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow], kind: str = "") -> list[str]:
+    """What a reader of the results has to know of the evidence on the attempts `rows`; `kind` stands before amounts."""
     instances = {row.instance_id for row in rows if row.state in ATTEMPTED}
     found = [row for name, row in evidence.items() if name in instances and row.digest]
-    tests = [(row, test) for row in found for test in row.content["tests"]]
-    sources = Counter(test["source"] for _, test in tests if not test["own"] and not test["runner"])
+    tests = [test for row in found for test in row.content["tests"]]
+    sources = Counter(test["source"] for test in tests if not test["own"] and not test["runner"])
     counts = ", ".join(f"{count} by {source}" for source, count in sorted(sources.items())) or "none"
     cost = sum(row.cost_usd for row in found)
     notes = [
-        f"tests written from the issues: {counts}; they cost ${cost:.4g}, which counts for policies that read them, "
-        "not for single models"
+        f"tests written from the issues: {counts}; they cost {kind}${cost:.4g}, which counts for policies that read "
+        "them, not for single models"
     ]
     if missing := len(instances) - len(found):
         notes.append(f"{counted(missing, 'instance')} without evidence yet: rerun the command to gather it")
     if failed := sum(bool(row.content["failed_writers"]) for row in found):
         notes.append(f"{counted(failed, 'instance')} without the tests of a writer, whose calls failed")
-    if silent := sum(not any(test is not None for of, test in tests if of is row) for row in found):
+    if silent := sum(not row.content["tests"] for row in found):
         notes.append(f"{counted(silent, 'instance')} without any test")
     return notes

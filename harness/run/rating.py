@@ -21,8 +21,6 @@ from harness.run.preflight import check_models, scripted_models_ready
 
 FAILURES = 3
 """Calls that may fail for good before no further one is made."""
-
-
 REPLY_TOKENS = 300
 """Assumed of a reply, before it is paid for."""
 

@@ -109,7 +109,8 @@ class RunRecord:
     def notes(self) -> list[str]:
         notes = [*_notes(self.rows), *prediction_notes(self.config), *redo_notes(self.replaced)]
         if self.config.evidence is not None:
-            notes += evidence_notes(self.evidence, self.rows)
+            kind = money_kind(scripted=self.scripted, simulated=False)
+            notes += evidence_notes(self.evidence, self.rows, kind)
         if self.stand_ins and not self.scripted:
             notes.append(f"scripted stand-ins, no language models: {', '.join(self.stand_ins)}")
         return notes

@@ -184,3 +184,7 @@ def test_evidence_can_be_looked_at(make_run: Callable[..., RunFolder]) -> None:
     first, *others = evidence_notes({}, rows)
     assert first.startswith("tests written from the issues: none")
     assert others == ["1 instance without evidence yet: rerun the command to gather it"]
+    (first,) = evidence_notes({BILLING: row}, rows, "pretended ")
+    assert "1 by scripted-medium; they cost pretended $0.25," in first, "an attempt's own test is no writer's"
+    untested = replace(row, content={**row.content, "tests": []})
+    assert evidence_notes({BILLING: untested}, rows)[1:] == ["1 instance without any test"]
