@@ -46,7 +46,7 @@ OFFICIAL = {
 
 @pytest.fixture
 def grader(tmp_path: Path, engine: DockerClient) -> Iterator[Grader]:
-    with Grader(LABEL, tmp_path / "scratch", workers=2, timeout=60, attempts=1) as grader:
+    with Grader(LABEL, tmp_path / "scratch", workers=2, timeout=180, attempts=1) as grader:
         yield grader
     assert engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={LABEL}"}, ignore_removed=True) == []
 
@@ -116,7 +116,9 @@ def test_verdicts_equal_the_official_command_line_on_the_whole_sample(
             lambda i: grader.grade(i, "m", patches[i.instance_id], tmp_path / "cells" / i.instance_id), rows
         )
         ours = {row.instance_id: grade.verdict for row, grade in zip(rows, grades, strict=True)}
-    assert ours == expected
+    unlike = [cell for cell in expected if ours[cell] != expected[cell]]
+    outputs = [tmp_path / "cells" / cell / "test_output.txt" for cell in unlike]
+    assert ours == expected, "\n".join(file.read_text()[-4000:] for file in outputs if file.is_file())
     assert {instance_id: OFFICIAL[verdict] for instance_id, verdict in ours.items()} == theirs
 
 

@@ -30,7 +30,7 @@ class Store:
     """Jobs in the SQLite file `path`. `due_at` is when a ready job may be handed out, or when a lease runs out."""
 
     def __init__(self, path: str | Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=120, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         self._lock = threading.Lock()
         with self._transaction():

@@ -91,7 +91,7 @@ def test_threads_never_get_the_same_job(connect):
     start, got = threading.Barrier(3), []
 
     def take(queue):
-        start.wait(timeout=10)
+        start.wait(timeout=60)
         got.extend(queue.lease("w").job_id for _ in range(2))
 
     threads = [threading.Thread(target=take, args=(queue,)) for queue in queues]
