@@ -1,7 +1,5 @@
 """The numbers behind every claim: checked against scipy, published values and their own coverage."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,15 +60,12 @@ def test_bootstrap_of_a_side_with_itself_is_nothing():
     assert (result.delta, result.low, result.high) == (0, 0, 0)
 
 
-def test_bootstrap_keeps_its_seed_and_its_pace():
+def test_bootstrap_keeps_its_seed():
     rng = np.random.default_rng(0)
-    a, b = rng.random(500), rng.random(500)  # 500 distinct differences: the slow way
-    started = time.perf_counter()
+    a, b = rng.random(500), rng.random(500)
     first = paired_bootstrap(a, b, seed=3)
-    elapsed = time.perf_counter() - started
     assert first == paired_bootstrap(a, b, seed=3)
     assert first != paired_bootstrap(a, b, seed=4)
-    assert elapsed < 0.5  # about 50 ms on two idle cores; a loop in Python takes seconds
 
 
 def test_the_two_ways_of_drawing_agree():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -250,11 +249,9 @@ subprocess.run("for file in $(git ls-files); do echo >> $file; done", shell=True
 
 
 def test_a_diff_without_end_after_the_tests_is_ended(grade: GradePatch) -> None:
-    began = time.monotonic()
     result = grade(conftest(DIFF_WITHOUT_END), bounds=Bounds(after_tests_seconds=3))
     assert result.verdict in FAILED, result
     assert "no diff could be taken after the tests within 3 seconds" in result.detail
-    assert time.monotonic() - began < 300
 
 
 def test_results_that_take_too_long_to_read_are_the_models(grade: GradePatch) -> None:
