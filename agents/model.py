@@ -21,11 +21,12 @@ from agents.callbacks import callback_metadata
 from agents.deadline import Deadline, OutOfTimeError
 from agents.errors import ProviderError
 from agents.http import Exchange, recorded
-from agents.pool import ModelConfig, address, api_key, prices, resolved
+from agents.pool import ModelConfig, address, api_key, prices
 from agents.provider_errors import answer_of, kind_of, missing_package, provider_error, retry_after
 from agents.rate_limit import RateLimit, Turn
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig, call_with_retries
+from agents.secret_settings import resolved
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm, load_minisweagent
 from agents.usage import CHARACTERS_PER_TOKEN, Tokens, count, usage_of
 

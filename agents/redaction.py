@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-from agents.pool import VARIABLE, ModelConfig
+from agents.pool import ModelConfig
+from agents.secret_settings import VARIABLE
 
 MARK = "[redacted]"
 """What stands in a secret's place."""

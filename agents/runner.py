@@ -25,11 +25,12 @@ from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline
 from agents.errors import AgentError, AgentFaultError, ContainerError
-from agents.pool import ModelConfig, check_no_secret, checked_kwargs
+from agents.pool import ModelConfig, checked_kwargs
 from agents.provider_errors import provider_error
 from agents.rate_limit import RateLimit
 from agents.redaction import redact, secrets
 from agents.retry import RetryConfig
+from agents.secret_settings import check_no_secret
 from agents.signals import run_neighbour_tests
 from agents.third_party import load_minisweagent
 

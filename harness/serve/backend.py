@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from agents.errors import ProviderError
-from agents.pool import ModelConfig, address, api_key, resolved
+from agents.pool import ModelConfig, address, api_key
 from agents.provider_errors import classify, provider_error, retry_after
 from agents.redaction import redact, secrets
+from agents.secret_settings import resolved
 from agents.third_party import bypass_proxy_for_loopback, is_loopback, load_litellm
 from harness.serve.config import ServeConfig
 from harness.serve.openai_form import openai_form
