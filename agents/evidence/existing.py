@@ -133,7 +133,8 @@ def most_mentioning(lines: Sequence[str], runner: str) -> list[str]:
 def broken_tests(tests: Iterable[IssueTest], runs: TestRuns, patch: str) -> list[str] | None:
     """Names of the existing tests that pass before a patch, both times, and not with it; None where nothing tells.
 
-    A test file whose runner does not name its tests counts as one test.
+    A test file whose runner does not name its tests counts as one test. A test that passes with the patch also where it
+    was changed so that it has to fail, as it does not without a patch, does not count as passing.
     """
     run = runs.of_patch(patch)
     if run is None or not run.applies:
@@ -142,15 +143,28 @@ def broken_tests(tests: Iterable[IssueTest], runs: TestRuns, patch: str) -> list
     known = False
     for test in tests:
         results = [runs.trees[name].results.get(test.key) for name in UNPATCHED if name in runs.trees]
-        before = [_passing(test, result) for result in results if result is not None]
+        unpatched = [result for result in results if result is not None]
+        before = [_passing(test, result) for result in unpatched]
         after = run.results.get(test.key)
         if len(before) < len(UNPATCHED) or after is None or not (passing := set.intersection(*before)):
             continue
         known = True
-        if after.status != "passed":
-            left = passing - _passing(test, after)
-            broken += sorted(left)
+        left = passing if after.status == "passed" else passing & _passing(test, after)
+        broken += sorted(passing - (left - _faked(test, passing, after, unpatched)))
     return broken if known else None
+
+
+def _faked(test: IssueTest, passing: set[str], after: Result, unpatched: Sequence[Result]) -> set[str]:
+    """Those of the tests that pass with a patch also where they were changed so that they have to fail.
+
+    Those that do so without a patch as well are no fakes: a class may inherit its tests from another file.
+    """
+    controls = [result.control for result in unpatched if result.control is not None]
+    if after.control is None or len(controls) < len(unpatched):
+        return set()
+    if after.control.status == "passed" and all(control.status != "passed" for control in controls):
+        return passing  # whatever it names, nothing of it has failed
+    return _passing(test, after.control).difference(*(_passing(test, control) for control in controls))
 
 
 def _passing(test: IssueTest, result: Result) -> set[str]:

@@ -39,6 +39,9 @@ class Result(BaseModel):
     """Its end."""
     passed: tuple[str, ...] | None = None
     """Of an existing test file: names of its tests that passed; None where the output does not tell."""
+    control: Result | None = None
+    """Of an existing test file: what came of it when its tests were changed so that they have to fail; None where it
+    cannot be changed so."""
 
 
 class TreeRun(BaseModel):
@@ -153,13 +156,23 @@ def _run_test(tree: Tree, test: IssueTest, timeout: float) -> Result:
         return Result(status="refused", seconds=ran.seconds, output="the test changes files of the repository")
     status: Status = "passed" if ran.exit_code == 0 else "timed out" if ran.timed_out else "failed"
     seconds = ran.seconds
-    if status == "passed" and tree.patch is not None and not test.runner:
-        control = control_files(test.command, test.files)
-        if control is not None:
-            checked = tree.run(test.command, control, timeout)
+    passed, control = _passed(test, ran), None
+    if passed or (status == "passed" and (test.runner or tree.patch is not None)):
+        changed = control_files(test.command, test.files)
+        if changed is not None:
+            checked = tree.run(test.command, changed, timeout, keep_files=bool(test.runner))
             seconds += checked.seconds
-            status = "faked" if checked.exit_code == 0 else status
-    return Result(status=status, seconds=seconds, output=ran.output[-OUTPUT_TAIL:], passed=_passed(test, ran))
+            if test.runner:
+                control = Result(
+                    status="passed" if checked.exit_code == 0 else "failed",
+                    seconds=checked.seconds,
+                    output="",
+                    passed=_passed(test, checked),
+                )
+            elif checked.exit_code == 0:
+                status = "faked"
+    output = ran.output[-OUTPUT_TAIL:]
+    return Result(status=status, seconds=seconds, output=output, passed=passed, control=control)
 
 
 def _passed(test: IssueTest, ran: Ran) -> tuple[str, ...] | None:

@@ -74,6 +74,9 @@ def patched(old: str, new: str) -> str:
 RIGHT = patched("    return sum(items) - 1", "    return sum(items)")
 HARMLESS = patched("    return sum(items) - 1", "    return -1 + sum(items)")
 BROKEN = patched("    return sum(items) - 1", "    return undefined")
+NAMES = ("tests/test_total.py::test_of_one", "tests/test_total.py::test_of_none", "tests/test_average.py::test_average")
+PRINTING = patched("    return sum(items) - 1", f"    [print('PASSED', name) for name in {NAMES}]; return undefined")
+QUITTING = patched("    return sum(items) - 1", "    import os; os._exit(0)")
 HIDING = RIGHT + (
     "diff --git a/tests/test_total.py b/tests/test_total.py\n--- a/tests/test_total.py\n+++ b/tests/test_total.py\n"
     "@@ -1,7 +1,1 @@\n-from shop import total\n-\n-def test_of_one():\n-    assert total([2]) == 1\n-\n"
@@ -87,7 +90,10 @@ def test_existing_tests_that_a_patch_breaks_are_counted(
     shop_image: str, labels: dict[str, str], faulty: FaultyServer
 ) -> None:
     agent = AgentConfig()
-    patches = {"right": RIGHT, "harmless": HARMLESS, "broken": BROKEN, "hiding": HIDING, "lost": "no patch"}
+    patches = {
+        "right": RIGHT, "harmless": HARMLESS, "broken": BROKEN, "hiding": HIDING, "lost": "no patch",
+        "printing": PRINTING, "quitting": QUITTING,
+    }  # fmt: skip
     tests = find_existing_tests(patches.values(), image=shop_image, agent=agent, labels=labels)
     assert [test.name for test in tests] == ["tests/test_total.py", "tests/test_average.py"]
     runs = run_tests(tests, patches.values(), image=shop_image, agent=agent, timeout=60, labels=labels)
@@ -98,10 +104,10 @@ def test_existing_tests_that_a_patch_breaks_are_counted(
     ]
     signals = existing_test_signals(tests, runs, patches, {"tests/test_total.py::test_of_one": True})
     assert {name: found.get("existing_broken") for name, found in signals.items()} == {
-        "right": 3, "harmless": 0, "broken": 3, "hiding": 3, "lost": None
+        "right": 3, "harmless": 0, "broken": 3, "hiding": 3, "lost": None, "printing": 3, "quitting": 3
     }  # fmt: skip
     assert {name: found.get("existing_obsolete") for name, found in signals.items()} == {
-        "right": 1, "harmless": 0, "broken": 1, "hiding": 1, "lost": None
+        "right": 1, "harmless": 0, "broken": 1, "hiding": 1, "lost": None, "printing": 1, "quitting": 1
     }  # fmt: skip
     assert existing_test_signals(tests, runs, patches)["right"] == {"existing_broken": 3}
 
@@ -170,6 +176,32 @@ def test_a_runner_that_names_no_tests_counts_by_file_and_chance_is_left_out() ->
     trees = dict.fromkeys(UNPATCHED, tree("passed", *many)) | {patch_key("p"): tree("passed")}
     assert len(questions([chance], TestRuns(trees=trees), ["p"])) == QUESTIONS
     assert questions([chance], TestRuns(trees=trees), ["p"])[0] == Question("t0", "x", "")
+
+
+def test_what_passes_by_force_is_broken_and_what_no_control_reaches_is_not() -> None:
+    test = IssueTest("tests/a.py", "existing", "run a", {"tests/a.py": "x"}, runner="pytest")
+
+    def tree(status: str, names: str, control: Result | None) -> TreeRun:
+        ran = Result(status=status, seconds=1, output="", passed=tuple(names), control=control)  # type: ignore[arg-type]
+        return TreeRun(results={test.key: ran})
+
+    def control(status: str, names: str) -> Result:
+        return Result(status=status, seconds=1, output="", passed=tuple(names))  # type: ignore[arg-type]
+
+    # `i` is inherited from another file, which the control does not change
+    before = dict.fromkeys(UNPATCHED, tree("failed", "abi", control("failed", "i")))
+    patches = {
+        "honest": tree("failed", "abi", control("failed", "i")),
+        "prints": tree("failed", "abi", control("failed", "bi")),
+        "quits": tree("passed", "", control("passed", "")),
+        "earlier version": tree("failed", "abi", None),
+    }
+    runs = TestRuns(trees=before | {patch_key(name): found for name, found in patches.items()})
+    assert {name: broken_tests([test], runs, name) for name in patches} == {
+        "honest": [], "prints": ["b"], "quits": ["a", "b", "i"], "earlier version": []
+    }  # fmt: skip
+    without = TestRuns(trees=runs.trees | dict.fromkeys(UNPATCHED, tree("failed", "abi", None)))
+    assert broken_tests([test], without, "prints") == []
 
 
 @pytest.mark.parametrize(
