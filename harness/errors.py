@@ -9,7 +9,7 @@ EXIT_INPUT = 2
 EXIT_ENVIRONMENT = 3
 """Something is missing on this machine: engine, image, embedder, key, disk."""
 EXIT_INCOMPLETE = 4
-"""The run ended, but some cells have no verdict because of failures that were not the models'."""
+"""The run ended, but cells have no verdict, or attempts no tests, because of failures that were not the models'."""
 EXIT_INTERNAL = 70
 """An error in polyswe itself. Nothing was found about what was looked at."""
 EXIT_INTERRUPTED = 130

@@ -105,7 +105,8 @@ def evaluate(
         polyswe evaluate verified --dry-run   # estimate cost, time and disk
 
     Exit code 0: every cell has a verdict; 2: bad input; 3: something is missing on this machine; 4: some cells have no
-    verdict (because of an infrastructure failure or the cost limit); 130: interrupted.
+    verdict, or some attempts no tests that `evidence` asks for (because of a failure or the cost limit);
+    130: interrupted.
     """
     quiet_libraries()
     from harness.commands.next_steps import say_next_steps
@@ -196,7 +197,7 @@ def report_end(end: RunEnd) -> None:
     """Print a run's results, write its page, and say what has no verdict.
 
     Raises:
-        typer.Exit: with the exit code, where a cell has no verdict.
+        typer.Exit: with the exit code, where a cell has no verdict, or evidence is missing.
     """
     from harness.commands.report import write_all
     from harness.report.tables import render_terminal
@@ -210,6 +211,9 @@ def report_end(end: RunEnd) -> None:
         say(f"{len(end.missing)} of {len(end.rows)} cells have no verdict{reason}:")
         for line in end.reasons():
             say(f"  {line}")
+    for line in end.missing_evidence:
+        say(line)
+    if end.missing or end.missing_evidence:
         say("the same command continues the run")
         raise typer.Exit(EXIT_INTERRUPTED if end.stopped == "interrupted" else EXIT_INCOMPLETE)
 

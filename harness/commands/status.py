@@ -168,6 +168,8 @@ def show(
             from harness.run.rollout import read_evidence
 
             output(described(read_evidence(folder).get(cell.instance_id), row))
+            if row.scripted:
+                output(PRETENDED)
         if patch:
             output(_content(place / PATCH_FILE), end="")
         if tests:
@@ -178,6 +180,8 @@ def show(
     for key, value in _cell_values(row, state_of(row), place).items():
         if value not in (None, "", {}):
             output(f"{key:18} {value}")
+    if row.scripted and row.cost_usd:
+        output(f"{'note':18} {PRETENDED}")
     for one in before:
         output(f"{'earlier':18} {one.row.verdict}, ${one.cost_usd:.3f}, {folder.earlier_dir(cell, one.number)}")
     for file in sorted(place.glob("*")) if place.is_dir() else []:

@@ -7,21 +7,26 @@ and gathered at the next start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from agents.evidence.config import EvidenceConfig
 from agents.pool import ModelConfig
+from harness.config import Config
 from harness.errors import InputError
+from harness.run.display import PlainDisplay
 from harness.run.engines import open_backend
 from harness.run.engines.base import Backend
 from harness.run.examination import Examiner, made_from
 from harness.run.journal import Event
 from harness.run.open_run import OpenRun
+from harness.run.plan import attempts_of
 from harness.run.preflight import scripted_models_ready
+from harness.run.status import ModelStatus
 from harness.run.test_writing import open_writing, to_write, write_tests
-from harness.store.rows import ATTEMPTED, Cell, CellRow
+from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.text import counted
 
 
@@ -35,6 +40,8 @@ class EvidenceStage:
     """Takes a line for the user."""
     tried: set[Cell] = field(default_factory=set)
     """Cells of test writers that this start has tried: what failed is tried again by the next one."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Instance → why this start could not run its tests."""
 
     def gather(self, cells: Collection[Cell]) -> None:
         """Gather the evidence on the finished first attempts among `cells`, where it is not on record."""
@@ -42,13 +49,8 @@ class EvidenceStage:
         with open_writing(self.run, self.evidence) as writing:
             unwritten = [cell for cell in to_write(writing, attempts.keys()) if cell not in self.tried]
             waiting = {cell.instance_id for cell in unwritten}
-            recorded = {name: row.digest for name, row in self.run.store.evidence().items()}
-            written = _by_instance(writing.store.rows())
-            missing = [
-                name
-                for name, rows in attempts.items()
-                if name in waiting or self._digest(writing, rows, written.get(name, [])) != recorded.get(name)
-            ]
+            untested = waiting.union(self._untested(writing, attempts))
+            missing = [name for name in attempts if name in untested]
             if not missing:
                 return
             instances = self.run.instances
@@ -63,9 +65,34 @@ class EvidenceStage:
                         write_tests(writing, unwritten, models, backend)
                     done = self._examine_all(writing, [attempts[name] for name in missing], models, backend)
             self.run.journal.record(Event.EVIDENCE_ENDED, instances=len(missing), gathered=done)
-            if self.run.stop.requested and done < len(missing):
-                left = counted(len(missing) - done, "instance")
-                self.say(f"no evidence yet on {left} ({self.run.stop.reason}); the same command continues")
+
+    def missing(self, cells: Collection[Cell]) -> list[str]:
+        """What is missing of the evidence on the finished first attempts among `cells` and why, one line a cause."""
+        attempts = _finished(self.run, cells)
+        with open_writing(self.run, self.evidence) as writing:
+            untested = self._untested(writing, attempts)
+            written = [row for row in writing.store.rows() if row.instance_id in attempts]
+        lines = []
+        if failed := [row for row in written if row.state is State.FAILED]:
+            row = failed[0]
+            of = f"{len(failed)} of {counted(len(written), 'test writing')}"
+            lines.append(f"{of} failed, e.g. {row.cell}: {row.failure}: {row.detail}")
+        if untested:
+            example = next((name for name in untested if name in self.failed), untested[0])
+            reason = self.failed.get(example) or self.run.stop.reason or "its tests were not run"
+            of = f"{len(untested)} of {counted(len(attempts), 'instance')}"
+            lines.append(f"no evidence on {of}, e.g. {example}: {reason}")
+        return lines
+
+    def _untested(self, writing: OpenRun, attempts: Mapping[str, Sequence[CellRow]]) -> list[str]:
+        """Instances whose evidence is not on record, or of other patches, tests or settings."""
+        recorded = {name: row.digest for name, row in self.run.store.evidence().items()}
+        written = _by_instance(writing.store.rows())
+        return [
+            name
+            for name, rows in attempts.items()
+            if self._digest(writing, rows, written.get(name, [])) != recorded.get(name)
+        ]
 
     def _examine_all(
         self,
@@ -76,15 +103,52 @@ class EvidenceStage:
     ) -> int:
         """Run the tests of several instances side by side; how many have evidence now."""
         by_name = {model.name: model for model in models}
-        examiner = Examiner(self.run, self.evidence, writing, by_name, backend, self.say)
-        with ThreadPoolExecutor(self.run.config.run.grading_workers, thread_name_prefix="tests") as pool:
-            return sum(pool.map(examiner.examine, attempts))
+        shown = _Shown({rows[0].instance_id: len(rows) for rows in attempts})
+        display = PlainDisplay(shown, sys.stderr)
+
+        def show(instance: str, tested: int) -> None:
+            shown.tested[instance] = tested
+            display.update()
+
+        examiner = Examiner(self.run, self.evidence, writing, by_name, backend, self.say, show, self.failed)
+        try:
+            with ThreadPoolExecutor(self.run.config.run.grading_workers, thread_name_prefix="tests") as pool:
+                return sum(pool.map(examiner.examine, attempts))
+        finally:
+            if shown.tested:
+                display.close()
 
     def _digest(self, writing: OpenRun, attempts: Sequence[CellRow], writers: Sequence[CellRow]) -> str:
         try:
             return made_from(self.run, self.evidence, writing, attempts, writers).digest
         except InputError:  # a patch is gone, which is said where it would be run
             return ""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How far the tests are; implements `harness.run.display.Snapshot`."""
+
+    attempts: Mapping[str, int]
+    """Instance → how many of its attempts are to be tested."""
+    tested: dict[str, int] = field(default_factory=dict)
+    """Instance → how many of them have been."""
+
+    def models(self) -> Sequence[ModelStatus]:
+        return ()
+
+    def at_work(self) -> Sequence[str]:
+        return ()
+
+    def summary(self) -> str:
+        return f"tests: run on {sum(self.tested.values())} of {sum(self.attempts.values())} attempts"
+
+
+def repeats_note(config: Config) -> str:
+    """That repeated attempts have no evidence of their own; empty where none are made or none is gathered."""
+    if config.evidence is None or all(attempts_of(config, model) == 1 for model in config.pool):
+        return ""
+    return "evidence: tests are run on the first attempts; repeated attempts have no signals from tests"
 
 
 def _by_instance(rows: Iterable[CellRow]) -> dict[str, list[CellRow]]:

@@ -102,6 +102,10 @@ class Examiner:
     models: Mapping[str, ModelConfig]
     backend: Backend
     say: Callable[[str], None]
+    show: Callable[[str, int], None] = lambda instance, tested: None
+    """Takes how many of an instance's attempts have been tested."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Takes why an instance has no evidence."""
     host: DockerHost = field(default_factory=lambda: DockerHost(address=endpoint().address))
 
     def examine(self, attempts: Sequence[CellRow]) -> bool:
@@ -118,6 +122,7 @@ class Examiner:
             return False
         except (AgentError, PolysweError, OSError) as error:  # container, engine, disk, provider, a patch that is gone
             if not self.run.stop.now:  # else we ended its containers ourselves
+                self.failed[name] = str(error)
                 self.say(f"{name}: no evidence yet, {error}; the next start tries again")
             return False
         finally:
@@ -137,6 +142,7 @@ class Examiner:
                 check_disk(place, self.run.config.run.least_disk_gb)
             found.runs = _shortened(runs, found.tests)
             self._record(origin, found)
+            self.show(name, sum(key in runs.trees for key in origin.keys.values()))
 
         found.runs = run_tests(
             found.tests,

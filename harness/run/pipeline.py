@@ -17,7 +17,7 @@ from harness.errors import ConfigError, InputError
 from harness.evaluation.schema import Results
 from harness.files import slug
 from harness.run.engines import open_backend
-from harness.run.evidence import EvidenceStage
+from harness.run.evidence import EvidenceStage, repeats_note
 from harness.run.interrupt import Stop
 from harness.run.journal import Event, Journal
 from harness.run.open_run import OpenRun
@@ -48,6 +48,8 @@ class RunEnd:
     """Why it stopped early; empty when everything was tried."""
     written_to: Path
     """Folder of the results: the run's, or one inside it when only a part of the run was asked for."""
+    missing_evidence: Sequence[str] = ()
+    """What is missing of the evidence on finished attempts and why, one line a cause."""
 
     @property
     def missing(self) -> list[CellRow]:
@@ -98,7 +100,7 @@ def evaluate(
         plan(config, dataset)  # a checkpoint that does not fit is refused before anything is put aside
     else:
         preflight_grading(config)
-    for note in filter(None, [*routing_notes(config), limit_note(config)]):
+    for note in filter(None, [*routing_notes(config), limit_note(config), repeats_note(config)]):
         say(note)
     with folder.locked(), ExitStack() as closing:
         if fresh and (kept := folder.archive()):
@@ -136,10 +138,13 @@ def evaluate(
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
                 out.write_manifest(config, dataset)
             rows = [row for row in store.rows() if row.cell in cells]
+            lacking = stage.missing(cells) if stage else []
+            for line in lacking:
+                journal.say(line)
         if whole:
-            end = RunEnd(rows, _whole_results(folder, say), stop.reason, folder.path)
+            end = RunEnd(rows, _whole_results(folder, say), stop.reason, folder.path, lacking)
         else:
-            end = RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path)
+            end = RunEnd(rows, _results(run, rows, out.path, say), stop.reason, out.path, lacking)
         if not end.missing:
             with Store(folder.store_path) as store:
                 store.close_redos()

@@ -10,20 +10,27 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import typer
 
 from agents.evidence.config import EvidenceConfig
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
+from harness.commands.evaluate import report_end
 from harness.config import Config, find_config, load_config, with_models, with_overrides
 from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
-from harness.errors import ConfigError, InputError
+from harness.errors import EXIT_INCOMPLETE, ConfigError, InputError
+from harness.run.evidence import EvidenceStage, repeats_note
 from harness.run.evidence_record import described, evidence_notes, evidence_signals
 from harness.run.examination import Examiner
+from harness.run.interrupt import Stop
+from harness.run.journal import Journal
+from harness.run.open_run import OpenRun
+from harness.run.pipeline import RunEnd
 from harness.run.plan import plan
 from harness.run.preflight import check_settings
 from harness.run.rollout import Rollout, roll_out
-from harness.run.test_writing import check_tests, writing_config, writing_note
+from harness.run.test_writing import check_tests, open_writing, writing_config, writing_note
 from harness.store.matrix import matrix_of_run
 from harness.store.rows import Cell, EvidenceRow
 from harness.store.run_folder import RunFolder, read_patch
@@ -97,6 +104,30 @@ def test_a_policy_sees_of_an_attempt_what_was_known_before_the_next_one() -> Non
     assert alone[SMALL]["tests_cost_usd"] == 0.25
     assert evidence_signals(row, {SMALL: "another patch"}) is None
     assert evidence_signals(row, {MEDIUM: "c"}) is None
+
+
+def test_what_is_missing_at_the_end_is_said_with_its_cause(make_run: Callable[..., RunFolder], sample: Dataset) -> None:
+    folder, config = make_run(only=[BILLING]), configured()
+    assert config.evidence is not None
+    writer = Cell(BILLING, MEDIUM)
+    with Store(folder.store_path) as store, Journal(folder.path, []) as journal:
+        run = OpenRun(config, sample, folder, store, Stop(), journal, whole=folder)
+        stage = EvidenceStage(run, config.evidence, print)
+        with open_writing(run, config.evidence) as writing:
+            writing.store.failed(writer, "provider: auth", "key refused: check SOME_KEY")
+        stage.failed[BILLING] = "container x was removed"
+        cells = [row.cell for row in store.rows()]
+        assert stage.missing(cells) == [
+            f"1 of 2 test writings failed, e.g. {writer}: provider: auth: key refused: check SOME_KEY",
+            f"no evidence on 1 of 1 instance, e.g. {BILLING}: container x was removed",
+        ]
+        assert stage.missing(cells[:0]) == []
+        end = RunEnd(store.rows(), None, "", folder.path, stage.missing(cells))
+    with pytest.raises(typer.Exit) as ended:
+        report_end(end)
+    assert ended.value.exit_code == EXIT_INCOMPLETE
+    assert "repeated attempts have no signals from tests" in repeats_note(configured(**{"run.repeats": 2}))
+    assert repeats_note(configured()) == repeats_note(configured(**{"run.repeats": 2, "evidence": None})) == ""
 
 
 @pytest.mark.parametrize(("judge", "known"), [(MEDIUM, {"test_bill": True}), (LARGE, {}), (None, {})])

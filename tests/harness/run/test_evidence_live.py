@@ -20,7 +20,7 @@ from agents.scripted.server import ScriptedServer
 from harness.config import find_config, load_config
 from harness.data.embeddings import embed_texts
 from harness.docker.engine import CELL_LABEL, RUN_LABEL
-from harness.errors import EXIT_OK
+from harness.errors import EXIT_INCOMPLETE, EXIT_OK
 from harness.importers import load_outcomes, outcome_matrix
 from harness.run.interrupt import Stop
 from harness.run.pipeline import evaluate
@@ -273,15 +273,15 @@ def test_evidence_comes_to_a_finished_run_within_its_limit_and_after_a_lost_cont
         path.write_text(yaml.safe_dump(config))
         return path
 
-    folder, said = RunFolder(tmp_path / "out" / "run"), list[str]()
+    folder = RunFolder(tmp_path / "out" / "run")
     evaluate(load_config(write("attempts")), folder, stop=Stop())
     attempts, paid = rows_of(folder), spent_by(folder)
     # the hard limit counts what the tests cost
     limit = paid + 0.003
-    end = evaluate(load_config(write("limited", max_cost_hard=limit)), folder, stop=Stop(), say=said.append)
+    end = evaluate(load_config(write("limited", max_cost_hard=limit)), folder, stop=Stop())
     assert end.missing == []
     assert "hard cost limit" in end.stopped
-    assert any("no evidence yet on 1 instance" in line for line in said)
+    assert end.missing_evidence[-1].startswith(f"no evidence on 1 of 1 instance, e.g. {BUCKETEER}: the hard cost limit")
     assert limit <= spent_by(folder) < limit + 0.02  # one call more at most
     # a container that is taken away is no test that failed
     victim = Victim(write("evidence"), tmp_path / "out", tmp_path / "log")
@@ -290,7 +290,8 @@ def test_evidence_comes_to_a_finished_run_within_its_limit_and_after_a_lost_cont
         assert process.poll() is None, victim.said()
         time.sleep(0.005)
     found[0].remove(force=True)
-    assert process.wait(600) == EXIT_OK, victim.said()
+    assert process.wait(600) == EXIT_INCOMPLETE, victim.said()
+    assert f"no evidence on 1 of 1 instance, e.g. {BUCKETEER}: container" in victim.said()
     assert f"{BUCKETEER}: no evidence yet" in (folder.path / "run.log").read_text()
     assert with_evidence(folder) == 0
     assert all("tests_fixed" not in row.signals for row in rows_of(folder).values())

@@ -94,6 +94,8 @@ def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ig
     assert "# scripted-medium on polyswe__billing-201" in patch.stdout
     steps = polyswe("show", folder.path, "billing", "medium", "--steps")
     assert "── 1 assistant ──" in steps.stdout
+    one = polyswe("show", folder.path, "billing", "medium")
+    assert "costs are pretended" in one.stdout
     unclear = polyswe("show", folder.path, "polyswe", "medium")
     assert (unclear.returncode, unclear.stderr.count("\n")) == (2, 1)
     assert "no single instance" in unclear.stderr
