@@ -42,7 +42,7 @@ def export(
     quiet_libraries()
     if out is not None:
         check_output(out, folder=to in (Format.INSPECT, Format.MLFLOW))
-    from harness.run.results import read_record
+    from harness.run.run_record import read_record
 
     record = read_record(run, narrowing(select, model))
     try:

@@ -12,7 +12,7 @@ from agents.pool import ModelConfig
 from harness.data.instances import Instance
 from harness.files import make_folder, slug
 from harness.grading.verdict import Verdict
-from harness.run.results import RunRecord
+from harness.run.run_record import RunRecord
 from harness.store.rows import CellRow, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE
 

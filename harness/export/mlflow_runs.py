@@ -14,7 +14,8 @@ from agents.redaction import SHORTEST, redact, secret_variables
 from harness.errors import EnvironmentUnavailableError, InputError
 from harness.files import make_folder
 from harness.grading.verdict import Verdict
-from harness.run.results import RunRecord, write_outcomes
+from harness.run.results import write_outcomes
+from harness.run.run_record import RunRecord
 from harness.store.rows import CellRow, State
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from harness.files import write_atomic
 from harness.importers.table import SIGNAL
-from harness.run.results import RunRecord, details, write_outcomes
+from harness.run.results import details, write_outcomes
+from harness.run.run_record import RunRecord
 from harness.store.rows import State
 
 

@@ -312,7 +312,9 @@ def _whole_results(folder: RunFolder, say: Callable[[str], None]) -> Results | N
 
 
 def _results(run: OpenRun, rows: Sequence[CellRow], out: Path, say: Callable[[str], None]) -> Results | None:
-    from harness.run.results import RunRecord, UndecidedError, results_of_run
+    from harness.run.results import results_of_run
+    from harness.run.routed_results import UndecidedError
+    from harness.run.run_record import RunRecord
 
     if not any(row.state is State.GRADED for row in rows):
         return None

@@ -16,7 +16,8 @@ from harness.errors import EnvironmentUnavailableError, InputError
 from harness.export.tables import export_csv, export_parquet
 from harness.grading.verdict import Verdict
 from harness.importers import load_outcomes
-from harness.run.results import RunRecord, read_record, results_again
+from harness.run.results import results_again
+from harness.run.run_record import RunRecord, read_record
 from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
 

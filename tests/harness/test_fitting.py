@@ -15,7 +15,7 @@ from harness.commands.router import explain_json, render_explanation, render_rou
 from harness.config import RouterConfig
 from harness.errors import InputError
 from harness.fitting import FitSettings, fit_router, load_router, read_header, render_figures, router_for_pool
-from harness.run.results import _in_sample
+from harness.run.routed_results import training_overlap
 from router import Embedder, Router, UntrustedEmbedderError
 
 ROWS = 24
@@ -72,12 +72,12 @@ def test_a_routed_run_says_how_much_of_it_is_in_sample(record: tuple[str, str], 
     outcomes, tasks = record
     fit_router([outcomes], tasks, tmp_path / "r", FitSettings(clusters=2, repeats=0))
     router = Router.load(tmp_path / "r")
-    told, notes = _in_sample(router, ["own__repo-1", "own__repo-2", "new__later-1"])
-    assert told == " (fitted on 2 of these instances: in-sample)"
+    sentence, notes = training_overlap(router, ["own__repo-1", "own__repo-2", "new__later-1"])
+    assert sentence == " (fitted on 2 of these instances: in-sample)"
     assert "2 of 3" in notes[0]
-    assert _in_sample(router, ["new__later-1"]) == ("", [])
+    assert training_overlap(router, ["new__later-1"]) == ("", [])
     router.provenance = {}
-    assert "does not record" in _in_sample(router, ["new__later-1"])[1][0]
+    assert "does not record" in training_overlap(router, ["new__later-1"])[1][0]
 
 
 def entry(name: str, record: str | None = None) -> ModelConfig:

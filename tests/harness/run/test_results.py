@@ -12,7 +12,8 @@ from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import load_dataset
 from harness.errors import InputError
 from harness.importers import load_outcomes
-from harness.run.results import RunRecord, results_again
+from harness.run.results import results_again
+from harness.run.run_record import RunRecord
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from tests.harness.conftest import MakeRun
