@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -151,3 +153,29 @@ class EvidenceRow:
     """Of writing and running the tests."""
     cost_usd: float
     """Of writing and judging them."""
+
+
+def cell_of(row: sqlite3.Row) -> Cell:
+    """The cell that a row of any table belongs to. Tables of earlier versions do not number attempts."""
+    return Cell(row["instance_id"], row["model"], row["attempt"] if "attempt" in row.keys() else 1)  # noqa: SIM118
+
+
+def flag_of(row: sqlite3.Row | Mapping[str, Any]) -> Flag:
+    """The flag that a row of the table `flags` holds."""
+    failed = None if row["failed"] is None else bool(row["failed"])
+    return Flag(kind=row["kind"], step=row["step"], command=row["command"], failed=failed)
+
+
+def cell_row(row: sqlite3.Row | Mapping[str, Any]) -> CellRow:
+    """A row of the table `cells`.
+
+    Raises:
+        ValueError: the row is damaged.
+    """
+    values: dict[str, Any] = dict(row)
+    values["state"] = State(row["state"])
+    values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
+    values["signals"] = json.loads(row["signals"])
+    values["unsubmitted"] = bool(row["unsubmitted"])
+    values["scripted"] = bool(row["scripted"])
+    return CellRow(**values)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 import threading
 import time
@@ -16,14 +15,13 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from agents.attempt import Attempt
 from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
-from harness.files import sync_folder
-from harness.grading.verdict import Grade, Verdict
+from harness.grading.verdict import Grade
+from harness.store.database import open_database, transaction
 from harness.store.keys import Change, change
 from harness.store.rows import (
     ATTEMPTED,
@@ -39,15 +37,18 @@ from harness.store.rows import (
     FailureRow,
     Replaced,
     State,
+    cell_of,
+    cell_row,
+    flag_of,
 )
-from harness.store.schema import SCHEMA, columns_of, make_tables
+from harness.store.schema import columns_of
 
 
 class Store:
     """The run's cells. Safe for many threads of one process; the run folder's lock keeps other processes out."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the file, and make its tables where they are missing.
+        """Open the file, as `open_database` does.
 
         Args:
             path: the SQLite file.
@@ -57,24 +58,8 @@ class Store:
             InputError: the file is not a store of this schema, or is missing where it is only read.
         """
         self.path = path
-        if read_only and not (path.is_file() and path.stat().st_size):
-            state = "empty" if path.is_file() else "gone"
-            raise InputError(f"{path} is {state}; bring back a copy of it, or start anew with --fresh")
         self._lock = threading.Lock()
-        self._db = _connect(path, read_only=read_only, writable=os.access(path.parent, os.W_OK))
-        try:
-            self._check_schema()
-            if not read_only:
-                self._make_tables()
-        except sqlite3.OperationalError:  # disk full, read-only, locked: not the file's fault
-            self._db.close()
-            raise
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise InputError(f"{path}: not a readable outcome store ({error})") from error
-        except InputError:
-            self._db.close()
-            raise
+        self._db = open_database(path, read_only=read_only)
 
     def close(self) -> None:
         self._db.close()
@@ -100,7 +85,7 @@ class Store:
         """
         with self._transaction():
             query = "SELECT instance_id, model, attempt, key, state FROM cells"
-            known = {_cell_of(row): row for row in self._db.execute(query)}
+            known = {cell_of(row): row for row in self._db.execute(query)}
             # a start that finds every cell planned has nothing to write
             new = {cell: key for cell, key in cells.items() if cell not in known or known[cell]["key"] != key}
             attempted = [cell for cell in new if cell in known and known[cell]["state"] in ATTEMPTED]
@@ -395,7 +380,7 @@ class Store:
         rows = self._select("SELECT * FROM flags ORDER BY instance_id, model, rowid")
         flags: dict[Cell, list[Flag]] = {}
         for row in rows:
-            flags.setdefault(_cell_of(row), []).append(_flag_of(row))
+            flags.setdefault(cell_of(row), []).append(flag_of(row))
         return flags
 
     # ---- images ----
@@ -429,23 +414,23 @@ class Store:
 
     def _cell_row(self, row: sqlite3.Row) -> CellRow:
         try:
-            return _cell_row(row)
+            return cell_row(row)
         except ValueError as error:
             raise self._damaged(f"cell {row['instance_id']} / {row['model']}: {error}") from error
 
     def _replaced(self, row: sqlite3.Row) -> Replaced:
         try:
             values = json.loads(row["row"])
-            flags = [_flag_of(flag) for flag in json.loads(row["flags"])]
+            flags = [flag_of(flag) for flag in json.loads(row["flags"])]
             return Replaced(
-                row=_cell_row({name: values.get(name) for name in COLUMNS}),
+                row=cell_row({name: values.get(name) for name in COLUMNS}),
                 number=row["number"],
                 moved=bool(row["moved"]),
                 closed=bool(row["closed"]),
                 flags=flags,
             )
         except (ValueError, LookupError, TypeError) as error:
-            raise self._damaged(f"earlier attempt of {_cell_of(row)}: {error}") from error
+            raise self._damaged(f"earlier attempt of {cell_of(row)}: {error}") from error
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
@@ -453,31 +438,11 @@ class Store:
             "run aside"
         )
 
-    def _check_schema(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise InputError(
-                f"{self.path}: outcome store of schema {version}, this polyswe reads {SCHEMA}; update polyswe"
-            )
-
-    def _make_tables(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        with self._transaction():
-            make_tables(self._db)
-        sync_folder(self.path.parent)  # a file that SQLite has just created
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, and alone."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, transaction(self._db):
+            yield
 
     def _insert(self, table: str, **columns: object) -> None:
         places = ", ".join("?" for _ in columns)
@@ -502,45 +467,6 @@ class Store:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*astuple(cell), _now(), kind, detail, cost),
         )
-
-
-def _connect(path: Path, *, read_only: bool, writable: bool) -> sqlite3.Connection:
-    """A reader opens the file for writing, too, where it may: only then does SQLite tidy up its `-wal` file.
-
-    Where it may not, a `-wal` file with the latest changes is read with the file; that needs the `-shm` file beside it.
-    """
-    mode = "mode=rwc"
-    if read_only:
-        wal = path.with_name(f"{path.name}-wal")
-        mode = "mode=rw" if writable else "mode=ro" if wal.is_file() and wal.stat().st_size else "immutable=1"
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
-    )
-    connection.row_factory = sqlite3.Row
-    if read_only:
-        connection.execute("PRAGMA query_only=ON")
-    return connection
-
-
-def _cell_of(row: sqlite3.Row) -> Cell:
-    """Tables of earlier versions do not number attempts."""
-    return Cell(row["instance_id"], row["model"], row["attempt"] if "attempt" in row.keys() else 1)  # noqa: SIM118
-
-
-def _flag_of(row: sqlite3.Row | Mapping[str, Any]) -> Flag:
-    failed = None if row["failed"] is None else bool(row["failed"])
-    return Flag(kind=row["kind"], step=row["step"], command=row["command"], failed=failed)
-
-
-def _cell_row(row: sqlite3.Row | Mapping[str, Any]) -> CellRow:
-    """Raises ValueError where the row is damaged."""
-    values: dict[str, Any] = dict(row)
-    values["state"] = State(row["state"])
-    values["verdict"] = None if row["verdict"] is None else Verdict(row["verdict"])
-    values["signals"] = json.loads(row["signals"])
-    values["unsubmitted"] = bool(row["unsubmitted"])
-    values["scripted"] = bool(row["scripted"])
-    return CellRow(**values)
 
 
 def _finite(signals: Mapping[str, float]) -> dict[str, float]:

@@ -18,10 +18,11 @@ from agents.budget import Call
 from agents.leaks import Flag
 from harness.errors import InputError, RunMismatchError
 from harness.grading.verdict import Grade, Verdict
+from harness.store.database import connect
 from harness.store.keys import make_key
 from harness.store.matrix import matrix_of_run
 from harness.store.rows import Cell, State
-from harness.store.store import Store, _connect
+from harness.store.store import Store
 
 A, B = Cell("i-1", "small"), Cell("i-1", "large")
 
@@ -308,7 +309,7 @@ store.plan({{Cell("i", "m"): "k"}})
     subprocess.run([sys.executable, "-c", script], check=False)
     assert (path.with_name(f"{path.name}-wal").exists()) == killed
     # who must not write there reads the changes in the `-wal` file, too
-    reader = _connect(path, read_only=True, writable=False)
+    reader = connect(path, read_only=True, writable=False)
     assert reader.execute("SELECT COUNT(*) FROM cells").fetchone()[0] == 1
     reader.close()
     with Store(path, read_only=True) as store:
@@ -321,4 +322,4 @@ def test_a_store_in_a_folder_that_cannot_be_written_to_is_read(tmp_path: Path) -
     path = tmp_path / "outcomes.sqlite"
     with Store(path) as store:
         store.plan({A: "k"})
-    assert _connect(path, read_only=True, writable=False).execute("SELECT COUNT(*) FROM cells").fetchone()[0] == 1
+    assert connect(path, read_only=True, writable=False).execute("SELECT COUNT(*) FROM cells").fetchone()[0] == 1
