@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from router.arrays import Features, FloatArray, IntArray
+from router.arrays import Features, FloatArray, IntArray, as_features
 from router.outcomes import OutcomeError, OutcomeMatrix
 from router.policy import Explanation, FittedArrays, PolicyNotFittedError, PolicyParameterError
 
@@ -121,6 +121,8 @@ class OneShotPolicy:
         corpus: Features | None = None,
         auxiliary: OutcomeMatrix | None = None,
     ) -> Self:
+        if len(X) != len(outcomes):
+            raise OutcomeError(f"{len(outcomes)} instances for {len(X)} rows of X")
         return self.fit_features(X, corpus).fit_outcomes(outcomes, auxiliary)
 
     def effective_cost_weight(self, cost_weight: float | None) -> float:
@@ -130,10 +132,11 @@ class OneShotPolicy:
         return self.scores(X)
 
     def predict(self, X: Features, cost_weight: float | None = None) -> IntArray:
-        choices: IntArray = self.sweep(X, [cost_weight])[0]
+        choices: IntArray = self.sweep(as_features(X), [cost_weight])[0]
         return choices
 
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
+        self._check_width(X)
         scores, costs = self.scores(X), self.costs(X)
         seconds = self.seconds(X) if self.time_weight else None
         weights = [self.cost_weight if weight is None else weight for weight in cost_weights]
@@ -165,6 +168,16 @@ class OneShotPolicy:
             setattr(self, name, arrays[name])
         self.models_ = models
         return self
+
+    def _check_width(self, X: Features) -> None:
+        """ValueError unless X (n, d) is as wide as the embeddings of the fit, for a policy that reads them."""
+        self.check_fitted()
+        shapes = [(letters, getattr(self, name).shape) for name, letters in self.fitted.items()]
+        width = next((shape[letters.index("d")] for letters, shape in shapes if "d" in letters), X.shape[1])
+        if X.shape[1] != width:
+            raise ValueError(
+                f"policy {self.name!r}: embeddings of {X.shape[1]} dimensions, fitted on embeddings of {width}"
+            )
 
     def check_fitted(self) -> None:
         """PolicyNotFittedError unless every fitted array is there."""

@@ -57,7 +57,8 @@ class CascadePolicy(OneShotPolicy):
     4. Escalate when P(after | z) − P(so far | z) > λ·E[cost of b | z]: expected resolved − λ·cost, one step ahead.
     5. After b: its patch, unless P(the earlier one is right | all z) exceeds P(b is right | all z) by `fall_back`.
     6. The chain for λ is the one with the best mean of resolved − λ·cost over the training instances when played;
-       one model alone is a chain, too, so the cascade never escalates for the sake of it.
+       one model alone is a chain, too, so the cascade never escalates for the sake of it. A chain of several models
+       that reads tests of attempts pays for the instance's tests, whether it escalates or not.
 
     With `prior`, the text has a say: the named one-shot policy's estimates P(h resolves x), cost(h, x) choose the chain
     for each instance, and their logits are signals in 3 (held out, from `PRIOR_FOLDS` parts of the training rows).
@@ -68,7 +69,8 @@ class CascadePolicy(OneShotPolicy):
 
     Fitted arrays: `chains_` (c, l) model numbers, −1 behind the end; `so_far_`, `after_`, `price_` (c, f) and
     `earlier_`, `latest_` (c, g) weights of 3 and 5 of each chain's last model; `gain_`, `asked_`, `change_`, `paid_`
-    (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n.
+    (c, n) what each chain's last model promised, was thought to cost, changed and cost on training row n; `tests_` (2,)
+    mean USD and seconds of an instance's tests, 0 where no signal comes from tests.
 
     Source: eth-sri's cascade routing (arXiv 2410.10347) states the rule; the signals and the fall-back are ours.
     """
@@ -91,6 +93,7 @@ class CascadePolicy(OneShotPolicy):
         "asked_": "cn",
         "change_": "cn",
         "paid_": "cn",
+        "tests_": "t",
     }
 
     may_be_unknown: ClassVar[frozenset[str]] = OneShotPolicy.may_be_unknown | {"change_"}
@@ -150,6 +153,11 @@ class CascadePolicy(OneShotPolicy):
         history = SignalHistory.fit(outcomes)
         self.signal_names_ = np.frombuffer("\n".join(history.names).encode(), dtype=np.uint8)
         self.signal_mean_, self.signal_spread_ = history.mean, history.spread
+        self.tests_: FloatArray = np.zeros(len(OF_INSTANCE))
+        if not OF_TESTS.isdisjoint(history.names):
+            unknown = np.zeros(outcomes.resolved.shape)
+            each = [np.nan_to_num(outcomes.signals.get(name, unknown)).max(axis=1) for name in OF_INSTANCE]
+            self.tests_ = np.mean(each, axis=1)
         self._fit_prior(outcomes, auxiliary)
         self._fit_chains(outcomes)
         return self
@@ -263,6 +271,7 @@ class CascadePolicy(OneShotPolicy):
 
     def sweep(self, X: Features, cost_weights: Sequence[float | None]) -> IntArray:
         """(w, n) the first model of each instance's chain."""
+        self.check_fitted()
         return np.stack([self.chains_[self._choose(X, weight), 0] for weight in cost_weights])
 
     def _choose(self, X: Features, cost_weight: float | None) -> IntArray:
@@ -277,6 +286,7 @@ class CascadePolicy(OneShotPolicy):
             tie_break = -scores
         else:
             value = scores - weight * costs - self.time_weight * seconds[first] + self._bonus(weight)
+            value = value - (self._lengths() > 1) * (weight * self.tests_[0] + self.time_weight * self.tests_[1])
             tie_break = np.broadcast_to(fill_costs(self.cost_)[first] + 1e-9 * self._lengths(), value.shape)
         value = np.where(self._may_be_chosen(), value, -np.inf)
         tied = value >= value.max(axis=1, keepdims=True) - TIE
@@ -312,6 +322,7 @@ class CascadePolicy(OneShotPolicy):
         Attempts that do not follow the instance's chain are taken as they are: a chain that begins with them is
         followed, and without one the model that resolves most in training is accepted.
         """
+        self.check_fitted()
         X = np.asarray(x)[None, :]
         chain = int(self._choose(X, cost_weight)[0])
         if not attempts:
@@ -508,6 +519,8 @@ class CascadePolicy(OneShotPolicy):
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
         super().restore(models, arrays)
         self._check_chains()
+        if len(self.tests_) != len(OF_INSTANCE):
+            raise PolicyParameterError("policy 'cascade': array 'tests_' needs USD and seconds")
         inner = {name.removeprefix(PRIOR_PREFIX): a for name, a in arrays.items() if name.startswith(PRIOR_PREFIX)}
         self._prior = make_policy(self.prior).restore(models, inner) if self.prior else None  # type: ignore[assignment]
         return self

@@ -33,9 +33,9 @@ BROKEN = ("existing_broken", "existing_obsolete")
 """Existing tests that the patch breaks, and those of them whose expectation the issue changes."""
 PRESENT = ("patch_present", "patch_applies")
 """0: there is nothing to hand in."""
-VALID = "tests_valid"
-"""Tests that fail on the unpatched repository and pass with at least one attempt."""
-READ = (*TESTS, *BROKEN, *PRESENT, *OF_INSTANCE, VALID)
+WRITTEN = TESTS[0]
+"""Those of them that test writers wrote: known of an attempt whatever others have been made."""
+READ = (*TESTS, *BROKEN, *PRESENT, *OF_INSTANCE)
 AGREEMENT = ("patch_similarity", "patch_agrees")
 """Similarity and equality of the patch to the other attempts'."""
 BoolArray = NDArray[np.bool_]
@@ -62,8 +62,9 @@ class SelectPolicy(OneShotPolicy):
     course of its run, the tests it fixes included (`router.confidence`); rescue and harm are how often in training the
     choice with one more model was right where it had been wrong, and wrong where it had been right. With fewer than 100
     training outcomes p is the published one. Where p reads no tests (the published one, and one that is fitted on
-    attempts without tests), it also stops as soon as the chosen attempt fixes every test that an attempt made so far
-    passes, at least one.
+    attempts without tests), it also stops as soon as the chosen attempt fixes at least one of the writers' tests and no
+    attempt made so far fixes more of them. Attempts' own tests do not count for that: each says nothing of the attempt
+    that wrote it, and a record does not know which of them there would have been.
 
     With λ > 0 fewer models may be run at all: of the first j members (j = 1 … k) and each model alone, the one with the
     best mean resolved − λ·cost on the training rows. λ = 0 never leaves a member out.
@@ -246,7 +247,7 @@ class SelectPolicy(OneShotPolicy):
             p = published(self.overall_[models[chosen]], *seen.agreement(chosen))
         done = np.zeros(len(seen), dtype=np.bool_)
         if not refitted or not set(TESTS) & set(self._history().names):
-            done = seen.fixes_all(chosen)  # p knows nothing of tests: one that is fixed is believed
+            done = seen.fixes_most(chosen)  # p knows nothing of tests: one that is fixed is believed
         p = np.where(seen.nothing()[rows, chosen], 0.0, p)
         following = self.members_[j]
         price = weight * fill_costs(self.cost_)[following] + self.time_weight * fill_costs(self.seconds_)[following]
@@ -351,7 +352,7 @@ class _Attempts:
         """The attempts of some models, as they look when no others have been made."""
         signals = {name: values[:, models] for name, values in self.signals.items()}
         for name in FROM_OTHERS & signals.keys():
-            if len(models) < max(2, self.course.shape[1]) or name not in TESTS:
+            if len(models) < max(2, self.course.shape[1]):
                 signals[name] = np.full_like(signals[name], np.nan)
         pairs = tuple(pair[:, models][:, :, models] for pair in self.pairs)
         return _Attempts(signals, self.course[:, models], pairs)
@@ -364,12 +365,11 @@ class _Attempts:
         """(t, j) generated tests that each attempt fixes."""
         return np.asarray(np.sum([np.nan_to_num(self.signals[name]) for name in TESTS], axis=0))
 
-    def fixes_all(self, chosen: IntArray) -> BoolArray:
-        """(t,) whether the chosen attempt fixes every test that fails without a patch and some attempt passes."""
-        fixed = self.fixed()
+    def fixes_most(self, chosen: IntArray) -> BoolArray:
+        """(t,) whether the chosen attempt fixes at least one of the writers' tests, and no attempt fixes more."""
+        fixed = np.nan_to_num(self.signals[WRITTEN])
         mine = fixed[np.arange(len(self)), chosen]
-        more = self.signals[VALID] > mine[:, None]
-        return np.asarray((mine > 0) & (mine >= fixed.max(axis=1)) & ~more.any(axis=1))
+        return np.asarray((mine > 0) & (mine >= fixed.max(axis=1)))
 
     def agreement(self, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
         """(t,) similarity and equality of the chosen attempt to the others, means over those known."""

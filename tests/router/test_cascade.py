@@ -185,6 +185,28 @@ def test_who_reads_tests_pays_for_them_once_an_instance(signal: str, price: floa
     assert gains[2, 0].tolist() == pytest.approx([one.seconds for one in acted])
 
 
+def test_tests_that_cost_more_than_they_bring_are_not_read() -> None:
+    """Every instance of a chain that reads tests pays for them, whether a second model runs or not."""
+    X, known = signalling()
+
+    def with_tests_at(price: float) -> OutcomeMatrix:
+        signals = {"tests_fixed": known.resolved, "tests_cost_usd": np.full(known.resolved.shape, price)}
+        return OutcomeMatrix.build(
+            known.instances, known.models, known.resolved, known.cost, known.calls, known.seconds, signals
+        )
+
+    cheap, dear = with_tests_at(0.01), with_tests_at(5.0)
+    policy, careful = (CascadePolicy(cost_weight=0.1).fit(X, outcomes) for outcomes in (cheap, dear))
+    assert np.ptp(policy.roll_out_recorded(X, cheap, [None])[0]) > 0, "it chooses by what the tests say"
+    models, gains = careful.roll_out_recorded(X, dear, [None])
+    assert gains[1, 0].max() < 5.0
+    assert set(models[0]) == {careful.predict(X)[0]}, "one model alone"
+    again = CascadePolicy(cost_weight=0.1).restore(careful.models_, careful.fitted_arrays())
+    assert again.predict(X).tolist() == careful.predict(X).tolist()
+    # where only what is resolved counts, they are read at any price
+    assert (careful.roll_out_recorded(X, dear, [0.0])[1][1, 0] > 5.0).all()
+
+
 def test_a_cascade_explains_the_chain_of_the_weight_that_decided() -> None:
     X, outcomes = signalling()
     taken = CascadePolicy().fit(X, outcomes)

@@ -195,7 +195,7 @@ def test_arrays_of_another_width_are_refused_at_loading(tmp_path: Path, world, w
     header, arrays = read_checkpoint(tmp_path / "r")
     arrays["centroids_"] = np.ascontiguousarray(arrays["centroids_"][:, :3])
     save_file(arrays, tmp_path / "r", metadata={"polyswe.router": header.model_dump_json(), "schema": "1"})
-    with pytest.raises(CheckpointError, match="do not fit centroids of 3 dimensions"):
+    with pytest.raises(CheckpointError, match="embeddings of 4 dimensions, fitted on embeddings of 3; fit it again"):
         Router.load(tmp_path / "r", word_embedder)
 
 

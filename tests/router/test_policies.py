@@ -43,14 +43,30 @@ def test_every_policy_is_an_estimator(name: str) -> None:
 @pytest.mark.parametrize("name", LIVE)
 def test_every_policy_clones_fits_and_decides(name: str, world) -> None:
     policy = clone(policy_for(world.X, name))
-    with pytest.raises(PolicyNotFittedError, match=name):
-        policy.scores(world.X)
+    for early in (policy.scores, policy.predict):
+        with pytest.raises(PolicyNotFittedError, match=name):
+            early(world.X)
     policy.fit(world.X, world.outcomes)
     assert policy.name == name
     assert policy.scores(world.X).shape == policy.costs(world.X).shape == (120, 3)
     assert np.isfinite(policy.costs(world.X)).all()
     assert ((policy.scores(world.X) >= 0) & (policy.scores(world.X) <= 1)).all()
     assert len(policy.explain(world.X, policy.predict(world.X))) == 120
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_embeddings_of_the_wrong_shape_are_refused_in_one_sentence(name: str, world) -> None:
+    policy = policy_for(world.X, name)
+    with pytest.raises(OutcomeError, match="120 instances for 119 rows of X"):
+        policy.fit(world.X[1:], world.outcomes)
+    policy.fit(world.X, world.outcomes)
+    with pytest.raises(ValueError, match=r"must be an \(n, d\) matrix of embeddings"):
+        policy.predict(world.X[0])
+    with pytest.raises(ValueError, match="NaN or infinite value in row 0"):
+        policy.predict(np.full_like(world.X, np.nan))
+    if any("d" in letters for letters in policy.fitted.values()):
+        with pytest.raises(ValueError, match=f"policy '{name}': embeddings of .* dimensions, fitted on embeddings of"):
+            policy.predict(world.X[:, :-1])
 
 
 # a coin has no interest in prices

@@ -120,10 +120,23 @@ def test_with_few_outcomes_it_stops_when_a_test_is_fixed() -> None:
     policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)  # one more model always pays
     assert next_step(policy, X[0], []) == Run(first)
     assert next_step(policy, X[0], [attempt(first, tests_fixed=1, tests_cost_usd=0.25)]) == Accept(first, 0.25)
-    assert next_step(policy, X[0], [attempt(first, tests_fixed=1, tests_valid=2)]) == Run(second), "one is left"
     assert next_step(policy, X[0], [attempt(first, tests_fixed=0)]) == Run(second)
+    more = [attempt(first, tests_fixed=1, existing_broken=0), attempt(second, tests_fixed=2, existing_broken=9)]
+    assert next_step(policy, X[0], more) == Run(third), "another attempt fixes more, and is not handed in"
     hopeless = [attempt(first, patch_present=0), attempt(second, patch_present=0)]
     assert next_step(policy, X[0], hopeless) == Run(third)
+
+
+def test_tests_of_the_attempts_themselves_end_no_sequence_live_as_in_replay() -> None:
+    """An attempt passes its own tests, which no record could know of before all models have run."""
+    X, outcomes = with_tests(n=90)
+    policy = SelectPolicy(sequential=True).fit(X, outcomes)
+    policy.rescue_, policy.harm_ = np.ones(3), np.zeros(3)  # one more model always pays
+    first, second, third = (MODELS[h] for h in policy.members_)
+    fixed = attempt(first, tests_fixed=1, own_tests_fixed=0, tests_valid=2)  # the second valid one is its own
+    assert next_step(policy, X[0], [fixed]) == Accept(first)
+    none = [attempt(first, tests_fixed=0, own_tests_fixed=1), attempt(second, tests_fixed=0)]
+    assert next_step(policy, X[0], none) == Run(third)
 
 
 def test_tests_are_believed_that_no_training_attempt_had() -> None:
