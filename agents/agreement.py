@@ -164,8 +164,8 @@ def _literal(text: str, position: int, unclosed: dict[str, int]) -> tuple[str, i
 def _end(text: str, start: int, closing: str, unclosed: dict[str, int]) -> int | None:
     """Where what begins before `start` ends, its closing mark included; None where nothing closes it.
 
-    `unclosed` keeps, by closing mark, up to where there is none: looking anew from every opening mark would take time
-    by the square of the length.
+    `unclosed` keeps, by closing mark, the position before which there is none: a search from every opening mark would
+    take time by the square of the length.
     """
     if start < unclosed.get(closing, 0):
         return None

@@ -65,13 +65,13 @@ def rate(
     rate_limit: RateLimit | None = None,
     trace: Mapping[str, Any] | None = None,
 ) -> Rating:
-    """Ask `rater` about an issue.
+    """Have `rater` rate an issue.
 
     Args:
         issue: The issue's text.
-        rater: The pool's entry that is asked.
+        rater: The pool's entry that rates.
         retry: Patience with its provider.
-        budget: Asked before the call.
+        budget: Checked before the call.
         on_call: Receives every request as soon as it has ended.
         rate_limit: The rater's calls and tokens a minute.
         trace: Metadata of the call for LiteLLM's callbacks.

@@ -12,8 +12,9 @@ CONSTANT, SIMILAR, EQUAL = -1.08, 2.03, 0.45
 """logit P(right) = logit(rate) − 1.08 + 2.03·similarity + 0.45·equality against another attempt; calibrated on the
 patches of ten agents on SWE-bench Verified, cross-validated."""
 LEAST_OUTCOMES = 100
-"""Known verdicts from which on the formula is fitted anew."""
+"""With at least so many known verdicts the formula is fitted again."""
 PENALTY = 5.0
+"""Of the weights' squares in a fit."""
 
 
 def published(rate: FloatArray, similar: FloatArray, equal: FloatArray) -> FloatArray:
@@ -25,7 +26,14 @@ def published(rate: FloatArray, similar: FloatArray, equal: FloatArray) -> Float
 
 
 def design(course: FloatArray, rate: FloatArray, similar: FloatArray, equal: FloatArray) -> FloatArray:
-    """(t, 5 + f) what P(right) is fitted on: constant, logit of the rate, agreement, and features (t, f) of the run."""
+    """(t, 5 + f) what P(right) is fitted on: constant, logit of the rate, agreement, and signals of the attempt.
+
+    Args:
+        course: (t, f) signals of the attempt itself.
+        rate: (t,) training rate of its model.
+        similar: (t,) similarity of its patch to the others, NaN where there are none.
+        equal: (t,) share of the others with an equal patch, NaN where there are none.
+    """
     rate = np.clip(rate, 0.01, 0.99)
     unknown = np.isnan(similar)
     known = np.stack([np.log(rate / (1 - rate)), np.nan_to_num(similar), np.nan_to_num(equal), unknown], axis=-1)

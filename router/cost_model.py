@@ -34,9 +34,14 @@ class CostModel:
 
     @classmethod
     def fit(cls, ridge: TextRidge, cost: FloatArray) -> tuple[CostModel, FloatArray]:
-        """From the training texts of `ridge` and recorded costs (n, m), NaN where unknown.
+        """Fit the costs of every model.
 
-        Also (n, m) USD of each training instance as predicted without it.
+        Args:
+            ridge: Of the training texts.
+            cost: (n, m) recorded USD, NaN where unknown.
+
+        Returns:
+            The model, and (n, m) USD of each training instance as predicted without it.
         """
         n, m = cost.shape
         weights, bias, scale = np.zeros((ridge.X.shape[1], m)), np.zeros(m), np.full(m, np.nan)

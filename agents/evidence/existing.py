@@ -45,7 +45,7 @@ _COMMANDS = {
     "pytest": "{python} -m pytest -q -rpfE --tb=short -p no:cacheprovider {path}",
     "unittest": "{python} -m unittest -v {path}",
 }
-"""How each runner is told to name the tests that pass."""
+"""Commands that make each runner name the tests that pass."""
 
 
 def find_existing_tests(
@@ -131,7 +131,7 @@ def most_mentioning(lines: Sequence[str], runner: str) -> list[str]:
 
 
 def broken_tests(tests: Iterable[IssueTest], runs: TestRuns, patch: str) -> list[str] | None:
-    """Names of the existing tests that pass before a patch, both times, and not with it; None where nothing tells.
+    """Names of the existing tests that pass before a patch, both times, and not with it; None where no result says it.
 
     A test file whose runner does not name its tests counts as one test. A test that passes with the patch also where it
     was changed so that it has to fail, as it does not without a patch, does not count as passing.
@@ -181,7 +181,7 @@ def existing_test_signals(
     patches: Mapping[str, str],
     obsolete: Mapping[str, bool] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Attempt → `existing_broken`, and `existing_obsolete` where a judge was asked; neither where nothing tells.
+    """Attempt → `existing_broken`, and `existing_obsolete` where a judge was asked; neither where no result says it.
 
     Args:
         tests: What `find_existing_tests` found.

@@ -71,7 +71,7 @@ class Judgement:
 
 
 def questions(tests: Sequence[IssueTest], runs: TestRuns, patches: Iterable[str]) -> list[Question]:
-    """What a judge is asked about an instance, at most QUESTIONS, in a fixed order."""
+    """The questions to a judge about an instance, at most QUESTIONS, in a fixed order."""
     counts: Counter[str] = Counter()
     seen: dict[str, tuple[IssueTest, str]] = {}
     for patch in patches:
@@ -81,10 +81,10 @@ def questions(tests: Sequence[IssueTest], runs: TestRuns, patches: Iterable[str]
                 counts[name] += 1
                 output = run.results[test.key].output if run else ""
                 seen.setdefault(name, (test, output))
-    asked = sorted(seen, key=lambda name: (-counts[name], name))[:QUESTIONS]
-    # a patch may break hundreds of tests: only the sources of those that are asked about are parsed
+    chosen = sorted(seen, key=lambda name: (-counts[name], name))[:QUESTIONS]
+    # a patch may break hundreds of tests: only the sources of the chosen ones are parsed
     return [
-        Question(name, _source(test, name), _failure(output, name)) for name in asked for test, output in [seen[name]]
+        Question(name, _source(test, name), _failure(output, name)) for name in chosen for test, output in [seen[name]]
     ]
 
 
@@ -104,9 +104,9 @@ def judge(
     Args:
         issue: The issue's text.
         question: The test and its failure.
-        model: The pool's entry that is asked.
+        model: The pool's entry that judges.
         retry: Patience with its provider.
-        budget: The run's, asked before the call.
+        budget: The run's, checked before the call.
         on_call: Receives every request as soon as it has ended.
         rate: The model's calls and tokens a minute.
         trace: Metadata of the call for LiteLLM's callbacks.

@@ -38,7 +38,7 @@ class Result(BaseModel):
     output: str
     """Its end."""
     passed: tuple[str, ...] | None = None
-    """Of an existing test file: names of its tests that passed; None where the output does not tell."""
+    """Of an existing test file: names of its tests that passed; None where the output does not name them."""
     control: Result | None = None
     """Of an existing test file: what came of it when its tests were changed so that they have to fail; None where it
     cannot be changed so."""
@@ -113,7 +113,7 @@ def run_tests(
         tree_run = runs.trees.get(name) or TreeRun()
         missing = [test for test in runnable if tree_run.applies and test.key not in tree_run.results]
         if missing or name not in runs.trees:
-            runs.trees[name] = _run_tree(config, patch, tree_run, missing, timeout, host)
+            runs.trees[name] = _run_tree(config, patch, before=tree_run, tests=missing, timeout=timeout, host=host)
             runs.seconds += time.monotonic() - started
             if on_tree:
                 on_tree(runs)
@@ -133,6 +133,7 @@ def _is_useful(test: IssueTest, unpatched: Result) -> bool:
 def _run_tree(
     config: ContainerConfig,
     patch: str | None,
+    *,
     before: TreeRun,
     tests: Sequence[IssueTest],
     timeout: float,
@@ -176,6 +177,6 @@ def _run_test(tree: Tree, test: IssueTest, timeout: float) -> Result:
 
 
 def _passed(test: IssueTest, ran: Ran) -> tuple[str, ...] | None:
-    """Names of the tests in an existing test file that passed; None where only the exit status tells."""
+    """Names of the tests in an existing test file that passed; None where only the exit status is known."""
     names = tuple(passed_tests(test.runner, ran.output)) if test.runner else ()
     return None if not test.runner or (not names and ran.exit_code == 0) else names

@@ -164,10 +164,10 @@ def show(
         row, place, before = before[earlier - 1].row, folder.earlier_dir(cell, earlier), []
     if patch or tests or steps or evidence:
         if evidence:
-            from harness.run.evidence_record import described
+            from harness.run.evidence_record import describe_evidence
             from harness.run.rollout import read_evidence
 
-            output(described(read_evidence(folder).get(cell.instance_id), row))
+            output(describe_evidence(read_evidence(folder).get(cell.instance_id), row))
             if row.scripted:
                 output(PRETENDED)
         if patch:

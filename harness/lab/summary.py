@@ -35,17 +35,19 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
         InputError: a damaged file.
     """
     lines: list[Line] = []
-    lines += _replay_lines(_load(out / "s3/results.json"), "S3", null=True)
-    lines += _replay_lines(_load(out / "m12/results.json"), "M12")
+    lines += _replay_lines(read_document(out / "s3/results.json"), "S3", null=True)
+    lines += _replay_lines(read_document(out / "m12/results.json"), "M12")
     for name in GROUPS["hypernova"]:
-        alone = _replay_lines(_load(out / name / "results.json"), name.removeprefix("hypernova-").upper(), null=True)
+        alone = _replay_lines(
+            read_document(out / name / "results.json"), name.removeprefix("hypernova-").upper(), null=True
+        )
         lines += [line for line in alone if "hypernova" in line.what]
-    lines += _pool_lines(_load(out / "pools/pools.json"), "all runs")
-    lines += _pool_lines(_load(out / "pools-v2/pools.json"), f"runs of {SECOND_VERSION}")
-    lines += _label_lines(_load(out / "labels/labels.json"))
-    lines += _transfer_lines(_load(out / "transfer/transfer.json"))
+    lines += _pool_lines(read_document(out / "pools/pools.json"), "all runs")
+    lines += _pool_lines(read_document(out / "pools-v2/pools.json"), f"runs of {SECOND_VERSION}")
+    lines += _label_lines(read_document(out / "labels/labels.json"))
+    lines += _transfer_lines(read_document(out / "transfer/transfer.json"))
     for policy in CALIBRATIONS:
-        lines += _calibration_lines(_load(out / f"calibration-{policy}/calibration.json"))
+        lines += _calibration_lines(read_document(out / f"calibration-{policy}/calibration.json"))
     table = [f"| {line.what} | {line.measured} | {line.interval} |" for line in lines]
     return "\n".join(
         [
@@ -70,7 +72,12 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
     )
 
 
-def _load(path: Path) -> Any:
+def read_document(path: Path) -> Any:
+    """A JSON file of the results; None where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
 from harness.evaluation.formats import NONE, signed
 from harness.evaluation.schema import Results, Row, read_results
 from harness.evaluation.verdict import best_single
+from harness.lab.summary import read_document
 
 WAYS = {
     "one model, chosen in training": ("auto", "best-fixed"),
     "routing by the issue text": (
-        *("hypernova", "cluster", "uniroute-kmeans", "uniroute-map", "knn", "linear", "shared-difficulty"),
+        "hypernova",
+        "cluster",
+        "uniroute-kmeans",
+        "uniroute-map",
+        "knn",
+        "linear",
+        "shared-difficulty",
     ),
     "cascade": ("cascade", "cascade:prior=shared-difficulty"),
 }
 """Policies of results/replay by what they do; those without a held-out row are left out."""
 HYPERNOVA = "hypernova"
-"""It has parts of its own."""
+"""Its results are in other folders than those of the other policies."""
 POOLS = ("s3", "m12")
+"""Folders of results/replay."""
 HEADER = ("what", "of", "Δ vs best single [95 %]", "cost × best", "vs constants [95 %]", "source")
 
 
@@ -43,8 +49,8 @@ def worth_table(results: Path) -> str:
                 part = f"{name}-{pool}" if name == HYPERNOVA else pool
                 if (results / "replay" / part / "results.json").is_file():
                     lines += _held_out(way, name, pool, part, read_results(results / "replay" / part))
-    lines += _selection(_load(results / "selection/selection.json"))
-    lines += _costs(_load(results / "costs/costs.json"))
+    lines += _selection(read_document(results / "selection/selection.json"))
+    lines += _costs(read_document(results / "costs/costs.json"))
     for pool, document in documents.items():
         lines += _oracle(document, pool)
     head = ["| " + " | ".join(HEADER) + " |", "|---|---|---:|---:|---:|---|"]
@@ -136,12 +142,3 @@ def _of(row: Any) -> str:
 def _interval(delta: float, ci95: Sequence[float]) -> str:
     low, high = (signed(round(value, 1)) for value in ci95)
     return f"{signed(round(delta, 1))} [{low}, {high}]"
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: damaged ({error.msg})") from None

@@ -110,7 +110,16 @@ class EvidenceStage:
             shown.tested[instance] = tested
             display.update()
 
-        examiner = Examiner(self.run, self.evidence, writing, by_name, backend, self.say, show, self.failed)
+        examiner = Examiner(
+            run=self.run,
+            evidence=self.evidence,
+            writing=writing,
+            models=by_name,
+            backend=backend,
+            say=self.say,
+            show=show,
+            failed=self.failed,
+        )
         try:
             with ThreadPoolExecutor(self.run.config.run.grading_workers, thread_name_prefix="tests") as pool:
                 return sum(pool.map(examiner.examine, attempts))
@@ -121,7 +130,7 @@ class EvidenceStage:
     def _digest(self, writing: OpenRun, attempts: Sequence[CellRow], writers: Sequence[CellRow]) -> str:
         try:
             return made_from(self.run, self.evidence, writing, attempts, writers).digest
-        except InputError:  # a patch is gone, which is said where it would be run
+        except InputError:  # a patch is gone, which is reported when its tests would run
             return ""
 
 

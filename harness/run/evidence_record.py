@@ -57,7 +57,7 @@ def evidence_signals(row: EvidenceRow, patches: Mapping[str, str]) -> dict[str, 
     }
 
 
-def described(evidence: EvidenceRow | None, row: CellRow) -> str:
+def describe_evidence(evidence: EvidenceRow | None, row: CellRow) -> str:
     """A cell's signals from tests, and how each test ended: unpatched, with its own patch, with the other attempts'."""
     signals = [f"{name} {row.signals[name]:g}" for name in SIGNALS if name in row.signals]
     if evidence is None or row.attempt > 1:

@@ -109,7 +109,7 @@ class Examiner:
     host: DockerHost = field(default_factory=lambda: DockerHost(address=endpoint().address))
 
     def examine(self, attempts: Sequence[CellRow]) -> bool:
-        """Gather the evidence on an instance's attempts; False where it is missing, which is said."""
+        """Gather the evidence on an instance's attempts; False where it is missing, which is reported."""
         name = attempts[0].instance_id
         image = self.run.instances[name].image
         try:
@@ -167,7 +167,7 @@ class Examiner:
             return _Found([], {}, TestRuns(), {})
         content = row.content
         existing = [IssueTest(**test) for test in content["tests"] if test["runner"]]
-        judged = content["judged"] if content["judge"] == self.evidence.judge else {}  # another one is asked anew
+        judged = content["judged"] if content["judge"] == self.evidence.judge else {}  # of another judge
         return _Found(existing, content["existing_since"], TestRuns.model_validate(content["runs"]), judged)
 
     def _choose_tests(self, origin: MadeFrom, found: _Found) -> None:

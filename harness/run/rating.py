@@ -26,7 +26,7 @@ REPLY_TOKENS = 300
 
 
 def look_ahead(issues: Mapping[str, str], model: ModelConfig, path: Path) -> tuple[int, float]:
-    """How many issues would be asked about, and about how much USD that costs by the texts' lengths.
+    """How many issues would be rated, and what that costs in USD, estimated from the lengths of the texts.
 
     Raises:
         ConfigError: the model's price is unknown.
@@ -56,7 +56,7 @@ class Ratings:
     unusable: int
     """Replies without usable ratings."""
     missing: int
-    """Not asked, for want of money or because the provider failed."""
+    """Not rated, because the cost limit was reached or the provider failed."""
     spent: float
     """USD of all rows of the file."""
     spent_now: float
@@ -74,11 +74,11 @@ def rate_issues(
     workers: int = 4,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ratings:
-    """Ask about every issue that the file has no reply to, and append each reply as it arrives.
+    """Have every issue rated that the file has no reply to, and append each reply as it arrives.
 
     Args:
         issues: Their texts by instance.
-        model: The pool's entry that is asked.
+        model: The pool's entry that rates.
         path: The file of ratings; a row of another text of the issue does not count.
         retry: Patience with the provider.
         max_cost: USD that all rows of the file may cost together.

@@ -119,11 +119,6 @@ def _diff_of(folder: RunFolder, cell: Cell) -> str:
     return unsubmitted.read_bytes().decode("utf-8", errors="replace")
 
 
-def cells_requested(rollouts: Mapping[str, Rollout]) -> list[Cell]:
-    """Every cell that the policy has asked for so far, an instance's in order."""
-    return [Cell(instance, model) for instance, rollout in rollouts.items() for model in rollout.models]
-
-
 def read_evidence(folder: RunFolder) -> dict[str, EvidenceRow]:
     """By instance: the evidence on record in a run's folder."""
     with Store(folder.store_path, read_only=True) as store:

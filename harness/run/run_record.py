@@ -51,7 +51,16 @@ class RunRecord:
             flags = {cell: flags for cell, flags in store.flags().items() if cell in cells}
             replaced = [earlier for earlier in store.replaced() if earlier.cell in cells]
             evidence = store.evidence()
-        return cls(config, dataset, folder, rows, failure_events, flags, replaced, evidence)
+        return cls(
+            config=config,
+            dataset=dataset,
+            folder=folder,
+            rows=rows,
+            failure_events=failure_events,
+            flags=flags,
+            replaced=replaced,
+            evidence=evidence,
+        )
 
     @property
     def issues(self) -> list[str]:

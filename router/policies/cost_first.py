@@ -1,4 +1,4 @@
-"""The models' rates are constants, their costs are not: money goes where the dearer model is predicted to be cheap."""
+"""Takes a dearer model where it is predicted to be cheap: rates are the training means, costs are predicted."""
 
 from __future__ import annotations
 

@@ -109,11 +109,6 @@ class Browser:
             if event.get("method") == "Network.requestWillBeSent"
         ]
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page, however long."""
-        taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(taken["data"]))
-
     def pdf(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"]))
 

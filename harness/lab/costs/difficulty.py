@@ -14,7 +14,7 @@ from router.lab.verifier import within_auc, within_aucs
 from router.outcomes import OutcomeMatrix
 from router.ridge import TextRidge
 
-ALIKE = ("logical_reasoning_required", "debugging_complexity", "atypicality", "side_effect_risk", "codebase_scope")
+SHARED = ("logical_reasoning_required", "debugging_complexity", "atypicality", "side_effect_risk", "codebase_scope")
 """The recorded ratings that `polyswe dataset rate` asks for, too."""
 RESAMPLES = 2000
 
@@ -49,18 +49,16 @@ def difficulty_rows(
     if ratings is None:
         return
     verdicts = outcomes.resolved[:, list(able)]
-    alike = ratings[:, [names.index(name) for name in ALIKE]].mean(axis=1)
-    yield _row(
-        "mean of the five ratings", "nothing is learned", np.repeat(alike[:, None], len(able), 1), verdicts, seed
-    )
+    mean = shared_ratings(ratings, names).mean(axis=1)
+    yield _row("mean of the five ratings", "nothing is learned", np.repeat(mean[:, None], len(able), 1), verdicts, seed)
     for predictor, X in ((f"all {ratings.shape[1]} ratings", ratings), ("issue text", text)):
         for split, folds in splits.items():
             yield _row(predictor, split, -_held_out(X, verdicts, folds), verdicts, seed)
 
 
-def like_ours(ratings: FloatArray, names: Sequence[str]) -> FloatArray:
+def shared_ratings(ratings: FloatArray, names: Sequence[str]) -> FloatArray:
     """(n, 5) the ratings that `polyswe dataset rate` asks for, too."""
-    return ratings[:, [names.index(name) for name in ALIKE]]
+    return ratings[:, [names.index(name) for name in SHARED]]
 
 
 def _held_out(X: FloatArray, verdicts: FloatArray, splits: Folds) -> FloatArray:

@@ -76,7 +76,7 @@ def forecast_rows(
                 rows = order[~np.isin(order, own)][:known]
             if len(targets) < LEAST_TARGETS or len(rows) < known:
                 continue
-            for basis, figures in _trial(text, ratings, outcomes, model, rows, targets, rng):
+            for basis, figures in _trial(text, ratings, outcomes, model=model, rows=rows, targets=targets, rng=rng):
                 found.setdefault(basis, []).append(figures)
         for basis, values in found.items():
             table = np.array(values)
@@ -98,20 +98,22 @@ def _trial(
     text: FloatArray,
     ratings: FloatArray | None,
     outcomes: OutcomeMatrix,
+    *,
     model: int,
     rows: IntArray,
     targets: IntArray,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """By basis: the figures of a `ForecastRow`, `error` to `relative_error`, of one draw of rows and targets."""
     names, cost = outcomes.instances, outcomes.cost[:, model]
     costs = {names[row]: float(cost[row]) for row in rows}
     wanted = [names[row] for row in targets]
     true = np.array([cost[row] for row in targets])
     logs = np.log(np.maximum(true, 1e-3 * cost.mean()))
-    strangers = [
+    other_models = [
         k for k, name in enumerate(outcomes.models) if k != model and not may_be_of(name, outcomes.models[model])
     ]
-    others = rng.choice(strangers, min(OTHERS, len(strangers)), replace=False)
+    others = rng.choice(other_models, min(OTHERS, len(other_models)), replace=False)
     relative = relative_costs([dict(zip(names, outcomes.cost[:, k].tolist(), strict=True)) for k in others])
     rated = {} if ratings is None else dict(zip(names, ratings.tolist(), strict=True))
     everything = [*costs, *wanted]
@@ -122,7 +124,7 @@ def _trial(
         "both": features_of(everything, relative=relative, ratings=rated),
     }
     constant = Expected(own=[], past=costs, assumed=0.0)
-    off = float(np.abs(np.log(constant.mean) - logs).mean())
+    constant_error = float(np.abs(np.log(constant.mean) - logs).mean())
     for basis in BASES:
         expected = constant
         if basis in features:
@@ -140,6 +142,6 @@ def _trial(
                 low <= true.sum() <= high,
                 (high - low) / true.sum(),
                 float(np.corrcoef(each, logs)[0, 1]) if each.std() > 1e-9 else 0.0,
-                float(np.abs(each - logs).mean()) / off,
+                float(np.abs(each - logs).mean()) / constant_error,
             ),
         )

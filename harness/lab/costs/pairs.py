@@ -1,9 +1,8 @@
 """Two models, one cheap and one dear: is a budget better spent where the dear one is predicted to be cheap?
 
-A share of the instances goes to the dear one, those first on which it is predicted
-to be cheapest. The gain is what this resolves beyond a random mixture of the two at the same cost (the hull of the two
-constants), as the mean over shares of 10 … 90 %. Predictions are held out: of an instance by the ten-fold
-cross-fitting, or of a whole repository.
+The dear one gets a share of the instances: those on which it is predicted to be cheapest. The gain is what this
+resolves beyond a random mixture of the two at the same cost (the hull of the two constants), as the mean over shares of
+10 … 90 %. Predictions are held out: of an instance by the ten-fold cross-fitting, or of a whole repository.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ def pairs_of(outcomes: OutcomeMatrix) -> list[Pair]:
 def held_out_costs(X: FloatArray, cost: FloatArray, splits: Folds, *, level: bool = True) -> FloatArray:
     """(repeats, n, m) USD predicted by `CostModel` of the other folds.
 
-    With `level`, the folds' predictions are brought to one mean. Training means differ in the wrong direction, since a
-    fold of dear instances leaves cheap ones to learn from; who predicts all instances by one model has one mean.
+    With `level`, the predictions of all folds are scaled to one mean, as those of a single model would have. Training
+    means differ in the wrong direction: a fold of dear instances leaves cheap ones to learn from.
     """
     predicted = np.full((len(splits), *cost.shape), np.nan)
     for repeat, parts in enumerate(splits):

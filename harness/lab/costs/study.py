@@ -15,7 +15,7 @@ from harness.data.instances import read_problem_statements, repository_of
 from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers import load_outcomes, outcome_matrix
-from harness.lab.costs.difficulty import DifficultyRow, difficulty_rows, like_ours
+from harness.lab.costs.difficulty import DifficultyRow, difficulty_rows, shared_ratings
 from harness.lab.costs.forecasts import TRIALS, ForecastRow, forecast_rows
 from harness.lab.costs.pairs import LEAST_RATE, LEAST_RATIO, OrderRow, Pair, held_out_costs, order_row, pairs_of
 from harness.lab.costs.pools import RANDOM_POOLS, PoolRow, RandomPools, pool_rows, random_pools
@@ -33,6 +33,7 @@ RATINGS = "routing2026/llm_judge_features.csv"
 RATED = 15
 """The first columns of the ratings, made from the issue's text alone."""
 FOLDS = 10
+"""Of the cross-fitting by instance."""
 SHUFFLES = 10
 """Of the texts among the instances: what the method gains by chance."""
 PUBLISHED: dict[tuple[str, str], float] = {
@@ -156,7 +157,7 @@ def study_costs(
     Args:
         data: Folder with `SOURCES` and `TASKS`.
         out: Folder to write.
-        repeats: How often the folds by instance are drawn anew.
+        repeats: How often the folds by instance are drawn.
         random: Number of random pools.
         seed: Of folds, shuffles and intervals.
         progress: Called before each part.
@@ -232,7 +233,7 @@ def measure(
     able = sorted({model for pair in pairs for model in (pair.cheap, pair.dear)})
     drawn = tuple(random_pools(records.text, outcomes, able, by_instance, number=random, seed=seed))
     progress("forecasts")
-    five = None if records.ratings is None else like_ours(records.ratings, records.rating_names)
+    five = None if records.ratings is None else shared_ratings(records.ratings, records.rating_names)
     forecasts = tuple(
         forecast_rows(records.text, five, records.repositories, outcomes, able, trials=min(repeats, TRIALS), seed=seed)
     )

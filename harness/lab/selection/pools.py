@@ -187,7 +187,7 @@ class Shuffled:
 
 
 def play_shuffled(field: Field, pools: Sequence[IntArray], score: FloatArray, *, draws: int, seed: int) -> Shuffled:
-    """The rule with scores (n, all models) that are dealt anew among the candidates of each instance, `draws` times.
+    """The rule with scores (n, all models) that are shuffled among the candidates of each instance, `draws` times.
 
     Nothing of the score is fitted (λ = 0), so each fold's policy is fitted once.
     """

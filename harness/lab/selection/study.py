@@ -32,6 +32,7 @@ LEFT_OUT = "ensemble"
 SIZES = (2, 3, 5, 8)
 """Members of the pools that are chosen from by tests."""
 HEADLINE = 3
+"""Members of the pools whose figures come first."""
 PRICES = (0.0, 0.003, 0.006, 0.01)
 """Resolved instances that an attempt has to bring on average, in the sequential form (λ; an attempt costs 1)."""
 AUCS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
@@ -272,7 +273,7 @@ def _fingerprint(found: FinishedAttempts) -> list[Any]:
 
 
 def _document(judge: Judge, records: Mapping[str, Record]) -> dict[str, Any]:
-    """What `selection.json` holds: the headline first, under keys of its own."""
+    """What `selection.json` holds: the headline figures first."""
 
     def named(prefix: str) -> dict[str, Record]:
         return {name.removeprefix(prefix): record for name, record in records.items() if name.startswith(prefix)}

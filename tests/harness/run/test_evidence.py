@@ -21,7 +21,7 @@ from harness.data.embeddings import embed_texts
 from harness.data.instances import Dataset
 from harness.errors import EXIT_INCOMPLETE, ConfigError, InputError
 from harness.run.evidence import EvidenceStage, repeats_note
-from harness.run.evidence_record import described, evidence_notes, evidence_signals
+from harness.run.evidence_record import describe_evidence, evidence_notes, evidence_signals
 from harness.run.examination import Examiner
 from harness.run.interrupt import Stop
 from harness.run.journal import Journal
@@ -209,7 +209,7 @@ def test_evidence_can_be_looked_at(make_run: Callable[..., RunFolder]) -> None:
     with Store(folder.store_path) as store:
         rows = store.rows()
     row = evidence({SMALL: "a", LARGE: "b"}, {LARGE: [WRITTEN]})
-    text = described(row, next(row for row in rows if row.model == SMALL))
+    text = describe_evidence(row, next(row for row in rows if row.model == SMALL))
     assert "medium:1 (by scripted-medium): python3 check.py" in text
     assert "unpatched failed, scripted-small failed, scripted-large passed" in text
     first, *others = evidence_notes({}, rows)
