@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from agents.scripted.server import ScriptedServer
 from harness.docker.engine import RUN_LABEL
-from harness.store.rows import COLUMNS, Cell, CellRow
+from harness.store.rows import COLUMNS, Cell, CellRow, cell_row
 from harness.store.run_folder import RunFolder
-from harness.store.store import _cell_row
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -28,7 +27,7 @@ def rows_of(folder: RunFolder) -> dict[Cell, CellRow]:
     with closing(sqlite3.connect(f"file:{folder.store_path}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
         try:
-            found = [_cell_row(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells")]
+            found = [cell_row(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM cells")]
         except sqlite3.OperationalError:  # not made yet
             return {}
     return {row.cell: row for row in found}
