@@ -133,7 +133,8 @@ def slug(name: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
     if readable == name:
         return name
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()  # file names need not be UTF-8
+    return f"{readable}-{digest[:6]}"
 
 
 def parse_yaml(text: str) -> Any:
@@ -143,7 +144,11 @@ def parse_yaml(text: str) -> Any:
         YamlError: not valid YAML, a key is given twice (a limit must not be silently dropped), or aliases that
             multiply to more than `MAX_YAML_VALUES` values.
     """
-    loader = _StrictLoader(text)
+    try:
+        loader = _StrictLoader(text)
+    except yaml.YAMLError as error:  # it reads the characters here, and YAML allows no control characters
+        number = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise YamlError(f"line {number}: a control character, which YAML does not allow") from error
     try:
         node = loader.get_single_node()
         if node is None:

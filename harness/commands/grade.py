@@ -78,6 +78,7 @@ def grade(
     from harness.run.predictions import Predictions, grading_config, missing_notes
     from harness.store.run_folder import RunFolder
 
+    sources = [read_predictions(path, model_name) for path in dict.fromkeys(predictions)]
     short_forms = {
         "dataset.name": dataset,
         "dataset.split": split,
@@ -88,7 +89,6 @@ def grade(
         "out.run_id": run_id or _default_run_id(predictions[0]),
         "out.root": out,
     }
-    sources = [read_predictions(path, model_name) for path in dict.fromkeys(predictions)]
     taken = Predictions(sources)
     changes = {key: value for key, value in short_forms.items() if value is not None}
     config = grading_config(taken, changes | parse_settings(set_ or ()))

@@ -291,13 +291,16 @@ def _steps(path: Path) -> str:
     """The trajectory as text: what the agent said and ran, and the beginning of what came back."""
     try:
         messages = json.loads(_content(path))["messages"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: not a trajectory of mini-swe-agent") from error
+        sound = all(isinstance(message, dict) for message in messages)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise InputError(f"{path}: not a trajectory of mini-swe-agent, or damaged; bring back a copy of it")
     parts = []
     for number, message in enumerate(messages):
-        content = message.get("content") if isinstance(message, dict) else None
+        content, extra = message.get("content"), message.get("extra")
         text = content if isinstance(content, str) else json.dumps(content)
-        actions = message.get("extra", {}).get("actions", []) if isinstance(message, dict) else []
+        actions = (extra.get("actions") if isinstance(extra, dict) else None) or ()
         commands = [f"$ {action.get('command', '')}" for action in actions if isinstance(action, dict)]
         shown = text if len(text) <= 2000 else f"{text[:2000]}\n… {counted(len(text) - 2000, 'more character')}"
         parts.append("\n".join([f"── {number} {message.get('role', '?')} ──", shown, *commands]))

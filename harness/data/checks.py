@@ -32,7 +32,7 @@ def test_list(value: object) -> list[str]:
     if isinstance(value, str):
         try:
             tests = json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             try:
                 tests = ast.literal_eval(value)
             except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
@@ -54,7 +54,7 @@ def readable(row: Mapping[str, Any]) -> dict[str, Any]:
             continue
         try:
             json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             try:
                 out[name] = test_list(value)
             except UnreadableTestsError:

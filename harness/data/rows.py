@@ -88,6 +88,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"dataset {path} line {error.lineno}: not valid JSON ({error.msg})") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"dataset {path}: not valid JSON (a number that is too long)") from error
     except RecursionError as error:
         raise InputError(f"dataset {path}: nested too deeply") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -100,6 +102,8 @@ def _parsed_line(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"dataset {path} line {number}: not valid JSON ({error.msg})") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"dataset {path} line {number}: not valid JSON (a number that is too long)") from error
     except RecursionError as error:
         raise InputError(f"dataset {path} line {number}: nested too deeply") from error
     if not isinstance(row, dict):

@@ -52,6 +52,8 @@ def parsed(text: str, label: str) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise InputError(f"{label}: not valid JSON ({where}); the file is damaged, get it again") from None
+    except ValueError:  # a number of thousands of digits
+        raise InputError(f"{label}: not valid JSON (a number that is too long); get the file again") from None
     except RecursionError:
         raise InputError(f"{label}: nested too deeply for a record of outcomes; get the file again") from None
 

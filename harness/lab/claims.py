@@ -139,6 +139,8 @@ def judged_claims(data: Path | None = None, replay: Path | None = None) -> Claim
         claims = [recorded_again(claim, data) for claim in claims]
     if replay is not None:
         claims = [with_measured(claim, replay) for claim in claims]
+        if not any(entry.found for claim in claims for entry in claim.measured):
+            raise InputError(f"{replay}: holds no results of `polyswe lab tables`; check the path")
     return Claims(claims=[judged(claim) for claim in claims])
 
 

@@ -174,10 +174,10 @@ def cost(of: ModelStatus | RunStatus) -> str:
 
 
 def duration(hours: float | None) -> str:
-    """Hours or minutes; empty where nobody knows."""
+    """Hours or minutes, at least one minute; empty where nobody knows."""
     if hours is None:
         return ""
-    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours >= 1 else f"{max(1.0, hours * 60):.0f} min"
 
 
 COLUMNS: Mapping[str, Callable[[ModelStatus], str]] = {

@@ -61,7 +61,10 @@ def describe_evidence(evidence: EvidenceRow | None, row: CellRow) -> str:
     """A cell's signals from tests, and how each test ended: unpatched, with its own patch, with the other attempts'."""
     signals = [f"{name} {row.signals[name]:g}" for name in SIGNALS if name in row.signals]
     if evidence is None or row.attempt > 1:
-        return f"{row.cell}: no evidence on record"
+        return (
+            f"{row.cell}: no tests were run on this attempt. `evidence:` in the configuration asks for them; "
+            "they run on first attempts that are finished (harness/docs/select-attempts.md)"
+        )
     runs = TestRuns.model_validate(evidence.content["runs"])
     attempts: Mapping[str, str] = evidence.content["attempts"]
     order = [row.model, *(model for model in attempts if model != row.model)]

@@ -169,7 +169,7 @@ def _parsed(value: object) -> object:
     """A row's value; lists of tests are the same list as JSON text."""
     if not isinstance(value, str) or not value.startswith("["):
         return value
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(value)
     return value
 

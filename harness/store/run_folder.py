@@ -274,7 +274,7 @@ def submission_in(trajectory: Path) -> str | None:
     try:
         info = json.loads(trajectory.read_text(encoding="utf-8"))["info"]
         status, submission = info["exit_status"], info["submission"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(status, str) or not isinstance(submission, str):
         return None

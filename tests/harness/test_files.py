@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.files import YamlError, expand_home, parse_yaml
+from harness.files import YamlError, expand_home, parse_yaml, slug
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -34,6 +35,7 @@ def test_what_yaml_writes_is_read_as_it_was(value: object) -> None:
         ("? [a, b]\n: 1\n", "unhashable|valid YAML"),
         ("[" * 5000, "nested too deeply|line"),
         ("day: 2026-02-31\n", "day"),
+        ("a: 1\nb: \0\n", "line 2: a control character"),
     ],
 )
 def test_ambiguous_or_broken_yaml_is_refused_with_its_place(text: str, fault: str) -> None:
@@ -59,3 +61,10 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert expand_home(Path("runs/~")) == Path("runs/~")
     with pytest.raises(ValueError, match="no-such-user"):
         expand_home(Path("~no-such-user/runs"))
+
+
+def test_a_name_that_is_no_utf8_gets_a_name_of_its_own() -> None:
+    names = [os.fsdecode(raw) for raw in (b"caf\xe9", b"caf\xe8")]
+    names += ["caf\ud800"]
+    assert len({slug(name) for name in names}) == len(names)
+    assert all(slug(name).isascii() for name in names)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from prediction_sources import COMMANDS, EMPTY, NO_FIX, RIGHT, SOURCES, WRONG, gold, prediction, write_lines
 
-from harness.errors import EXIT_INPUT, EXIT_OK
+from harness.cli import app
+from harness.errors import EXIT_INPUT, EXIT_OK, InputError
 from harness.grading.verdict import Verdict
 from harness.run.results import results_again
 from harness.store.rows import CellRow, State
@@ -130,6 +132,13 @@ def test_what_cannot_be_graded_so_is_refused(tmp_path: Path, options: list[str],
     done = polyswe("grade", SOURCES["plain"](tmp_path), *options, cwd=tmp_path)
     assert done.returncode == EXIT_INPUT
     assert reason in done.stderr
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    done = CliRunner().invoke(app, ["grade", str(tmp_path / "loop"), "--dataset", "sample", "--dry-run"])
+    assert isinstance(done.exception, InputError)
+    assert "loop: no such file or folder" in str(done.exception)
 
 
 def test_predictions_for_other_instances_are_named(tmp_path: Path) -> None:

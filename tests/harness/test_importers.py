@@ -130,6 +130,7 @@ def test_outcomes_of_another_dataset_say_so(board: Path):
         ("<!DOCTYPE html><html>", "web page"),
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         ('{"leaderboards": [{"name": "bash-on', r"not valid JSON \(line 1.*the file is damaged"),
+        ('{"leaderboards": ' + "9" * 5000 + "}", r"not valid JSON \(a number that is too long"),
         ('{"rows": []}', "without a list 'leaderboards'"),
         ("[1, 2]", "without a list 'leaderboards'"),
         ('{"leaderboards": [{"name": "Lite"}]}', "board 'Lite' has no list 'results'"),

@@ -150,6 +150,8 @@ def test_public_classic_rows_are_complete_but_for_their_scripts(shared_data: Pat
         ({"image": "--privileged"}, "an image that is no name of one"),
         ({"image": "a b"}, "an image that is no name of one"),
         ({"image_assets": "{half"}, "is refused by swebench"),
+        ({"image_assets": "9" * 5000}, "is refused by swebench"),
+        ({"FAIL_TO_PASS": f"[{'9' * 5000}]"}, "FAIL_TO_PASS"),
         ({"instance_id": "../../victim"}, "an id that cannot name a folder"),
         ({"instance_id": "a/b"}, "an id that cannot name a folder"),
         ({"instance_id": "-rm"}, "an id that cannot name a folder"),
@@ -227,9 +229,10 @@ def test_duplicates_and_other_faults_are_reported_together(tmp_path: Path) -> No
 
 def test_a_broken_line_is_named_by_number(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
-    path.write_text(json.dumps(ROW) + "\n\n{half")
-    with pytest.raises(InputError, match="line 3"):
-        load_dataset(DatasetConfig(name=str(path)))
+    for broken in ("{half", f'{{"a": {"9" * 5000}}}'):
+        path.write_text(json.dumps(ROW) + "\n\n" + broken)
+        with pytest.raises(InputError, match="line 3: not valid JSON"):
+            load_dataset(DatasetConfig(name=str(path)))
 
 
 def test_unknown_instances_are_named_with_the_nearest_one(tmp_path: Path) -> None:

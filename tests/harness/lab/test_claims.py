@@ -78,6 +78,12 @@ def test_the_stored_page_has_these_verdicts() -> None:
     assert [one.verdict for one in stored.claims] == [one.verdict for one in judged_claims().claims]
 
 
+def test_a_folder_without_results_of_the_laboratory_is_named(tmp_path: Path) -> None:
+    assert any(entry.found for one in judged_claims(replay=RESULTS / "replay").claims for entry in one.measured)
+    with pytest.raises(InputError, match="nowhere: holds no results"):
+        judged_claims(replay=tmp_path / "nowhere")
+
+
 def test_the_command_prints_every_claim_and_writes_the_page(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["claims", "--out", str(tmp_path)], catch_exceptions=False)
     assert done.exit_code == 0

@@ -13,6 +13,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.run.status import run_status
+from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 
@@ -96,6 +97,16 @@ def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ig
     assert "── 1 assistant ──" in steps.stdout
     one = polyswe("show", folder.path, "billing", "medium")
     assert "costs are pretended" in one.stdout
+    trajectory = folder.cell_dir(Cell("polyswe__billing-201", "scripted-medium")) / "trajectory.json"
+    for content in ("[" * 100_000, '{"messages": ["half"]}'):
+        trajectory.write_text(content)
+        damaged = polyswe("show", folder.path, "billing", "medium", "--steps")
+        assert (damaged.returncode, damaged.stderr.count("\n")) == (2, 1)
+        assert "trajectory.json: not a trajectory of mini-swe-agent, or damaged" in damaged.stderr
+    trajectory.write_text('{"messages": [{"role": "exit", "extra": null}]}')
+    assert "── 0 exit ──" in polyswe("show", folder.path, "billing", "medium", "--steps").stdout
+    tests = polyswe("show", folder.path, "billing", "medium", "--evidence")
+    assert "no tests were run on this attempt" in tests.stdout
     unclear = polyswe("show", folder.path, "polyswe", "medium")
     assert (unclear.returncode, unclear.stderr.count("\n")) == (2, 1)
     assert "no single instance" in unclear.stderr
