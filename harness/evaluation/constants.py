@@ -18,6 +18,8 @@ from router.outcomes import OutcomeMatrix, Replay
 
 RESAMPLES = 2000
 """Of the bootstrap; more would only smooth the intervals' last digit."""
+ROUNDING = 1e-12
+"""Share by which two sums of the same costs may differ."""
 
 
 def against_constants(
@@ -91,10 +93,13 @@ def steps_at(cost: FloatArray, at: FloatArray) -> FloatArray:
     Returns:
         (draws, corners − 1).
     """
+    # a corner that costs more in a draw than one behind it, which resolves more on the record, is passed over
+    cost = np.minimum.accumulate(cost[:, ::-1], axis=1)[:, ::-1]
     low, high = cost[:, :-1], cost[:, 1:]
-    # a corner that is no dearer than the one before it in a draw is reached at once
+    # a corner that is no dearer than the one before it is reached at once
     gap = np.where(high > low, high - low, 1.0)
-    steps = np.where(high > low, (at[:, None] - low) / gap, at[:, None] >= high)
+    at = at[:, None]
+    steps = np.where(high > low, (at - low) / gap, at >= high * (1 - ROUNDING))
     return np.clip(steps, 0.0, 1.0)
 
 

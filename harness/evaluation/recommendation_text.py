@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.evaluation.formats import count, money, money_kind, p_value, signed
 from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Selection, Statement, VsConstants
-from harness.evaluation.verdict import FEW_INSTANCES
+from harness.evaluation.verdict import FEW_INSTANCES, reads_attempts
 from harness.text import counted
 
 LEAST_MEMBERS = 3
@@ -183,7 +183,8 @@ def _routing(found: Findings) -> str:
     name = f"the best policy, {row.name}," if found.policies > 1 else row.name
     tested = ""
     if row.delta > 0 and found.p_text is not None:
-        tested = f" (test that the text helps: p {p_value(found.p_text)})"
+        what = "its choice" if reads_attempts(row) else "the text"
+        tested = f" (test that {what} helps: p {p_value(found.p_text)})"
     text = f"{opening}: {name} resolves {_of(row)} held out, {_versus(row)}{tested}{_at(found, row)}."
     if found.constants is not None and row.n >= FEW_INSTANCES and found.constants.delta != row.delta:
         alone = [*found.constants.mixture]

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from harness.evaluation.formats import count, money_kind, p_value, signed
-from harness.evaluation.schema import Row
+from harness.evaluation.schema import Choice, Row
 from harness.evaluation.stats import holm
 from router.policies import is_baseline
+from router.policies.cascade import CascadePolicy
 from router.policies.select import SelectPolicy
 
 FEW_INSTANCES = 50
@@ -26,7 +27,8 @@ def verdict(rows: Sequence[Row], *, scripted: bool, simulated: bool = False) -> 
 
     A policy *beats* the best single model when the permutation null (which refits everything) rejects at 5 %, the
     difference to the hindsight-best single model is positive, and the interval of the difference to constants is not
-    below zero; it *does harm* when the interval of the first difference is below zero. With several policies the most
+    below zero; for a policy that looks at finished attempts, the interval of the first difference has to be above zero,
+    too. It *does harm* when the interval of the first difference is below zero. With several policies the most
     successful one is judged by a p corrected over all of them (Holm), since picking it is a choice made on the test
     results. The p is that of the permutation null and is named so; where the difference is not positive, there is no
     gain to test and no p.
@@ -101,8 +103,8 @@ def beats(row: Row, p: float | None) -> bool:
     vs = row.vs_best_single
     if row.n < FEW_INSTANCES or vs is None or vs.delta <= 0 or below_constants(row):
         return False
-    if is_selection(row) and vs.ci95[0] <= 0:
-        return False  # its test only says that the tests tell more than shuffled ones, which lose to the best single
+    if reads_attempts(row) and vs.ci95[0] <= 0:
+        return False  # its test only says that signals tell more than shuffled ones, which lose to the best single
     return p is not None and p < SIGNIFICANT
 
 
@@ -125,6 +127,11 @@ def is_selection(row: Row) -> bool:
     return row.kind == "policy" and row.name.partition(":")[0] == SelectPolicy.name
 
 
+def reads_attempts(row: Row | Choice) -> bool:
+    """Whether a row is of a policy that looks at finished attempts: its permutation test is not one of the text."""
+    return row.kind == "policy" and row.name.partition(":")[0] in (SelectPolicy.name, CascadePolicy.name)
+
+
 def routes(row: Row) -> bool:
     """Whether it gives instances to more than one model."""
     return row.routing_share is None or max(row.routing_share.values()) < ONE_MODEL
@@ -143,7 +150,7 @@ def _difference(judged: Row, best: Row, tried: int, p: float | None, kind: str) 
     alone = judged.resolved - vs.delta  # the best single's count over the same instances
     tested = ""
     if p is not None and vs.delta > 0:
-        tested = f"; test that {'its choice' if is_selection(judged) else 'the text'} helps: p {p_value(p)}" + (
+        tested = f"; test that {'its choice' if reads_attempts(judged) else 'the text'} helps: p {p_value(p)}" + (
             f", corrected for {tried} policies tried" if tried > 1 else ""
         )
     what = f"choosing among finished attempts ({judged.name})" if is_selection(judged) else f"{judged.name} routing"

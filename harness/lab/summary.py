@@ -60,8 +60,9 @@ def render_summary(out: Path, stale: Sequence[str] = ()) -> str:
             "several policies is picked in hindsight: its p value is corrected for that by Holm's method. Intervals "
             "are 95 %, by bootstrap over instances (pools, newcomers, simulated pools: over those). Δ resolved "
             "is the difference to the best single model in hindsight, vs constants that to the mixture of single "
-            "models that costs as much; p (text) tests whether reading the issue text "
-            "helps (permutation null). A calibrated claim is: one policy, raw p (text) < 0.05, a positive difference.",
+            "models that costs as much; p (text) tests whether reading the issue text, or "
+            "(cascade) the finished attempt, helps (permutation null). A calibrated claim is: one policy, raw p (text) "
+            "< 0.05, a positive difference.",
             "",
             *([f"Made with other settings, data or version than now: {', '.join(stale)}.", ""] if stale else []),
             "| what | measured | interval |",

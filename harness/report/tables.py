@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.evaluation.formats import NONE, count, p_value, signed
 from harness.evaluation.schema import Recommendation, Results, Row, VsBestSingle
-from harness.evaluation.verdict import best_single
+from harness.evaluation.verdict import best_single, reads_attempts
 from harness.files import write_atomic
 from harness.report.repeats_table import HEADER as REPEATS_HEADER
 from harness.report.repeats_table import NOTE as REPEATS_NOTE
@@ -30,8 +30,9 @@ CONSTANTS = (
     "vs constants: difference to the mixture of single models that costs as much; on hull: no such mixture is better."
 )
 P_DELTA = "p (Δ): is the difference to the best single model more than chance? Two-sided."
-P_TEXT = "p (text): does reading the issue text help? Permutation test"
-"""The two tests of the table, in words."""
+P_TEXT = "p (text): does reading the issue text help"
+P_ATTEMPTS = ", or (select, cascade) what is read of finished attempts"
+"""The two tests of the table, in words; the second one also where it is not of the text."""
 LEFT_OUT_FIRST = (
     *("95 % interval", "p (text)", "p (Δ)", AGAINST_CONSTANTS),
     *("$/instance", "pretended $", "simulated $"),
@@ -374,7 +375,8 @@ def _meaning(results: Results, heads: Sequence[str]) -> str:
     parts = [CONSTANTS] if AGAINST_CONSTANTS in heads else []
     parts += [P_DELTA] if "p (Δ)" in heads else []
     if "p (text)" in heads:
-        parts.append(P_TEXT + (f", corrected for {tried} policies (Holm)." if tried > 1 else "."))
+        whose = P_TEXT + (P_ATTEMPTS if any(map(reads_attempts, results.rows)) else "")
+        parts.append(f"{whose}? Permutation test" + (f", corrected for {tried} policies (Holm)." if tried > 1 else "."))
     if results.money_kind:
         parts.append(f"{results.money_kind.capitalize()}$: per instance, paid by nobody.")
     return " ".join(parts)

@@ -49,6 +49,15 @@ def test_a_mixture_of_two_corners_is_on_the_hull_in_every_draw():
     assert found.p_value == 1
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_single_model_is_its_own_measure_where_prices_are_nearly_equal(seed: int):
+    """In many draws it is cheaper than a corner before it, which must not make the line lower than the model itself."""
+    outcomes = pool(60, [0.4, 0.6, 0.9], [0.9, 0.95, 1.05], seed)
+    found = against_constants(single(outcomes, outcomes.best_single()), outcomes)
+    assert found is not None
+    assert (found.delta, found.ci95) == (0, (0, 0))
+
+
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 5))
 def test_the_mixture_is_the_hull_at_the_rows_cost(seed: int, models: int):
@@ -140,6 +149,19 @@ def test_documents_without_the_field_are_read():
     for row in document["rows"]:
         del row["vs_constants"]
     assert "–" in render_markdown(Results.model_validate(document))
+
+
+def test_a_caption_of_the_test_says_whose_rows_do_not_test_the_text():
+    def table(name: str) -> str:
+        results = results_of(lambda cost: cost)
+        row = next(row for row in results.rows if row.evaluation == "cross-fitted")
+        return render_markdown(
+            results.model_copy(update={"rows": [*results.rows, row.model_copy(update={"name": name})]})
+        )
+
+    assert "does reading the issue text help? Permutation test" in table("knn")
+    for name in ("select", "cascade:prior=knn"):
+        assert "(select, cascade) what is read of finished attempts? Permutation test" in table(name)
 
 
 def judged(delta: float, low: float, high: float, p: float, *, best_delta: float = -2, name: str = "cluster") -> Row:

@@ -324,6 +324,8 @@ LEADER = [row("Opus", 372, 0, (0, 0), 1, "single"), row("Sonnet", 353, -19, (-35
         ([row("cluster", 375, 3, (-9, 15), 0.01)], "it beats the best single model"),
         ([row("select", 378, 6, (0, 12), 0.01)], "no evidence that it beats the best single model"),
         ([row("select", 378, 6, (1, 12), 0.01)], "): it beats the best single model"),
+        ([row("cascade:stages=3", 378, 6, (0, 12), 0.01)], "its choice helps: p 0.010): no evidence"),
+        ([row("cascade:stages=3", 378, 6, (1, 12), 0.01)], "): it beats the best single model"),
         ([row("cluster", 374, 2, (-9, 13), 0.2)], "no evidence"),
         # an unusual result of a policy that is still worse than the leader is no gain
         ([row("cluster", 371, -1, (-9, 7), 0.01)], "no evidence"),
