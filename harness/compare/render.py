@@ -21,15 +21,17 @@ def headline(comparison: Comparison) -> str:
     pool_changed = bool(comparison.only_base or comparison.only_new) and bool(models)
     if all(row.judgement == "identical" for row in comparison.rows) and not pool_changed:
         rows = counted(len(comparison.rows), "row is", "rows are")
-        return f"No difference: {rows} identical on {counted(comparison.common, 'common instance')}."
+        same = f"No difference: {rows} identical on {counted(comparison.common, 'common instance')}"
+        return "; ".join([same, *_missing(models)]) + "."
     if not pool_changed:
-        return "; ".join(_judgements(comparison.rows)) + "."
+        return "; ".join([*_judgements(comparison.rows), *_missing(models)]) + "."
     joined, left = (_number(names) for names in (comparison.only_new, comparison.only_base))
     parts = [f"{joined} joined, {left} left", *_judgements(models, of_pool=True)]
     parts += [_routed_change(row) for row in comparison.rows if row.kind == "routed"]
     if comparison.clusters and not comparison.no_routing:
         parts.append(f"{len(comparison.routing)} of {comparison.clusters} clusters re-assigned")
     parts += [_best_change(comparison.best)] if comparison.best is not None else []
+    parts += _missing(models)
     if comparison.dropped:
         parts.append(f"{_number(comparison.dropped)} left out for want of verdicts")
     return "; ".join(parts) + "."
@@ -52,6 +54,11 @@ def _judgements(rows: Sequence[Compared], *, of_pool: bool = False) -> list[str]
     if quiet := len(by.get("within noise", [])) + len(by.get("identical", [])):
         parts.append(f"{quiet} within what re-running the same model would show")
     return parts
+
+
+def _missing(models: Sequence[Compared]) -> list[str]:
+    missing = sum(row.missing for row in models)
+    return [f"the new side lacks {counted(missing, 'verdict')} that the base has"] if missing else []
 
 
 def _number(names: Sequence[str]) -> str:

@@ -9,8 +9,11 @@ HEAD = """# What smoke sets and the sequential gate are worth
 
 Written by `polyswe lab regression --data DIR --out results/regression` from recorded runs of SWE-bench Verified.
 "Points" are percentage points of all 500 instances. The method was developed on {developed}.
-{confirmed} was looked at when it was settled. Two things changed afterwards, both because of
-simulated models: intervals became wider, and the gate no longer gives up while a trend could decide.
+{confirmed} was looked at when the method was settled. Three things
+changed afterwards. Because of simulated models, intervals became wider, and the gate no longer gives up while a trend
+could decide. Then the estimate of a rate changed: its correction now comes from reference runs of about the same rate,
+and unexpected verdicts no longer change what is expected of other instances. Both are the best choice on the first
+record. The second record's errors, which fell too, were in view at that time: they are no untouched test of this step.
 
 **What is recorded and what is simulated.** Errors of estimated rates and the pairs of models come from recorded
 verdicts. Drops are simulated: models whose verdicts flip between two runs as often as those of the recorded repeats
@@ -67,7 +70,7 @@ def render(study: dict[str, Any]) -> str:
         f"{r['not_worse']:.1%} | {r['hopeless']:.1%} | {r['cost_share']:.0%} | {r['fixed_worse']:.1%} |"
         for r in study["gate"]
     ]
-    parts.append("\n**Nothing changed.** False alarms, also if the test had never been stopped for want of hope:\n")
+    parts.append("\n**Nothing changed.** False alarms, also if no test had been stopped as hopeless:\n")
     parts.append("| what | comparisons | worse | at any look | share of the full cost |\n|---|---:|---:|---:|---:|")
     parts += [
         f"| {r['what']} | {r['comparisons']} | {r['false_alarms']:.1%} | {r['alarms_if_never_stopped']:.1%} | "
@@ -107,14 +110,14 @@ def _goals(study: dict[str, Any]) -> str:
         for size, goal in ((50, 2.0), (100, 1.1))
     ]
     measured = [row for row in [*confirmed, *developed] if row["size"] in (50, 100)]
-    covered = [row["covered"] for row in measured]
+    intervals = sum(row["models"] for row in measured)
+    held = sum(round(row["covered"] * row["models"]) for row in measured)
     rows.append(
         (
             "95 % intervals contain the rate, at 50 and 100 instances",
             "93–97 %",
-            f"{min(covered):.0%} to {max(covered):.0%} of {min(r['models'] for r in measured)} or "
-            f"{max(r['models'] for r in measured)} models: wider than they have to be in most rows",
-            [0.93 <= share <= 0.97 for share in covered],
+            f"{held} of {intervals} ({held / intervals:.0%})",
+            [0.93 <= held / intervals <= 0.97],
         )
     )
     for shape in ("shift", "lapse"):

@@ -27,7 +27,7 @@ NEWCOMER_SD = 1.0
 ABLE = 0.55
 """reference runs with at least this rate tell what to expect of a newcomer (all of them, where none has it)"""
 COUPLING = 2.0
-"""τ: how far residuals of a new run follow the residual covariance of the reference runs"""
+"""τ where instances are spread over all difficulties"""
 OTHERS_WEIGHT = 0.3
 """how much of what runs of other agents tell of the instances counts: they fail for other reasons"""
 FLOOR = 0.02
@@ -54,11 +54,12 @@ class RateEstimate:
 class ReferenceRuns:
     """Runs of other models over the same instances."""
 
-    def __init__(self, resolved: FloatArray, others: FloatArray | None = None) -> None:
+    def __init__(self, resolved: FloatArray, others: FloatArray | None = None, *, coupling: float = COUPLING) -> None:
         """
         Args:
             resolved: (n, m) verdicts 1, 0 or NaN, best of the agent that is to be judged.
             others: (n, k) verdicts of runs of other agents; they inform slopes and difficulties only.
+            coupling: τ, how far residuals of a new run follow the residual covariance of the reference runs; 0: not.
 
         Raises:
             ValueError: no verdict is known.
@@ -71,7 +72,7 @@ class ReferenceRuns:
         p = self.items.probability()
         known = ~np.isnan(resolved)
         residual = np.where(known, resolved - p, 0.0) / np.sqrt(p * (1 - p) + FLOOR)
-        self.coupling: FloatArray = COUPLING * (residual @ residual.T) / resolved.shape[1]
+        self.coupling: FloatArray = coupling * (residual @ residual.T) / resolved.shape[1]
         able = p.mean(axis=0) >= ABLE
         self.expected: float = float(self.items.ability[able].mean() if able.any() else self.items.ability.mean())
         self.spread: float = float(self.items.ability[able].std()) if able.sum() > 1 else NEWCOMER_SD

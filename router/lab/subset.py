@@ -2,9 +2,10 @@
 
 Instances are taken by Fisher information on ability (`router.lab.anchors`) per cost: those of middle difficulty on
 which abler models do better. They are harder to predict than most, so their plain mean says nothing of the whole
-benchmark; the rate over all instances is estimated, and its interval is widened by what the same estimate is off by
-for each reference run in turn (a jackknife, cf. Barber et al., "Predictive inference with the jackknife+", arXiv
-1905.02928).
+benchmark; the rate over all instances is estimated. The same estimate is made for each reference run in turn, without
+it. What it is off by for runs of about the new model's rate corrects the estimate and widens its interval (a jackknife,
+cf. Barber et al., "Predictive inference with the jackknife+", arXiv 1905.02928; with weights, cf. Barber et al.,
+"Conformal prediction beyond exchangeability", arXiv 2202.13415).
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ LEAST_RATE = 0.4
 """reference runs below this are no guide to how far estimates of able models are off"""
 LEAST_RUNS = 8
 """fewer reference runs than this cannot widen an interval"""
+NEAR = 0.08
+"""standard deviation, in shares of all instances, of the weight of reference runs around the new model's rate: what an
+estimate is off by depends on the rate"""
+FAR_WEIGHT = 1e-3
+"""added to each weight: where no reference run is near, all count alike"""
 LEAST_WIDENING = 1.0
 """reference runs that happen to be met closely do not make an interval narrower"""
 DROPS = tuple(points / 100 for points in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 25, 30, 40))
@@ -91,8 +97,9 @@ class RateEstimator:
             groups: As in `choose`.
         """
         self._price, self._groups = price, groups
-        self._calibrations: dict[int, tuple[float, float]] = {}
-        self.runs = ReferenceRuns(resolved, others)
+        self._errors: dict[int, FloatArray] = {}
+        # coupled residuals help with instances of all difficulties; with those of middle difficulty they add errors
+        self.runs = ReferenceRuns(resolved, others, coupling=0.0)
         self._resolved, self._others = resolved, others
         rates = np.nanmean(resolved, axis=0)
         self._able = [
@@ -104,7 +111,7 @@ class RateEstimator:
         """The reference runs without each able one in turn."""
         if len(self._able) < LEAST_RUNS:
             return []
-        return [ReferenceRuns(np.delete(self._resolved, j, axis=1), self._others) for j in self._able]
+        return [ReferenceRuns(np.delete(self._resolved, j, axis=1), self._others, coupling=0.0) for j in self._able]
 
     @property
     def checked_on(self) -> int:
@@ -115,35 +122,43 @@ class RateEstimator:
         """(n,) rows, see `choose`."""
         return choose(self.runs, n, price=self._price, groups=self._groups)
 
-    def calibration(self, n: int) -> tuple[float, float]:
-        """(share of all instances, factor): how far too high estimates from n chosen rows are; what widens intervals.
+    def calibration(self, n: int, rate: float) -> tuple[float, float]:
+        """How far too high estimates around `rate` from n chosen rows are, and the factor that widens their intervals.
 
-        Both are measured on the reference runs. For each, the rows are chosen and its rate is estimated without it:
-        rows that it helped to choose would flatter it. (0, 1) where the runs are too few to tell.
+        Both are measured on the reference runs, above all on those whose estimate is near `rate`. (0, 1) where the runs
+        are too few to tell.
         """
-        if n not in self._calibrations:
-            self._calibrations[n] = self._calibrate(n)
-        return self._calibrations[n]
+        if n not in self._errors:
+            self._errors[n] = self._measure_errors(n)
+        if not len(self._errors[n]):
+            return 0.0, 1.0
+        off, half, estimated = self._errors[n].T
+        weight = np.exp(-0.5 * ((estimated - rate) / NEAR) ** 2) + FAR_WEIGHT
+        weight /= weight.sum()
+        bias = float(weight @ off)
+        # the bias itself is known from few runs only: their effective number is 1 / Σ weight²
+        spread = float(weight @ ((off - bias) / half) ** 2) * (1 + float(weight @ weight))
+        return bias, max(Z95 * spread**0.5, LEAST_WIDENING)
 
-    def _calibrate(self, n: int) -> tuple[float, float]:
-        off, half = [], []
+    def _measure_errors(self, n: int) -> FloatArray:
+        """(able runs, 3): how far each run's estimate is too high, half its interval, and the estimate.
+
+        For each, the rows are chosen and its rate is estimated without it: rows that it helped to choose would flatter
+        it.
+        """
+        errors = []
         for j, runs in zip(self._able, self._without, strict=False):
             rows = choose(runs, n, price=self._price, groups=self._groups)
             found = runs.estimate(only(self._resolved[:, j], rows))
-            off.append(found.rate - float(self._resolved[:, j].mean()))
-            half.append(max((found.high - found.low) / 2, 1e-9))
-        if not off:
-            return 0.0, 1.0
-        bias = float(np.mean(off))
-        # the bias itself is known from len(off) runs only
-        spread = float(np.mean(((np.array(off) - bias) / half) ** 2)) * (1 + 1 / len(off))
-        return bias, max(Z95 * spread**0.5, LEAST_WIDENING)
+            off = found.rate - float(self._resolved[:, j].mean())
+            errors.append((off, max((found.high - found.low) / 2, 1e-9), found.rate))
+        return np.array(errors)
 
     def estimate(self, labels: FloatArray) -> RateEstimate:
         """From verdicts (n,) that are NaN where the model was not run. ValueError if all are."""
         found = self.runs.estimate(labels)
         known = ~np.isnan(labels)
-        bias, factor = self.calibration(int(known.sum()))
+        bias, factor = self.calibration(int(known.sum()), found.rate)
         sure, open_ = float(labels[known].sum()) / len(labels), float(1 - known.mean())
         rate, low, high = (
             float(np.clip(found.rate - bias + factor * (bound - found.rate), sure, sure + open_))

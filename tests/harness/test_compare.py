@@ -285,6 +285,9 @@ def test_verdicts_that_are_missing_do_not_leave_the_gate_open() -> None:
         new[k] = [np.nan]
     found = compared(side(base), side(new))
     assert (found.rows[0].judgement, found.rows[0].missing, len(found.new_failures)) == ("identical", 30, 30)
+    assert headline(found) == (
+        "No difference: 1 row is identical on 100 common instances; the new side lacks 30 verdicts that the base has."
+    )
     assert broken(["any infrastructure failures"], found)
     for rule in ("any regression", "model a regresses", "any model drops by more than 5 pt"):
         with pytest.raises(InputError, match="a lacks 30 verdicts on the new side that the base has"):

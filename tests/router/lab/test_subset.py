@@ -38,7 +38,7 @@ def test_intervals_hold_for_new_models(estimator: RateEstimator) -> None:
         off.append(abs(found.rate - truth.mean()))
         plain.append(abs(truth[:60].mean() - truth.mean()))
     assert held >= 52
-    assert np.mean(off) < np.mean(plain)
+    assert np.mean(off) < 0.8 * np.mean(plain)
 
 
 def test_dear_instances_and_crowded_repositories_come_later() -> None:
