@@ -39,6 +39,8 @@ class Exchange:
 
     ssl_verify: bool | str | None = None
     """The model's own setting for certificates; None is LiteLLM's."""
+    provider: str = ""
+    """LiteLLM's name of the model's provider."""
     status: int = 0
     """HTTP status; 0 until a reply has begun."""
     headers: httpx.Headers = field(default_factory=httpx.Headers)
@@ -54,6 +56,14 @@ class Exchange:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the first choice is an error: how OpenRouter says that a provider failed in the midst of a reply."""
+        reply = self.json() if self.status == 200 and b'"error"' in self.body else None
+        choices = reply.get("choices") if isinstance(reply, dict) else None
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return isinstance(first, dict) and isinstance(first.get("error"), dict)
 
     @property
     def too_deep(self) -> bool:
@@ -105,7 +115,7 @@ class Transport(httpx.BaseTransport):
             reply.close()
         for name in ("content-encoding", "content-length", "transfer-encoding"):
             headers.pop(name, None)
-        content = _readable(exchange.body) if reply.status_code == 200 else exchange.body
+        content = _readable(exchange.body, exchange.provider) if reply.status_code == 200 else exchange.body
         return httpx.Response(reply.status_code, headers=headers, content=content)
 
     def _client(self, ssl_verify: bool | str | None) -> httpx.Client:
@@ -167,8 +177,9 @@ def _read(reply: httpx.Response) -> tuple[bytes, bool]:
     return b"".join(chunks), False
 
 
-def _readable(body: bytes) -> bytes:
-    """A reply that LiteLLM can read: it refuses a whole reply for a token count such as 20.5 or "many"."""
+def _readable(body: bytes, provider: str) -> bytes:
+    """A reply that LiteLLM can read: it refuses a whole reply for a token count such as 20.5 or "many", a
+    content in parts, and one of Groq (or of a gateway that is called so) for a service tier that is not stated."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
@@ -176,11 +187,22 @@ def _readable(body: bytes) -> bytes:
     if not isinstance(reply, dict):
         return body
     changed = _mark_deep_arguments(reply)
+    changed = _join_texts(reply) or changed
+    if provider == "groq" and "choices" in reply and "service_tier" not in reply:
+        reply["service_tier"] = None
+        changed = True
     if reply.get("usage") is not None and not _counts_only(reply["usage"]):
         usage = _whole_numbers(reply.pop("usage"))
         changed = True
         if usage is not None:
             reply["usage"] = usage
+    usage = reply.get("usage")
+    if "choices" in reply and isinstance(usage, dict) and "prompt_tokens" not in usage and "input_tokens" in usage:
+        reply["usage"] = usage | {
+            "prompt_tokens": usage["input_tokens"],
+            "completion_tokens": usage.get("output_tokens"),
+        }
+        changed = True
     return json.dumps(reply).encode() if changed else body
 
 
@@ -196,11 +218,31 @@ def _mark_deep_arguments(reply: dict[str, Any]) -> bool:
     return changed
 
 
-def _called_functions(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _join_texts(reply: dict[str, Any]) -> bool:
+    """Make a content that is a list of texts one text, in place; whether there were any."""
+    changed = False
+    for message in _messages(reply):
+        parts = message.get("content")
+        if not isinstance(parts, list) or not all(
+            isinstance(part, dict) and part.get("type") == "text" for part in parts
+        ):
+            continue
+        message["content"] = "".join(str(part.get("text") or "") for part in parts)
+        changed = True
+    return changed
+
+
+def _messages(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
     choices = reply.get("choices")
     for choice in choices if isinstance(choices, list) else []:
         message = choice.get("message") if isinstance(choice, dict) else None
-        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        if isinstance(message, dict):
+            yield message
+
+
+def _called_functions(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for message in _messages(reply):
+        calls = message.get("tool_calls")
         for call in calls if isinstance(calls, list) else []:
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict):

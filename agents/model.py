@@ -48,8 +48,10 @@ _TRANSLATED = frozenset({"anthropic", "azure_ai", "bedrock", "gemini", "litellm_
 """Providers whose messages LiteLLM translates, with what it keeps in its `provider_specific_fields`. All others get the
 messages as they are, and strict ones refuse a field that is not their own."""
 
+_COMPATIBLE = frozenset({"hosted_vllm", "openai"})
+"""Providers that are anyone's OpenAI-compatible server, with names of its own for what OpenAI's protocol lacks."""
 
-_REPLY_FIELDS = ("provider_specific_fields", "annotations")
+_REPLY_FIELDS = ("provider_specific_fields", "annotations", "images")
 """Fields of a reply's message that no request has."""
 
 
@@ -138,8 +140,13 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         prepared: list[dict[str, Any]] = super()._prepare_messages_for_api(messages)
         if self.provider not in _TRANSLATED:
             for message in prepared:
+                own = message.get("provider_specific_fields") or {}
                 for field in _REPLY_FIELDS:
                     message.pop(field, None)
+                if calls := message.get("tool_calls"):
+                    message["tool_calls"] = [{key: call[key] for key in call if key != "index"} for call in calls]
+                if self.provider in _COMPATIBLE and own.get("reasoning") and "reasoning_content" in message:
+                    message["reasoning"] = message.pop("reasoning_content")  # by the name under which it came
         return prepared
 
     def _answered(self, messages: list[dict[str, Any]], kwargs: dict[str, Any]) -> tuple[Any, bool]:
@@ -168,7 +175,7 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
         self.budget.reserve(estimate)
         self.deadline.extend(time.monotonic() - waiting)
         before, started_at, started = replace(self.usage), time.time(), time.monotonic()
-        exchange = Exchange(ssl_verify=self.config.model_kwargs.get("ssl_verify"))
+        exchange = Exchange(ssl_verify=self.config.model_kwargs.get("ssl_verify"), provider=self.provider)
         seconds, failure = 0.0, "unknown"
         try:
             try:
@@ -255,6 +262,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
                 raise self._failure("timeout", f"the reply did not end within {timeout:g} s")
             if not getattr(response, "choices", None):
                 raise self._failure("malformed", "the reply has no choices")
+            if exchange.broke_off:
+                raise openai.OpenAIError("the reply broke off")
             return response
         except (openai.OpenAIError, ProviderError) as error:
             self.usage.failed_calls += 1
@@ -305,7 +314,8 @@ class PoolModel(LitellmModel):  # type: ignore[misc]
             return True
         if not isinstance(reply, dict):
             return False
-        is_reply = "error" not in reply and any(key in reply for key in ("choices", "candidates", "content", "output"))
+        parts = (reply.get(key) for key in ("choices", "candidates", "content", "output"))
+        is_reply = "error" not in reply and any(part is not None for part in parts)
         usage = usage_of(reply)
         if not is_reply and usage is None:
             return False

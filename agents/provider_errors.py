@@ -96,22 +96,41 @@ _REFUSED = (*_status(400), *_status(413), *_status(422))
 
 TABLE: tuple[Row, ...] = (
     # 429 and 5xx: the provider's, whatever the texts mention.
-    Row("quota", _status(429), codes=frozenset({"insufficient_quota", "billing_hard_limit_reached", "1113"})),
+    Row(
+        "quota",
+        _status(429),
+        codes=frozenset(
+            {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error",
+             "1113"}
+        ),
+        words=_words(r"used all available credits"),  # xAI
+    ),
     Row("rate-limit", _status(429)),
     Row("timeout", _status(408, 504, 524)),
-    Row("server", (range(500, 600), *_status(409, 425))),
+    Row("server", (range(500, 600), *_status(409, 424, 425, 499))),
+    Row("server", _status(498), providers=frozenset({"groq"})),  # no capacity left
     Row("malformed", (range(300, 400),)),
     # What the request was refused for.
     Row("quota", _status(402)),
-    Row("quota", _status(400, 403), codes=frozenset({"insufficient_quota", "Arrearage", "1113"})),
-    Row("quota", _status(400), words=_words("credit balance is too low")),
+    Row(
+        "quota",
+        _status(400, 401, 403, 412),
+        codes=frozenset({"insufficient_quota", "Arrearage", "AccountOverdueError", "1113"}),
+        words=_words(
+            r"credit balance is too low", r"reached your specified API usage limits",  # Anthropic
+            r"(used all available|doesn't have any) credits",  # xAI
+            r"reaching the monthly spending limit",  # Fireworks
+            r"account balance is insufficient",  # SiliconFlow
+        ),
+    ),
     Row("content-policy", _status(403), providers=frozenset({"openrouter"}), words=_words("requires moderation")),
+    Row("content-policy", _status(403), words=_words("content violates usage guidelines")),  # xAI
     Row("auth", _status(401, 403, 407)),
     Row(
         "auth",
         _status(400),
         codes=frozenset({"API_KEY_INVALID", "invalid_api_key"}),
-        words=_words("API key not valid", "Incorrect API key provided"),
+        words=_words("API key (not valid|expired)", "Incorrect API key provided"),
     ),
     Row("not-found", _status(404, 410)),
     Row("not-found", _status(400), codes=frozenset({"model_not_found", "DeploymentNotFound"})),
@@ -119,34 +138,43 @@ TABLE: tuple[Row, ...] = (
         "rate-limit",
         _REFUSED,
         codes=frozenset({"rate_limit_exceeded", "rate_limit_error"}),
-        words=_words(r"tokens per (minute|day)", r"\b[TR]P[MD]\)?: ?limit"),
+        words=_words(
+            r"tokens per (min|minute|day)\b", r"\b[TR]P[MD]\)?: ?limit", r"rate limit (reached|exceeded)",
+            r"\bRateLimitError\b", r"please wait before trying again",
+        ),
     ),
     Row(
         "context-window",
         _REFUSED,
         codes=frozenset(
-            {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length", "1261",
-             "ContextWindowExceededError"}
+            {"context_length_exceeded", "exceed_context_size_error", "model_max_prompt_tokens_exceeded",
+             "string_above_max_length", "1261", "ContextWindowExceededError"}
         ),
         classes=frozenset({"ContextWindowExceededError"}),
         words=_words(
-            r"maximum (context|prompt) length",  # OpenAI, vLLM, DeepSeek, Mistral, OpenRouter; xAI
+            r"maximum (context|prompt|model|input) length",  # OpenAI, vLLM, DeepSeek, Mistral, OpenRouter; xAI; NIM
             r"context length of ",
-            r"prompt is too long",  # Anthropic, Fireworks
-            r"exceed(s|ed)?( the)?( model'?s?)?( available)? ?(context|token) (limit|size|window|length)",
+            r"(input|prompt)( length)?( \(\d+ tokens\))?( is)? too long",  # Anthropic, Fireworks, Bedrock, Databricks
+            r"exceed(s|ed)?( the)?( max(imum)?)?( model'?s?)?( available)? ?(context|token) (limit|size|window|length)",
             r"exceeded model token limit",  # Moonshot
-            r"context window( limit)? exceed",  # MiniMax
-            r"longer than the model'?s context length",  # SGLang
+            r"context (window|size|length)( limit| has been)? exceed",  # MiniMax, llama.cpp
+            r"(longer|greater) than the (model'?s )?context length",  # SGLang, LM Studio
             r"Prompt exceeds max length",  # Zhipu
             r"Range of input length should be",  # DashScope
-            r"(input|prompt) is too long for",  # Bedrock
             r"too many (input|total|text) tokens",
-            r"input token count .{0,40}exceeds",  # Gemini
+            r"too many tokens: ",  # Cohere; Bedrock's "too many tokens, please wait" is a rate limit
+            r"input tokens exceed",  # OpenAI, Bedrock
+            r"input token count .{0,40}(exceeds|only supports up to)",  # Gemini, Vertex
             r"prompt token count of \d+ exceeds",
             r"number of input tokens \d+ cannot exceed",  # watsonx
-            r"`inputs` tokens \+ `max_new_tokens` must be",  # TGI
-            r"input length \d+ exceeds",
+            r"`inputs` (tokens \+ `max_new_tokens` must be|must have less than)",  # TGI
+            r"(input|prompt) length.{0,40}exceeds",
+            r"max(_completion)?_tokens must be at least 1, got -\d",  # vLLM: what the prompt has left
             r"prompt tokens too long",
+            r"max tokens of \d+ exceeded",  # Snowflake
+            r"exceed max message tokens",  # Volcengine
+            r"prompt_tokens .{0,40}must be less than max_seq_len",  # SiliconFlow
+            r"'messages': array too long",
             r"reduce the length of the (messages|prompt|input)",  # Groq, Cerebras
         ),
     ),
@@ -155,12 +183,15 @@ TABLE: tuple[Row, ...] = (
         _REFUSED,
         codes=frozenset(
             {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "data_inspection_failed",
-             "DataInspectionFailed", "1301", "ContentPolicyViolationError"}
+             "DataInspectionFailed", "1301", "SensitiveContentDetected", "InputTextSensitiveContentDetected",
+             "OutputTextSensitiveContentDetected", "ContentPolicyViolationError"}
         ),
         classes=frozenset({"ContentPolicyViolationError"}),
         words=_words(
             r"content_policy_violation", r"ResponsibleAIPolicyViolation", r"content filtering policy",
             r"content management policy", r"Content Exists Risk", r"inappropriate content",
+            r"flagged as potentially violating", r"result of our safety system",  # OpenAI
+            r"violate .{0,20}Responsible AI practices",  # Vertex
         ),
     ),
     Row("bad-request", (range(400, 500),)),
@@ -191,6 +222,9 @@ _TOO_LARGE_ARGUMENT = re.compile(
     r"max(?:_completion)?_tokens'? is too large: (\d{1,12})\b.{0,80}?maximum context length is (\d{1,12})\b", re.DOTALL
 )
 
+_OTHER_FIELD_TOO_LONG = re.compile(r"Invalid '(?!messages|input)[^']{1,200}': (string|array) too long")
+"""OpenAI's words for a field that holds no part of the conversation, such as `user` or a tool's description."""
+
 
 def classify(error: Exception, exchange: Exchange | None = None, *, provider: str = "") -> str:
     """Kind of failure behind an exception of LiteLLM or the OpenAI client.
@@ -206,9 +240,12 @@ def classify(error: Exception, exchange: Exchange | None = None, *, provider: st
 def kind_of(answer: Answer) -> str:
     """The kind of the first row that fits."""
     kind = next(row.kind for row in TABLE if row.fits(answer))
-    if kind == "context-window" and (match := _TOO_LARGE_ARGUMENT.search(answer.text[:WORDS_SEARCHED])):
+    if kind == "context-window":
+        text = answer.text[:WORDS_SEARCHED]
+        match = _TOO_LARGE_ARGUMENT.search(text)
         # more than the window by itself: the configuration's, however short the conversation
-        return "bad-request" if int(match[1]) >= int(match[2]) else kind
+        if (match and int(match[1]) >= int(match[2])) or _OTHER_FIELD_TOO_LONG.search(text):
+            return "bad-request"
     return kind
 
 
@@ -224,7 +261,7 @@ def answer_of(error: Exception, exchange: Exchange | None = None, *, provider: s
     texts = [
         value
         for detail in details
-        for key in ("message", "detail", "error")
+        for key in ("message", "msg", "detail", "error", "raw")
         if isinstance(value := detail.get(key), str)
     ]
     if recorded and not texts and exchange is not None:
@@ -232,11 +269,16 @@ def answer_of(error: Exception, exchange: Exchange | None = None, *, provider: s
     text = " ".join(texts) if recorded else " ".join([str(error), *texts])
     codes = {str(detail[key]) for detail in details for key in ("code", "type", "status", "reason") if detail.get(key)}
     codes |= set(re.findall(r"\b(?:ContextWindowExceeded|ContentPolicyViolation)Error\b", text[:WORDS_SEARCHED]))
+    classes = {type(link).__name__ for link in chain}
+    if any(
+        "loc" in detail for detail in details
+    ):  # FastAPI's: it repeats the request, in which LiteLLM looks for words
+        classes -= {"ContextWindowExceededError", "ContentPolicyViolationError"}
     return Answer(
         provider=provider or str(getattr(error, "llm_provider", "") or ""),
         status=status,
         codes=frozenset(codes),
-        classes=frozenset(type(link).__name__ for link in chain),
+        classes=frozenset(classes),
         text=text or str(error),
     )
 
@@ -254,8 +296,9 @@ def _error_objects(body: object, depth: int = 4) -> Iterator[dict[str, Any]]:
     elif isinstance(body, dict):
         yield body
         if depth:
-            for key in ("error", "innererror", "inner_error", "details", "metadata"):
+            for key in ("error", "innererror", "inner_error", "detail", "details", "metadata", "choices"):
                 yield from _error_objects(body.get(key), depth - 1)
+            yield from _error_objects(_parsed(body.get("raw")), depth - 1)  # OpenRouter's: as its provider answered
 
 
 def _as_status(detail: Mapping[str, Any]) -> int | None:
@@ -272,12 +315,17 @@ def _as_status(detail: Mapping[str, Any]) -> int | None:
 def _body(chain: list[BaseException]) -> object:
     """The provider's error object, which LiteLLM keeps only on the exception that it wrapped."""
     body = next((body for link in chain if (body := getattr(link, "body", None))), None)
-    if isinstance(body, str | bytes):
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            return None
-    return body
+    return _parsed(body) if isinstance(body, str | bytes) else body
+
+
+def _parsed(text: object) -> object:
+    """What a JSON text holds; None for anything else."""
+    if not isinstance(text, str | bytes):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _sent_status(chain: list[BaseException]) -> int | None:

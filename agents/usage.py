@@ -59,7 +59,13 @@ def _plausible(usage: Mapping[str, Any], sent_bytes: int) -> Tokens | None:
     completion = _count(usage, "completion_tokens", "candidatesTokenCount")
     details = usage.get("prompt_tokens_details")
     details = details if isinstance(details, Mapping) else {}
-    read = _count(details, "cached_tokens") or _count(usage, "cache_read_input_tokens", "cachedContentTokenCount") or 0
+    read = (
+        _count(details, "cached_tokens")
+        or _count(
+            usage, "cache_read_input_tokens", "cachedContentTokenCount", "prompt_cache_hit_tokens", "cached_tokens"
+        )
+        or 0
+    )
     write = _count(usage, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens") or 0
     if (
         prompt is None and (own := _count(usage, "input_tokens")) is not None

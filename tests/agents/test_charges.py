@@ -64,7 +64,10 @@ def reply(usage: Any = None, **fields: Any) -> dict[str, Any]:
         # cached tokens beside the prompt's, as some gateways count them
         (TRUE | {"total_tokens": 220, "prompt_tokens_details": {"cached_tokens": 150}}, 100, 120, None),
         (TRUE | {"total_tokens": 270, "prompt_tokens_details": {"cached_tokens": 150}}, 250, 20, 150),
+        (TRUE | {"prompt_cache_hit_tokens": 40, "prompt_cache_miss_tokens": 60}, 100, 20, 40),
+        (TRUE | {"cached_tokens": 40}, 100, 20, 40),
         # numbers in other clothes
+        ({"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}, 100, 20, 0),
         ({"prompt_tokens": "100", "completion_tokens": "20", "total_tokens": "120"}, 100, 20, 0),
         ({"prompt_tokens": 100.0, "completion_tokens": 20.5, "total_tokens": 120.5}, 100, 21, 0),
         ({"prompt_tokens": 100, "total_tokens": 120}, 100, 20, 0),
@@ -298,14 +301,15 @@ STRICT = {"role", "content", "tool_calls", "tool_call_id", "name"}
 
 
 @pytest.mark.parametrize(
-    "provider", ["openai/m", "mistral/m", "fireworks_ai/m", "hosted_vllm/m", "xai/m", "together_ai/m"]
+    "provider", ["openai/m", "mistral/m", "fireworks_ai/m", "groq/m", "hosted_vllm/m", "xai/m", "together_ai/m"]
 )
 def test_a_strict_address_is_sent_no_field_of_litellms_own(faulty: Any, provider: str) -> None:
     message = {
         "role": "assistant",
         "content": "I look",
-        "tool_calls": [CALL],
+        "tool_calls": [CALL | {"index": 0}],
         "refusal": None,
+        "images": [],
         "annotations": [],
     }
     faulty.faults = [
@@ -320,3 +324,52 @@ def test_a_strict_address_is_sent_no_field_of_litellms_own(faulty: Any, provider
     assert set(sent) <= STRICT, sent
     assert set(sent["tool_calls"][0]) == {"id", "type", "function"}
     assert json.loads(sent["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_reasoning_goes_back_under_the_name_it_came_by(faulty: Any, field: str) -> None:
+    message = {"role": "assistant", "content": "I look", "tool_calls": [CALL], field: "first I think"}
+    choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
+    faulty.faults = [lambda handler: handler.answer(200, reply(choices=choices))]
+    model = make(faulty.url)
+    model.query([*QUESTION, model.query(QUESTION), {"role": "tool", "tool_call_id": "c", "content": "a.py"}])
+    sent = faulty.requests[1]["messages"][1]
+    assert (set(sent) - STRICT, sent[field]) == ({field}, "first I think")
+
+
+def test_groqs_reply_needs_no_service_tier(faulty: Any) -> None:
+    """LiteLLM reads it without asking whether it is there, and would lose the reply."""
+    faulty.faults = [lambda handler: handler.answer(200, reply())]
+    model = make(faulty.url, "groq/m")
+    assert model.query(QUESTION)["extra"]["actions"] == [{"command": "ls", "tool_call_id": "c"}]
+    assert (len(faulty.requests), model.usage.cost_usd) == (1, pytest.approx(100 * INPUT + 20 * OUTPUT))
+
+
+def test_a_reply_that_its_provider_broke_off_is_asked_for_again(faulty: Any) -> None:
+    error = {"code": 502, "message": "upstream failed"}
+    broken = {"index": 0, "finish_reason": "error", "error": error, "message": {"role": "assistant", "content": ""}}
+    calls: list[Call] = []
+    faulty.faults = [
+        lambda handler: handler.answer(200, reply(choices=[broken])),
+        lambda handler: handler.answer(200, reply()),
+    ]
+    model = make(faulty.url, on_call=calls.append)
+    assert model.query(QUESTION)["extra"]["cost"] == pytest.approx(2 * (100 * INPUT + 20 * OUTPUT))  # both have a usage
+    assert [call.failure for call in calls] == ["server", ""]
+
+
+def test_null_choices_without_usage_cost_nothing(faulty: Any) -> None:
+    """How MiniMax answers what it refuses: HTTP 200, and a status of its own within."""
+    refused = {"id": "x", "choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}
+    faulty.faults = [lambda handler: handler.answer(200, refused)] * 3 + [lambda handler: handler.answer(200, reply())]
+    model = make(faulty.url)
+    assert model.query(QUESTION)["extra"]["cost"] == pytest.approx(100 * INPUT + 20 * OUTPUT)
+
+
+def test_a_content_in_parts_is_read(faulty: Any) -> None:
+    parts = [{"type": "text", "text": "I "}, {"type": "text", "text": "look"}]
+    message = {"role": "assistant", "content": parts, "tool_calls": [CALL]}
+    choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
+    faulty.faults = [lambda handler: handler.answer(200, reply(choices=choices))]
+    read = make(faulty.url).query(QUESTION)
+    assert (read["content"], read["extra"]["actions"][0]["command"]) == ("I look", "ls")
