@@ -128,6 +128,18 @@ def expand_home(path: Path) -> Path:
         raise ValueError(f"{path}: {error}") from error
 
 
+def expand_variables(path: Path) -> Path:
+    """The path with each `$NAME` and `${NAME}` replaced by the environment variable.
+
+    Raises:
+        ValueError: a variable is not set.
+    """
+    text = os.path.expandvars(path)
+    if unset := re.search(r"\$(\{[A-Za-z_]\w*\}|[A-Za-z_]\w*)", text):
+        raise ValueError(f"{path}: the environment variable {unset[1].strip('{}')} is not set")
+    return Path(text)
+
+
 def slug(name: str) -> str:
     """A name as a file, folder or container name: readable, and distinct for distinct names."""
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"

@@ -32,6 +32,9 @@ MEANT = {
     "output": "out.root",
     "output_dir": "out.root",
     "max_steps": "agent.step_limit",
+    "retries": "agent.retry.max_attempts",
+    "max_retries": "agent.retry.max_attempts",
+    "num_retries": "agent.retry.max_attempts",
     "timeout": "agent.wall_time_limit_seconds, agent.retry.call_timeout_seconds or run.grading_timeout",
     "subset": "dataset.name",
     "limit": "dataset.select: [slice=0:20]",
@@ -102,9 +105,9 @@ def _hint(place: tuple[int | str, ...]) -> str:
     """What was probably meant by an unknown key: the nearest valid one, or what other tools call so."""
     name = str(place[-1])
     valid = valid_keys(place[:-1])
-    nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
-    if name in MEANT:
-        return f"; did you mean {MEANT[name]}?"
+    nearest = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.7)
+    if name.lower() in MEANT:
+        return f"; did you mean {MEANT[name.lower()]}?"
     if nearest:
         return f"; did you mean {nearest[0]!r}?"
     return f"; valid keys: {', '.join(valid)}"

@@ -15,10 +15,10 @@ from agents.pool import ModelConfig
 from agents.runner import AgentConfig
 from harness.config.selection import Selection, SelectionError, ids_term
 from harness.docker.engine import LEAST_DISK_GB
-from harness.files import expand_home
+from harness.files import expand_home, expand_variables
 
-UserPath = Annotated[Path, AfterValidator(expand_home)]
-"""A path in which a leading `~` is the user's home folder."""
+UserPath = Annotated[Path, AfterValidator(expand_variables), AfterValidator(expand_home)]
+"""A path in which a leading `~` is the user's home folder and `$NAME` an environment variable."""
 
 DEFAULT_POLICIES = ["auto", "cluster"]
 """Policies that are evaluated when none is named: the one to use, and clusters of issue texts beside it."""

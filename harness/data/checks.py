@@ -114,6 +114,8 @@ def _test_faults(row: Mapping[str, Any]) -> Iterator[str]:
             continue
         if name == "FAIL_TO_PASS" and not tests:
             yield "has no tests: FAIL_TO_PASS is empty, so any patch would count as resolved"
+        elif name == "FAIL_TO_PASS" and not any(test.strip() for test in tests):
+            yield "has no tests: FAIL_TO_PASS holds empty names only, so no patch could be resolved"
 
 
 def _name_faults(row: Mapping[str, Any]) -> Iterator[str]:

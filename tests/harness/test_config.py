@@ -41,6 +41,8 @@ def test_the_verified_configuration_names_key_variables_and_never_keys() -> None
     ("extra", "culprit", "mend"),
     [
         ("run: {agent_worker: 3}", "run.agent_worker", "'agent_workers'"),
+        ("run: {MAX_COST: 3}", "run.MAX_COST", "'max_cost'"),
+        ("agent: {retries: 3}", "agent.retries", "agent.retry.max_attempts"),
         ("runs: {}", "runs", "'run'"),
         ("agent: {step_limits: 3}", "agent.step_limits", "'step_limit'"),
         ("agent: {retry: {max_attempt: 3}}", "agent.retry.max_attempt", "'max_attempts'"),
@@ -55,6 +57,14 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
     assert f"'{culprit}'" in str(error.value)
     assert mend in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_variable_in_a_path_is_replaced_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    for path in ("$SCRATCH/runs", "'${SCRATCH}/runs'"):
+        assert load_config(written(tmp_path, MINIMAL + f"out: {{root: {path}}}")).out.root == Path("/scratch/runs")
+    with pytest.raises(ConfigError, match=r"'out.root': \$NO_SUCH/runs: the environment variable NO_SUCH is not set"):
+        load_config(written(tmp_path, MINIMAL + "out: {root: $NO_SUCH/runs}"))
 
 
 def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:

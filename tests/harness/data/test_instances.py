@@ -138,6 +138,7 @@ def test_public_classic_rows_are_complete_but_for_their_scripts(shared_data: Pat
     [
         ({"FAIL_TO_PASS": "[]"}, "has no tests: FAIL_TO_PASS is empty"),
         ({"FAIL_TO_PASS": []}, "has no tests: FAIL_TO_PASS is empty"),
+        ({"FAIL_TO_PASS": ["", " "]}, "has no tests: FAIL_TO_PASS holds empty names only"),
         ({"FAIL_TO_PASS": "t.py::a"}, "has a FAIL_TO_PASS that is no list"),
         ({"FAIL_TO_PASS": '{"a": 1}'}, "has a FAIL_TO_PASS that is no list"),
         ({"PASS_TO_PASS": [1, 2]}, "has a PASS_TO_PASS that holds something that is not text"),
