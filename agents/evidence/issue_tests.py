@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 logger = logging.getLogger("polyswe.agents")
@@ -63,8 +63,10 @@ class AddedFiles:
             self.refused.append(reason)
 
 
-def read_tests(source: str, submission: str, limit: int) -> list[IssueTest]:
-    """The tests of a writer's submission, at most `limit`; what is left out is logged in one line.
+def read_tests(
+    source: str, submission: str, limit: int, say: Callable[[str], None] = logger.warning
+) -> list[IssueTest]:
+    """The tests of a writer's submission, at most `limit`; `say` takes one line about what is left out.
 
     A submission is a patch that only adds files, among them `polyswe_tests.txt`. Text from a model is hostile: only
     added text files inside the repository are taken, their number and sizes are bounded.
@@ -77,7 +79,7 @@ def read_tests(source: str, submission: str, limit: int) -> list[IssueTest]:
     if len(commands) > limit:
         added.refuse(f"{len(commands) - limit} of {len(commands)} tests: more than {limit}")
     if added.refused:
-        logger.warning("tests of %s: left out: %s", source, "; ".join(added.refused))
+        say(f"tests of {source}: left out: {'; '.join(added.refused)}")
     return [
         IssueTest(name=f"{source}:{number}", source=source, command=command, files=added.files)
         for number, command in enumerate(commands[:limit], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -113,7 +113,8 @@ def run_tests(
         tree_run = runs.trees.get(name) or TreeRun()
         missing = [test for test in runnable if tree_run.applies and test.key not in tree_run.results]
         if missing or name not in runs.trees:
-            runs.trees[name] = _run_tree(config, patch, before=tree_run, tests=missing, timeout=timeout, host=host)
+            tree_run = _run_tree(config, patch, before=tree_run, tests=missing, timeout=timeout, host=host)
+            runs.trees[name] = tree_run if patch is None else _without_new_names(tree_run, runs.trees[UNPATCHED[0]])
             runs.seconds += time.monotonic() - started
             if on_tree:
                 on_tree(runs)
@@ -121,6 +122,22 @@ def run_tests(
             # what passes already, or must not be run, says nothing about a patch
             runnable = [test for test in tests if _is_useful(test, runs.trees[name].results[test.key])]
     return runs
+
+
+def _without_new_names(tree: TreeRun, unpatched: TreeRun) -> TreeRun:
+    """The same with names of those tests alone that pass without a patch: a patch can print as many as it likes."""
+
+    def shortened(result: Result, names: Collection[str]) -> Result:
+        passed = None if result.passed is None else tuple(name for name in result.passed if name in names)
+        control = None if result.control is None else shortened(result.control, names)
+        return result.model_copy(update={"passed": passed, "control": control})
+
+    before = unpatched.results
+    results = {
+        key: shortened(result, set(before[key].passed or ())) if key in before else result
+        for key, result in tree.results.items()
+    }
+    return tree.model_copy(update={"results": results})
 
 
 def _is_useful(test: IssueTest, unpatched: Result) -> bool:

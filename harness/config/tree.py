@@ -267,6 +267,8 @@ class Config(StrictModel):
                 raise ValueError(f"evidence.{key}: {missing[0]!r} is not in the pool: add an entry of that name")
         if twice := [name for name in evidence.writers if evidence.writers.count(name) > 1]:
             raise ValueError(f"evidence.writers: {twice[0]!r} is named twice")
+        if evidence.judge and not evidence.existing_tests:
+            raise ValueError("evidence.judge: it judges existing tests alone; set existing_tests: true or leave it out")
 
     def _repeated(self) -> str:
         """The setting that asks for several attempts; empty without any."""

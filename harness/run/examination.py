@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 
 from agents.budget import BudgetSpentError, Call
 from agents.container.host import DockerHost
-from agents.errors import AgentError
+from agents.errors import AgentError, ProviderError
 from agents.evidence.config import EvidenceConfig
 from agents.evidence.existing import find_existing_tests
 from agents.evidence.issue_tests import IssueTest
-from agents.evidence.judge import judge, questions
+from agents.evidence.judge import Question, judge, questions
 from agents.evidence.own import own_tests
 from agents.evidence.run import TestRuns, TreeRun, patch_key, run_tests
 from agents.pool import ModelConfig
@@ -23,12 +23,16 @@ from harness.docker.engine import CELL_LABEL, RUN_LABEL, cell_label, check_disk,
 from harness.errors import InputError, PolysweError
 from harness.run.engines.base import Backend
 from harness.run.evidence_record import SIGNALS, evidence_signals
+from harness.run.failures import MODEL_KINDS
 from harness.run.open_run import OpenRun
+from harness.run.spending import spent_by
 from harness.run.test_writing import tests_of
 from harness.store.rows import ATTEMPTED, JUDGING, Cell, CellRow, EvidenceRow, State
 from harness.store.run_folder import TRAJECTORY_FILE, read_patch
 from harness.text import counted
 
+JUDGE_FAILURES = 3
+"""Failures of the judge's provider after which a start does not call it again."""
 KEPT_OUTPUT = 1_000
 """Characters of a generated test's output that the store keeps: its end. A judge is shown those of existing tests."""
 
@@ -59,8 +63,11 @@ def made_from(
     writing: OpenRun,
     attempts: Sequence[CellRow],
     writers: Sequence[CellRow],
+    say: Callable[[str], None] = lambda message: None,
 ) -> MadeFrom:
     """What the evidence on these attempts is made from, given the cells of the instance's test writers.
+
+    `say` takes a line for each submission of which something is left out.
 
     Raises:
         InputError: a patch or a submission of tests is gone.
@@ -68,7 +75,7 @@ def made_from(
     instance = run.instances[attempts[0].instance_id]
     patches = {row.model: read_patch(run.folder, row.cell) for row in attempts}
     writers = [row for row in writers if row.model in evidence.writers]
-    tests = tests_of(writing, evidence, writers)
+    tests = tests_of(writing, evidence, writers, say)
     settings = evidence.model_dump(mode="json", include={"test_timeout", "own_tests", "existing_tests", "judge"})
     parts = {
         "image": instance.image,
@@ -106,6 +113,8 @@ class Examiner:
     """Takes how many of an instance's attempts have been tested."""
     failed: dict[str, str] = field(default_factory=dict)
     """Takes why an instance has no evidence."""
+    judge_failures: list[ProviderError] = field(default_factory=list)
+    """Failures of the judge's provider so far."""
     host: DockerHost = field(default_factory=lambda: DockerHost(address=endpoint().address))
 
     def examine(self, attempts: Sequence[CellRow]) -> bool:
@@ -131,7 +140,9 @@ class Examiner:
 
     def _examine(self, name: str, attempts: Sequence[CellRow]) -> None:
         writers = [row for row in self.writing.store.rows() if row.instance_id == name]
-        origin = made_from(self.run, self.evidence, self.writing, attempts, writers)
+        origin = made_from(
+            self.run, self.evidence, self.writing, attempts, writers, lambda message: self.say(f"{name}: {message}")
+        )
         if unwritten := [row for row in origin.writers if row.state not in (*ATTEMPTED, State.FAILED)]:
             raise InputError(f"{counted(len(unwritten), 'writer')} did not come to write tests")
         found = self._found_before(name)
@@ -195,22 +206,39 @@ class Examiner:
 
     def _judge(self, name: str, origin: MadeFrom, found: _Found) -> None:
         """Ask the judge about broken tests that it has not judged yet; each answer is kept at once."""
-        cell = Cell(origin.instance.instance_id, name, JUDGING)
-        existing = [test for test in found.tests if test.runner]
-        for question in questions(existing, found.runs, origin.patches.values()):
-            if question.name in found.judged:
-                continue
-            answer = judge(
-                origin.instance.problem_statement,
+        for question in questions([test for test in found.tests if test.runner], found.runs, origin.patches.values()):
+            if question.name not in found.judged:
+                found.judged[question.name] = self._is_obsolete(name, origin.instance, question)
+                self._record(origin, found)
+
+    def _is_obsolete(self, name: str, instance: Instance, question: Question) -> bool:
+        """The judge's answer; False where its provider refuses the question, as it would at every start.
+
+        Raises:
+            BudgetSpentError: before the call, if a limit of the run's cost is reached.
+            ProviderError: the provider failed, now or too often before.
+        """
+        limit = self.run.config.run.max_cost
+        if limit is not None and spent_by(self.run.whole) >= limit:
+            raise BudgetSpentError(f"the cost limit of ${limit:g} is reached")
+        if len(self.judge_failures) >= JUDGE_FAILURES:
+            raise self.judge_failures[-1]
+        cell = Cell(instance.instance_id, name, JUDGING)
+        try:
+            return judge(
+                instance.problem_statement,
                 question,
                 self.models[name],
                 self.run.config.agent.retry,
                 budget=self.backend.budget,
                 on_call=lambda call: self._paid(cell, call),
                 rate=self.backend.rates.get(name),
-            )
-            found.judged[question.name] = answer.obsolete
-            self._record(origin, found)
+            ).obsolete
+        except ProviderError as error:
+            if error.kind in MODEL_KINDS:
+                return False
+            self.judge_failures.append(error)
+            raise
 
     def _paid(self, cell: Cell, call: Call) -> None:
         self.writing.store.called(cell, call)

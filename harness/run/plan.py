@@ -175,18 +175,25 @@ def _parsed(value: object) -> object:
 
 
 def routing_notes(config: Config) -> list[str]:
-    """What the user should know of a routed run before it starts: models of the checkpoint that the pool lacks."""
+    """What the user should know of a routed run before it starts: models and tests that its checkpoint lacks."""
     if config.run.mode != "routed":
         return []
     checkpoint = _checkpoint(config)
     router = router_for_pool(checkpoint, config.pool, config.router)
-    missing = models_missing_from(router, [model.name for model in config.pool])
-    if not missing:
-        return []
-    return [
-        f"checkpoint {checkpoint} knows {', '.join(missing)}, not in the pool: what it would give them goes to its "
-        "next best"
-    ]
+    notes = []
+    if missing := models_missing_from(router, [model.name for model in config.pool]):
+        notes.append(
+            f"checkpoint {checkpoint} knows {', '.join(missing)}, not in the pool: what it would give them goes to its "
+            "next best"
+        )
+    policy = getattr(router.policy, "taken", router.policy)  # what `auto` has become
+    evidence = config.evidence
+    if policy.chooses_by and not (evidence and (evidence.writers or evidence.own_tests)):
+        notes.append(
+            f"checkpoint {checkpoint} chooses among attempts by tests, but none are written: name evidence.writers, or "
+            "the default model's attempt is handed in at the price of all members'"
+        )
+    return notes
 
 
 def rollouts_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -121,12 +121,21 @@ class _Writing:
         """Nothing is graded."""
 
 
-def tests_of(run: OpenRun, evidence: EvidenceConfig, rows: Sequence[CellRow]) -> list[IssueTest]:
-    """The tests that writers have submitted in these cells, in the order of the configuration."""
+def tests_of(
+    run: OpenRun, evidence: EvidenceConfig, rows: Sequence[CellRow], say: Callable[[str], None]
+) -> list[IssueTest]:
+    """The tests that writers have submitted in these cells, in the order of the configuration.
+
+    Args:
+        run: The run inside the run.
+        evidence: Its settings.
+        rows: An instance's cells.
+        say: Takes a line for each submission of which something is left out.
+    """
     tests = []
     for row in sorted(rows, key=lambda row: evidence.writers.index(row.model)):
         if row.state in ATTEMPTED and (submission := read_patch(run.folder, row.cell)).strip():
-            tests += read_tests(row.model, submission, evidence.tests_per_writer)
+            tests += read_tests(row.model, submission, evidence.tests_per_writer, say)
     return tests
 
 

@@ -75,7 +75,10 @@ RIGHT = patched("    return sum(items) - 1", "    return sum(items)")
 HARMLESS = patched("    return sum(items) - 1", "    return -1 + sum(items)")
 BROKEN = patched("    return sum(items) - 1", "    return undefined")
 NAMES = ("tests/test_total.py::test_of_one", "tests/test_total.py::test_of_none", "tests/test_average.py::test_average")
-PRINTING = patched("    return sum(items) - 1", f"    [print('PASSED', name) for name in {NAMES}]; return undefined")
+PRINTING = patched(
+    "    return sum(items) - 1",
+    f"    [print('PASSED', name) for name in (*{NAMES}, *range(100_000))]; return undefined",
+)
 QUITTING = patched("    return sum(items) - 1", "    import os; os._exit(0)")
 HIDING = RIGHT + (
     "diff --git a/tests/test_total.py b/tests/test_total.py\n--- a/tests/test_total.py\n+++ b/tests/test_total.py\n"
@@ -97,6 +100,7 @@ def test_existing_tests_that_a_patch_breaks_are_counted(
     tests = find_existing_tests(patches.values(), image=shop_image, agent=agent, labels=labels)
     assert [test.name for test in tests] == ["tests/test_total.py", "tests/test_average.py"]
     runs = run_tests(tests, patches.values(), image=shop_image, agent=agent, timeout=60, labels=labels)
+    assert len(runs.model_dump_json()) < 200_000, "no patch fills the record with names that it prints"
     assert broken_tests(tests, runs, BROKEN) == [
         "tests/test_total.py::test_of_none",
         "tests/test_total.py::test_of_one",

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import typer
 
+from agents.budget import BudgetSpentError
+from agents.errors import ProviderError
 from agents.evidence.config import EvidenceConfig
 from agents.evidence.issue_tests import IssueTest
 from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
@@ -27,7 +29,7 @@ from harness.run.interrupt import Stop
 from harness.run.journal import Journal
 from harness.run.open_run import OpenRun
 from harness.run.pipeline import RunEnd
-from harness.run.plan import plan
+from harness.run.plan import plan, routing_notes
 from harness.run.preflight import check_settings
 from harness.run.rollout import Rollout, roll_out
 from harness.run.test_writing import check_tests, open_writing, writing_config, writing_note
@@ -79,6 +81,8 @@ def test_what_cannot_be_gathered_is_refused() -> None:
         configured(**{"evidence.writers": ["sonnet"]})
     with pytest.raises(ConfigError, match=r"evidence.judge: 'sonnet' is not in the pool"):
         configured(**{"evidence.judge": "sonnet"})
+    with pytest.raises(ConfigError, match=r"evidence.judge: it judges existing tests alone"):
+        configured(**{"evidence.judge": LARGE})
     with pytest.raises(ConfigError, match="evidence: nothing to gather"):
         configured(evidence={})
     with pytest.raises(ConfigError, match="evidence: engine 'ray' cannot run the tests"):
@@ -144,6 +148,48 @@ def test_a_judge_is_not_taken_for_another_one(
         assert examiner._found_before(BILLING).judged == known
 
 
+@pytest.fixture
+def judged(make_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bool]]:
+    """Has a broken test judged in a run that has spent 6 USD, by a provider that fails as told."""
+    folder, none = make_run(only=[BILLING]), cast(Any, None)
+    test = IssueTest("tests/a.py", "existing", "run a", {"tests/a.py": "x"}, runner="pytest")
+    trees = {name: TreeRun(results={test.key: result("passed")}) for name in UNPATCHED}
+    runs = TestRuns(trees=trees | {patch_key("a"): TreeRun(results={test.key: result("failed")})})
+    instance = SimpleNamespace(instance_id=BILLING, problem_statement="")
+    origin: Any = SimpleNamespace(instance=instance, patches={SMALL: "a"})
+    backend: Any = SimpleNamespace(budget=None, rates={})
+    monkeypatch.setattr(Examiner, "_record", lambda *_: None)
+
+    def judged(failure: ProviderError | None = None, earlier: int = 0, **run: float) -> dict[str, bool]:
+        def asked(*_: object, **__: object) -> None:
+            raise failure or AssertionError("the judge was asked")
+
+        monkeypatch.setattr("harness.run.examination.judge", asked)
+        config = configured(**{f"run.{name}": value for name, value in run.items()})
+        open_run: Any = SimpleNamespace(config=config, whole=folder)
+        settings, models = EvidenceConfig(judge=LARGE), cast(Any, {LARGE: None})
+        examiner = Examiner(open_run, settings, none, models, backend, print, host=none)
+        examiner.judge_failures.extend([ProviderError("server", "it is down")] * earlier)
+        found: Any = SimpleNamespace(tests=[test], runs=runs, judged={})
+        examiner._judge(LARGE, origin, found)
+        return dict(found.judged)
+
+    return judged
+
+
+def test_a_judge_is_asked_within_the_cost_limit_and_not_again_and_again(
+    judged: Callable[..., dict[str, bool]],
+) -> None:
+    with pytest.raises(BudgetSpentError, match=r"cost limit of \$6 is reached"):
+        judged(max_cost=6)
+    with pytest.raises(ProviderError, match="no key"):
+        judged(ProviderError("auth", "no key"), max_cost=7, earlier=2)
+    with pytest.raises(ProviderError, match="it is down"):
+        judged(earlier=3)
+    # refused for what it says, as it would be at every start: that must not leave the instance without evidence
+    assert judged(ProviderError("content-policy", "refused")) == {"tests/a.py": False}
+
+
 def test_signals_are_replaced_together_and_leave_the_others(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
     folder = make_run(only=[BILLING])
     cell = Cell(BILLING, SMALL)
@@ -182,6 +228,17 @@ def test_a_routed_select_waits_for_the_evidence_and_goes_by_it(
         store.add_evidence(evidence(patches, {MEDIUM: [WRITTEN]}), {})
     chosen = roll_out(router, one, rows, folder, needs_evidence=True)
     assert chosen == {BILLING: Rollout((LARGE, MEDIUM), MEDIUM, paid_usd=0.25, paid_seconds=5.0)}
+
+
+def test_a_select_without_tests_is_said_before_the_run(tmp_path: Path) -> None:
+    X, right = np.repeat(embed_texts(["issue"]), 20, axis=0), np.eye(20, 3)
+    outcomes = OutcomeMatrix.build([f"r__{i}" for i in range(20)], MODELS, right, np.ones((20, 3)))
+    checkpoint = tmp_path / "select.safetensors"
+    Router(make_policy("select").fit(X, outcomes), MODELS, Embedder()).save(checkpoint)
+    routed = {"run.mode": "routed", "router.checkpoint": str(checkpoint)}
+    assert routing_notes(configured(**routed)) == []
+    (note,) = routing_notes(configured(**routed, evidence=None))
+    assert "chooses among attempts by tests, but none are written" in note
 
 
 def test_tests_that_other_settings_wrote_are_not_mixed_in(sample: Dataset, tmp_path: Path) -> None:
