@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline

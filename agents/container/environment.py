@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from agents.container.capture import Captured
+from agents.container.config import ContainerConfig
 from agents.container.history import (
     BASE_COMMIT_LABEL,
     DERIVED_FROM_LABEL,
@@ -50,47 +49,7 @@ _RESTART_SECONDS = 90.0
 _NOT_BEGUN = re.compile(rb"OCI runtime exec failed:[^\n]*\s*")
 """Output of a command that the engine did not begin. A command that prints the same is merely run twice."""
 
-_PRIVILEGES = [
-    *("--security-opt", "no-new-privileges"),
-    *(part for name in ("MKNOD", "NET_RAW", "SETFCAP", "SETPCAP") for part in ("--cap-drop", name)),
-]
-"""Taken from the engine's default, as work on a repository does not need it: device files, raw packets, and handing on
-capabilities. Package managers, servers, `su` and tests work with the rest."""
-
 _STATE = "{{.State.Status}} {{.State.StartedAt}} {{.RestartCount}} {{.State.ExitCode}}"
-
-
-class ContainerConfig(BaseModel):
-    """How the agent's container is started and how its commands run."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: str
-    """Image whose `cwd` is the instance's git repository."""
-    labels: dict[str, str] = {}
-    """Docker labels, by which leftovers of a killed run are found."""
-    cwd: str = "/testbed"
-    """Working directory of every command."""
-    env: dict[str, str] = {}
-    """Environment variables of every command. Nothing of the host's environment is passed on."""
-    interpreter: list[str] = ["bash", "-c"]
-    """What runs a command; the command is appended."""
-    timeout: float = Field(default=60, gt=0)
-    """Seconds after which a command is killed."""
-    network: str = "none"
-    """Docker network. `none`: the fix of a public issue is only a download away."""
-    limits: ContainerLimits = ContainerLimits()
-    """What the container may take of the machine."""
-    hide_later_history: bool = True
-    """Whether commits, refs and objects that HEAD does not reach are removed before anything else happens."""
-    pull: Literal["missing", "never"] = "missing"
-    """Whether an image that is not on this machine is fetched."""
-    start_timeout: float = Field(default=600, gt=0)
-    """Seconds until the container must run, fetching the image included."""
-    lifetime_seconds: int = Field(default=86_400, gt=0)
-    """The container ends itself after this long, should nobody remove it."""
-    max_output_bytes: int = Field(default=10_000_000, gt=0)
-    """Bytes of one command's output that are kept, half from its head and half from its tail."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +216,7 @@ class Container:
         # the log driver: whatever a process writes to the first one's output would grow without bound on the host
         arguments = ["run", "-d", "-i", "--init=false", "--log-driver", "none", "--name", self.name]
         # the engine restarts only what ended of itself, so that its counter tells this from an end from outside
-        arguments += ["--restart", "on-failure", "--network", config.network, "--pull", config.pull, "-w", config.cwd]
-        if config.network == "none":  # as on any other network, the container's own name must have an address
-            hostname = uuid.uuid4().hex[:12]
-            arguments += ["--hostname", hostname, "--add-host", f"{hostname}:127.0.0.1"]
-        arguments += [*_PRIVILEGES, *config.limits.options()]
-        arguments += [part for key, value in config.labels.items() for part in ("--label", f"{key}={value}")]
+        arguments += ["--restart", "on-failure", *config.options()]
         arguments += ["--entrypoint", "bash", image, "-c", FIRST_PROCESS, "bash", str(config.lifetime_seconds)]
         logger.debug("starting container: %s", shlex.join(arguments))
         done = self._ask(*arguments, timeout=config.start_timeout)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.container.environment import ContainerConfig
+from agents.container.config import ContainerConfig
 from agents.container.host import DockerHost
 from agents.evidence.control import control_files
 from agents.evidence.issue_tests import IssueTest

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.container.host import DockerHost
 from agents.container.scripts import KILL_COMMAND
 from agents.errors import ContainerEndedError, ContainerError, DiskLimitError

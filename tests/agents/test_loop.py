@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.deadline import Deadline
 from agents.loop import PoolAgent
 from agents.model import PoolModel

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.deadline import Deadline
 from agents.errors import MissingKeyError, ProviderError
 from agents.loop import PoolAgent

@@ -18,7 +18,8 @@ import yaml
 from pydantic import ValidationError
 
 from agents.attempt import AgentTask, Attempt, paid_in
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.errors import AgentFaultError, ContainerError, ProviderError
 from agents.pool import ModelConfig
 from agents.rate_limit import TokenBucket

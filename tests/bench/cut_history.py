@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.third_party import prepare
 from harness.sample.base_image import BASE_IMAGE
 

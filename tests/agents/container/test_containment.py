@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.container.host import DockerHost
 from agents.container.limits import GB, ContainerLimits
 from agents.errors import ContainerEndedError, ContainerError, DiskLimitError

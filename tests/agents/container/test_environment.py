@@ -19,7 +19,8 @@ import pytest
 from minisweagent.exceptions import Submitted
 
 from agents.container.capture import Bounded, run_captured
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.container.host import DockerHost
 from agents.container.limits import ContainerLimits
 from agents.deadline import Deadline
@@ -162,7 +163,8 @@ def test_the_wall_clock_shortens_commands(image: str, labels: dict[str, str]) ->
 
 INTERRUPTED = """
 import json, signal, sys
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 signal.signal(signal.SIGINT, lambda *_: None)  # the harness lets running agents finish
 container = Container(ContainerConfig(image=sys.argv[1]), name=sys.argv[2])
 command = "echo begin; touch /tmp/running; until [ -e /tmp/go ]; do sleep 0.1; done; echo end"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.container.history import DERIVED_FROM_LABEL
 from agents.container.host import DockerHost
 from agents.errors import ContainerError

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from minisweagent.environments.docker import DockerEnvironment
 
-from agents.container.environment import Container, ContainerConfig
+from agents.container.config import ContainerConfig
+from agents.container.environment import Container
 from agents.runner import _swebench_yaml
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
