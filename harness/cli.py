@@ -138,6 +138,14 @@ def _read_files_as_utf8() -> None:
     os.execv(sys.executable, sys.orig_argv)
 
 
+def _described(error: OSError) -> str:
+    """The file and what is wrong with it: permission denied, disk full, …"""
+    file = error.filename2 or error.filename
+    if isinstance(file, str | bytes) and error.strerror:
+        return f"{os.fsdecode(file)}: {error.strerror}"
+    return error.strerror or str(error)
+
+
 def main() -> None:
     """Entry point: known errors are one line on stderr and an exit code, never a traceback."""
     _read_files_as_utf8()
@@ -154,7 +162,7 @@ def main() -> None:
         say(f"the outcome store cannot be used ({error}); what was recorded before is kept")
         sys.exit(EXIT_ENVIRONMENT)
     except OSError as error:
-        say(f"{error}; what was recorded before is kept")  # names the file: permission denied, disk full, …
+        say(f"{_described(error)}; what was recorded before is kept")
         sys.exit(EXIT_ENVIRONMENT)
     except Exception:  # noqa: BLE001 - Python's own exit code for these is 1, which says "findings" here
         traceback.print_exc()

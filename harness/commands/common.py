@@ -95,7 +95,7 @@ def check_output(path: Path, *, folder: bool) -> None:
             kinds = ("a file; a folder is needed", "a folder; a file is needed")
             raise InputError(f"--out {path}: is {kinds[path.is_dir()]}")
         if path.is_file() and not os.access(path, os.W_OK):
-            raise InputError(f"--out {path}: must not be written; check its permissions")
+            raise InputError(f"--out {path}: may not be written; check its permissions")
         parents = path.parents if not folder or not path.exists() else (path,)
         existing = next(parent for parent in parents if parent.exists())
     except OSError as error:  # a name that is too long, a loop of links
@@ -107,6 +107,16 @@ def check_output(path: Path, *, folder: bool) -> None:
             pass
     except OSError as error:  # permissions, a read-only or virtual file system, a full disk
         raise InputError(f"--out {path}: nothing can be written in {existing} ({error.strerror})") from None
+
+
+def check_folder(folder: Path, why: str) -> None:
+    """See that a finished folder can take what is made from it.
+
+    Raises:
+        InputError: it may not be written.
+    """
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: nothing can be written there, and {why}; copy the folder and name the copy")
 
 
 def check_policies(names: Sequence[str]) -> None:

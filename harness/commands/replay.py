@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import check_output, check_policies, output, quiet_libraries, say, terminal_width
+from harness.commands.common import (
+    check_folder,
+    check_output,
+    check_policies,
+    output,
+    quiet_libraries,
+    say,
+    terminal_width,
+)
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import CorpusOption, DropLeaksOption, PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
@@ -100,6 +108,7 @@ def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.
     from harness.report.figures import write_figures
 
     folder = run if run.is_dir() else run.parent
+    check_folder(folder, "the figures go there")
     for path in write_figures(read_results(run), folder / "figures"):
         output(str(path))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, say, terminal_width
+from harness.commands.common import check_folder, output, quiet_libraries, say, terminal_width
 from harness.commands.options import ModelOption, SelectOption, narrowing
 from harness.errors import InputError
 
@@ -45,8 +44,7 @@ def report(
     from harness.text import line
 
     folder = run if run.is_dir() else run.parent
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise InputError(f"{folder} must not be written, and the report goes there: copy the folder and name the copy")
+    check_folder(folder, "the report goes there")
     if (folder / "outcomes.sqlite").is_file() and not as_written:
         from harness.run.results import results_again
 

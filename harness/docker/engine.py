@@ -29,6 +29,7 @@ NO_SPACE = "No space left on device"
 STARVED_GB = 0.1
 """Free space below which a command's complaint of a full disk is believed; above it, the words may be a test's own."""
 MEND = "run 'make engine' (installs one as root on Debian-like systems) or start Docker and check 'docker info'"
+GROUP = "this user may not use it: run 'sudo usermod -aG docker $USER' and log in again, or run as root"
 
 
 def cell_label(instance_id: str, model: str, attempt: int = 1) -> str:
@@ -120,12 +121,23 @@ def connect(timeout: int = 120) -> DockerClient:
         client = docker.DockerClient(**place.arguments(), timeout=timeout, max_pool_size=128)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException) as error:
-        reason = " ".join(str(error).split())[:160]
+        cause = _cause(error)
+        reason = (cause and cause.strerror) or " ".join(str(error).split())[:160]
         if place.host.startswith("ssh:") and "paramiko" in reason:
             mend = "run 'pip install paramiko', or forward the engine's socket by ssh and set DOCKER_HOST to it"
             raise EngineUnavailableError(f"the engine at {place} is reached by ssh; {mend}") from error
-        raise EngineUnavailableError(f"no Docker Engine answers at {place} ({reason}); {MEND}") from error
+        mend = GROUP if isinstance(cause, PermissionError) else MEND
+        raise EngineUnavailableError(f"no Docker Engine answers at {place} ({reason}); {mend}") from error
     return client
+
+
+def _cause(error: BaseException) -> OSError | None:
+    """The system's own error below those of docker, requests and urllib3; None where there is none."""
+    found, link = None, error.__cause__ or error.__context__
+    while link is not None:
+        found = link if isinstance(link, OSError) and link.strerror else found
+        link = link.__cause__ or link.__context__
+    return found
 
 
 def sweep(client: DockerClient, run: str) -> int:

@@ -187,6 +187,9 @@ def test_an_output_that_cannot_be_written_is_no_finding(tmp_path: Path, redirect
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONPATH": ROOT}, check=False
     )
     assert done.returncode != 1, done.stderr.decode()
+    if "full" in redirection:
+        assert done.returncode == 3
+        assert done.stderr == b"polyswe: No space left on device; what was recorded before is kept\n"
 
 
 def test_an_out_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:

@@ -372,9 +372,10 @@ def test_runs_that_must_not_be_written_are_compared_and_printed(make_run: MakeRu
         printed = polyswe("results", "~/runs/new")
         assert (printed.returncode, "scripted-large" in printed.stdout) == (EXIT_OK, True), printed.stderr
         assert "is not writable" in printed.stderr
-        refused = polyswe("report", "~/runs/new")
-        assert (refused.returncode, refused.stderr.count("\n")) == (EXIT_INPUT, 1)
-        assert "copy the folder" in refused.stderr
+        for command in ("report", "figures"):
+            refused = polyswe(command, "~/runs/new")
+            assert (refused.returncode, refused.stderr.count("\n")) == (EXIT_INPUT, 1)
+            assert "nothing can be written there" in refused.stderr
     finally:
         subprocess.run(["umount", home / "runs"], check=True)
     assert not (tmp_path / "new" / "results.json").exists()

@@ -55,6 +55,38 @@ def test_the_current_context_is_followed_unless_a_host_is_given(
     assert endpoint().host == os.environ["DOCKER_HOST"]
 
 
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("unix:///no/such/socket", r"\(No such file or directory\); run 'make engine'"),
+        ("tcp://127.0.0.1:9", r"\(Connection refused\); run 'make engine'"),
+    ],
+)
+def test_an_engine_that_does_not_answer_is_named_with_the_systems_reason(
+    host: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(EngineUnavailableError, match=message):
+        connect()
+
+
+def test_a_user_who_may_not_use_the_engine_is_told_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    endpoint()
+    tmp_path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(EngineUnavailableError, match=r"\(Permission denied\); .*usermod -aG docker"):
+            connect()
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+
+
 def test_an_engine_behind_ssh_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://nobody@127.0.0.1:1")
     with pytest.raises(EngineUnavailableError, match=r"paramiko|no Docker Engine answers at ssh://nobody"):
