@@ -14,7 +14,7 @@ from harness.errors import EXIT_ENVIRONMENT
 
 def doctor(
     config: Annotated[
-        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, verified.")
+        str, typer.Argument(help="A YAML file, or one that comes with polyswe: sample, sample-select, verified.")
     ] = "sample",
     select: SelectOption = None,
     model: ModelOption = None,

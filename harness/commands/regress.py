@@ -63,7 +63,7 @@ def regress(
 
         polyswe regress results/before new.yaml --from leaderboards.json --max-cost 30
 
-        polyswe regress "leaderboards.json::opus 4.5" new.yaml --model opus --drop 5pt
+        polyswe regress "leaderboards.json::opus medium" new.yaml --model opus --drop 5pt
 
     Exit code 0: no model is worse by the drop or more; 1: a model is worse; 2: bad input; 3: something is missing
     on this machine; 4: undecided; 130: interrupted.

@@ -125,7 +125,7 @@ def show(
     tests: Annotated[bool, typer.Option("--tests", help="Print the test output.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Print what the agent did, step by step.")] = False,
     evidence: Annotated[
-        bool, typer.Option("--evidence", help="Print which generated tests the attempt passes, and from whom they are.")
+        bool, typer.Option("--evidence", help="Print which generated tests the attempt passes, and who wrote them.")
     ] = False,
 ) -> None:
     """Show one cell: its verdict or failure, cost and files; or its patch, test output or steps.
