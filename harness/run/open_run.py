@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.attempt import paid_in
 from agents.pool import ModelConfig
+from agents.rate_limit import TokenBucket, rate_limits
 from harness.config import Config
 from harness.data.instances import Dataset, Instance
 from harness.docker.images import GB_PER_IMAGE
@@ -35,6 +36,8 @@ class OpenRun:
     journal: Journal
     whole: RunFolder
     """The run whose money is spent: this one, or the one that has tests written in this one."""
+    rates: dict[str, TokenBucket] = field(default_factory=dict)
+    """Calls and tokens a minute of the models used so far that have such limits; they last from round to round."""
 
     @property
     def instances(self) -> dict[str, Instance]:
@@ -52,6 +55,8 @@ class OpenRun:
         self, models: Sequence[ModelConfig], images: Sequence[str], say: Callable[[str], None], *, grades: bool = True
     ) -> RunContext:
         """What an engine needs to know; `models` are those that are called, `images` those of the cells left."""
+        for name, bucket in rate_limits(models).items():
+            self.rates.setdefault(name, bucket)
         return RunContext(
             config=self.config,
             dataset=self.dataset,
@@ -62,6 +67,7 @@ class OpenRun:
             stop=self.stop,
             say=say,
             spent=spent_by(self.whole),
+            rates=self.rates,
             grades=grades,
         )
 

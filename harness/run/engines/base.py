@@ -106,5 +106,7 @@ class RunContext:
     """Takes a line for the user."""
     spent: float
     """USD that the run has spent so far, tests included."""
+    rates: Mapping[str, RateLimit]
+    """Calls and tokens a minute of the models that have such limits, on this machine."""
     grades: bool = True
     """Whether patches are graded."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agents.budget import Budget
 from agents.container.host import DockerHost
-from agents.rate_limit import RateLimit, rate_limits
+from agents.rate_limit import RateLimit
 from agents.runner import run_agent
 from harness.docker.engine import check_disk, connect, endpoint, sweep
 from harness.docker.images import Images, Patience
@@ -86,7 +86,7 @@ def open_backend(context: RunContext) -> Iterator[LocalBackend]:
                 images=images,
                 grader=grader,
                 budget=budget,
-                rates=rate_limits(context.models),
+                rates=context.rates,
                 gradings_in_flight=grader.gradings_in_flight,
                 places=(folder.path, root),
             )
