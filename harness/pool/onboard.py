@@ -320,6 +320,7 @@ def live_labels(
         update={
             "pool": [entry for entry in config.pool if entry.name == name],
             "router": RouterConfig(policy=["best-fixed"]),
+            "evidence": None,
         }
     )
     folder = RunFolder(config.out.root / f"onboard-{slug(name)}")
