@@ -162,9 +162,18 @@ def _faked(test: IssueTest, passing: set[str], after: Result, unpatched: Sequenc
     controls = [result.control for result in unpatched if result.control is not None]
     if after.control is None or len(controls) < len(unpatched):
         return set()
-    if after.control.status == "passed" and all(control.status != "passed" for control in controls):
+    if passes_by_force(after, unpatched):
         return passing  # whatever it names, nothing of it has failed
     return _passing(test, after.control).difference(*(_passing(test, control) for control in controls))
+
+
+def passes_by_force(after: Result, unpatched: Sequence[Result]) -> bool:
+    """Whether a test file passes with a patch also where its tests were changed so that they have to fail.
+
+    Without the patch it must not: else the change does not reach the file's tests.
+    """
+    fails_unpatched = all(result.control is not None and result.control.status != "passed" for result in unpatched)
+    return after.control is not None and after.control.status == "passed" and fails_unpatched
 
 
 def _passing(test: IssueTest, result: Result) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from agents.evidence.existing import existing_test_signals
+from agents.evidence.existing import existing_test_signals, passes_by_force
 from agents.evidence.issue_tests import IssueTest
-from agents.evidence.run import UNPATCHED, TestRuns, TreeRun, patch_key
+from agents.evidence.run import UNPATCHED, Result, TestRuns, TreeRun, patch_key
 from agents.evidence.signals import issue_test_signals
 from harness.store.rows import ATTEMPTED, CellRow, EvidenceRow
 from harness.text import counted, line
@@ -73,7 +73,9 @@ def describe_evidence(evidence: EvidenceRow | None, row: CellRow) -> str:
         trees = {"unpatched": runs.trees.get(UNPATCHED[0])} | {
             model: runs.trees.get(attempts[model]) for model in order
         }
-        ends = [f"{name} {_ending(tree, test)}" for name, tree in trees.items()]
+        before = [runs.trees[name].results for name in UNPATCHED if name in runs.trees]
+        unpatched = [results[test.key] for results in before if test.key in results]
+        ends = [f"{name} {_ending(tree, test, unpatched)}" for name, tree in trees.items()]
         origin = f"by the attempt of {test.source}" if test.own else f"by {test.source}"
         lines += [line(f"{test.name} ({origin}): {test.command}"), line(f"  {', '.join(ends)}")]
     if not evidence.content["tests"]:
@@ -81,11 +83,13 @@ def describe_evidence(evidence: EvidenceRow | None, row: CellRow) -> str:
     return "\n".join(lines)
 
 
-def _ending(tree: TreeRun | None, test: IssueTest) -> str:
+def _ending(tree: TreeRun | None, test: IssueTest, unpatched: Sequence[Result]) -> str:
     if tree is not None and not tree.applies:
         return "does not apply"
     result = tree.results.get(test.key) if tree else None
-    return str(result.status) if result else "not run"
+    if result is None:
+        return "not run"
+    return "faked" if passes_by_force(result, unpatched) else str(result.status)
 
 
 def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow], kind: str = "") -> list[str]:
@@ -100,6 +104,8 @@ def evidence_notes(evidence: Mapping[str, EvidenceRow], rows: Sequence[CellRow],
         f"tests written from the issues: {counts}; they cost {kind}${cost:.4g}, which counts for policies that read "
         "them, not for single models"
     ]
+    if any(row.attempt > 1 for row in rows):
+        notes.append("tests were run on the first attempts: repeated ones have no signals from tests")
     if missing := len(instances) - len(found):
         notes.append(f"{counted(missing, 'instance')} without evidence yet: rerun the command to gather it")
     if failed := sum(bool(row.content["failed_writers"]) for row in found):

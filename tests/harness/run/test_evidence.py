@@ -261,6 +261,21 @@ def test_the_price_of_test_writing_is_said_before_the_run(sample: Dataset, tmp_p
     assert writing_note(configured(evidence=None), sample, RunFolder(tmp_path / "run")) == ""
 
 
+def test_an_existing_test_that_passes_by_force_is_shown_as_faked(make_run: Callable[..., RunFolder]) -> None:
+    with Store(make_run(only=[BILLING]).store_path) as store:
+        small = next(row for row in store.rows() if row.model == SMALL)
+    test = IssueTest("tests/a.py", "existing", "run a", {}, runner="pytest")
+
+    def tree(control: str) -> dict[str, Any]:
+        ran = result("passed").model_copy(update={"passed": ("a",), "control": result(control)})
+        return TreeRun(results={test.key: ran}).model_dump(mode="json")
+
+    row = evidence({SMALL: "a", LARGE: "b"}, {})
+    trees = dict.fromkeys(UNPATCHED, tree("failed")) | {patch_key("a"): tree("passed"), patch_key("b"): tree("failed")}
+    row = replace(row, content={**row.content, "tests": [asdict(test)], "runs": {"trees": trees}})
+    assert "unpatched passed, scripted-small faked, scripted-large passed" in describe_evidence(row, small)
+
+
 def test_evidence_can_be_looked_at(make_run: Callable[..., RunFolder]) -> None:
     folder = make_run(only=[BILLING])
     with Store(folder.store_path) as store:
@@ -274,5 +289,7 @@ def test_evidence_can_be_looked_at(make_run: Callable[..., RunFolder]) -> None:
     assert others == ["1 instance without evidence yet: rerun the command to gather it"]
     (first,) = evidence_notes({BILLING: row}, rows, "pretended ")
     assert "1 by scripted-medium; they cost pretended $0.25," in first, "an attempt's own test is no writer's"
+    repeated = [*rows, replace(rows[0], attempt=2)]
+    assert "repeated ones have no signals" in evidence_notes({BILLING: row}, repeated)[1]
     untested = replace(row, content={**row.content, "tests": []})
     assert evidence_notes({BILLING: untested}, rows)[1:] == ["1 instance without any test"]
