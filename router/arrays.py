@@ -16,7 +16,7 @@ Z95 = NormalDist().inv_cdf(0.975)
 """Standard errors on either side of a 95 % interval."""
 
 
-def mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
+def mean_known(values: FloatArray, axis: int | tuple[int, ...] | None = None) -> FloatArray:
     """Mean over the known (not NaN) cells along `axis`; NaN, without a warning, where no cell is known."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)

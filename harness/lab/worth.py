@@ -82,9 +82,11 @@ def _selection(found: Any) -> list[tuple[str, ...]]:
     if found is None:
         return []
     held, equal, alike = found["held_out"], found["agreement"]["3"]["plurality"], found["agreement"]["3"]["medoid"]
+    learned = found["learned"]["agreement"]
     rows = [
         ("agreement of patches: equal to most", equal["held_out"], equal["pools"]),
         ("agreement of patches: most like the others", alike["held_out"], alike["pools"]),
+        ("agreement of patches: learned", learned["held_out"], learned["pools"]),
         ("tests: `select`", held, held["pools"]),
         ("tests: `select`, against the best in training", held["vs_best_in_training"], held["pools"]),
         ("tests: `select`, repositories unseen", found["repositories_unseen"]["held_out"], held["pools"]),

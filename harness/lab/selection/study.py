@@ -21,11 +21,12 @@ from harness.errors import InputError
 from harness.files import write_atomic
 from harness.importers.finished import FinishedAttempts, read_finished
 from harness.lab.selection.existing import study_existing
+from harness.lab.selection.learned import play_learned
 from harness.lab.selection.pools import Field, Signals, compare, play, play_known, play_shuffled
 from harness.lab.selection.signals import confidence, mean_of_others, quality
 from harness.lab.selection.text import render
 from harness.lab.trials import Execution, Record, run_trials
-from router.arrays import FloatArray
+from router.arrays import FloatArray, IntArray
 
 LEFT_OUT = "ensemble"
 """Runs whose kind has this in it are several attempts already: no candidates."""
@@ -128,6 +129,8 @@ class Judge:
         tasks |= {f"sequential {price}": partial(self._sequential, price) for price in PRICES}
         if self.found.similarity is not None:
             tasks |= {f"agreement {k}": partial(self._agreement, k) for k in (3, 5) if k <= most}
+            tasks["learned agreement"] = partial(self._learned, self.everyone)
+            tasks["learned agreement and tests"] = partial(self._learned, self.side, with_tests=True)
         tasks |= {f"majority {k}": partial(self._majority, k) for k in (3, 5, 7) if k <= most}
         tasks |= {f"verifier {area}": partial(self._verifier, area) for area in AUCS}
         tasks |= {f"silent {share} {a}": partial(self._verifier, a, share) for share in COVERAGE for a in SILENT_AUCS}
@@ -210,6 +213,20 @@ class Judge:
             "medoid": self._play(self.everyone, k, lambda pool: {"tests_fixed": mean_of_others(similarity, pool)}),
             "plurality": self._play(self.everyone, k, lambda pool: {"tests_fixed": mean_of_others(agrees, pool)}),
         }
+
+    def _learned(self, field: Field, *, with_tests: bool = False) -> Record:
+        """A rule with fitted weights of agreement, and of the number of fixed tests."""
+        similarity, agrees = self.found.similarity, self.found.agrees
+        if similarity is None or agrees is None:
+            return {}
+
+        def features(pool: IntArray) -> FloatArray:
+            others = similarity[:, pool][:, :, pool]
+            most = np.where(np.isnan(others).all(axis=2), np.nan, np.nan_to_num(others, nan=-1.0).max(axis=2))
+            columns = [mean_of_others(similarity, pool), most, mean_of_others(agrees, pool)]
+            return np.stack([*columns, self.fixed[:, pool]] if with_tests else columns, axis=-1)
+
+        return play_learned(field, field.pools(HEADLINE), features)
 
     def _majority(self, k: int) -> Record:
         """A bound: voting among attempts that are equal exactly if their true verdicts are."""
@@ -310,6 +327,7 @@ def _document(judge: Judge, records: Mapping[str, Record]) -> dict[str, Any]:
         "by_number_of_writers": _dose(list(named("writers ").values()), headline),
         "sequential": list(named("sequential ").values()),
         "agreement": named("agreement "),
+        "learned": named("learned "),
         "simulated_verifier": list(named("verifier ").values()),
         "simulated_silent_verifier": list(named("silent ").values()),
         "existing_tests": records["existing tests"],

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from harness.errors import InputError
 from harness.importers.finished import read_finished
-from harness.lab.selection import SelectionSettings, study, study_selection
+from harness.lab.selection import SelectionSettings, learned, study, study_selection
 from tests.harness.finished_folder import write_finished
 
 N = 90
@@ -36,10 +37,13 @@ def test_tests_that_tell_right_from_wrong_are_found(tmp_path: Path) -> None:
     assert found["held_out"]["p"] == 1 / 40
     assert found["held_out"]["attempts_per_instance"] == 3
     assert found["signals"]["tests_fixed"]["within"] > 0.85
+    assert found["learned"]["agreement and tests"]["held_out"]["ci95"][0] > 0
+    assert found["learned"]["agreement"]["held_out"]["ci95"][0] <= 0, "patches agree at random"
     # one writer alone brings less than both
     alone = [record["held_out"]["delta"] for record in found["by_writers"].values()]
     assert max(alone) < found["held_out"]["delta"]
     page = (tmp_path / "out/README.md").read_text()
+    assert "| conditional logit on agreement and tests | 4 |" in page
     assert f"held out, against the best in hindsight | {found['held_out']['delta']:+.1f}" in page
     attempts = [record["attempts_per_instance"] for record in found["sequential"]]
     assert attempts[0] < 3, "what is known to be right needs no other"
@@ -51,6 +55,15 @@ def test_tests_that_say_nothing_bring_nothing(tmp_path: Path) -> None:
     found = study_selection(folder(tmp_path / "data", informative=False), None, QUICK)
     assert found["held_out"]["p"] > 0.05
     assert found["held_out"]["ci95"][0] <= 0
+
+
+def test_a_conditional_logit_finds_what_makes_an_attempt_right() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    z = rng.normal(size=(n, 3, 2)) + 2 * rng.normal(size=(n, 1, 2))  # instances differ more than attempts do
+    right = (rng.random((n, 3)) < expit(z @ [1.0, -0.5] - rng.normal(size=(n, 1)))).astype(np.float64)
+    assert learned.conditional_logit(z, right) == pytest.approx([1.0, -0.5], abs=0.06)
+    assert learned.conditional_logit(z, np.ones_like(right)).tolist() == [0, 0], "nothing to learn from"
 
 
 def test_a_stopped_study_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
