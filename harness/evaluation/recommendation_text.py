@@ -212,12 +212,16 @@ def _selection(found: Findings) -> str:
     if len(seen.members) < LEAST_MEMBERS or found.complete < FEW_INSTANCES:
         return ""
     if seen.near < len(seen.members):
-        few = "no other model is" if seen.near == 1 else f"only {counted(seen.near - 1, 'other model')} is"
+        few = "no other model is"
+        if seen.near > 1:
+            few = f"only {counted(seen.near - 1, 'other model is', 'other models are')}"
         return f"Choosing among {attempts} by tests is not worth trying: {few} within 4 points of the best."
-    price = "" if seen.cost_share is None else f", at {seen.cost_share:.1f} × the best one's cost plus the tests"
+    price = ""
+    if seen.cost_share is not None:
+        price = f"; their attempts cost {seen.cost_share:.1f} × as much as the best one's, plus the tests"
     return (
-        f"Not measured: choosing among {attempts} by tests (policy select) could pay; the {len(seen.members)} best "
-        f"models are within {seen.points:.1f} points{price}."
+        f"Not measured: choosing among the finished attempts of the {len(seen.members)} best models by tests (policy "
+        f"select) could pay. These models are within {seen.points:.1f} points of each other{price}."
     )
 
 

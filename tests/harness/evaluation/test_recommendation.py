@@ -246,8 +246,11 @@ def test_selection_is_recommended_where_its_row_passes_the_gate_of_auto(says_muc
 def test_without_tests_selection_is_said_to_be_possible_with_its_price_or_not_worth_trying():
     near = np.array(finished(says_much=False).resolved)
     text = text_of(recommended(near, [[0.4, 0.1, 0.1]]), "Selection")
-    assert text.startswith("Not measured: choosing among 3 finished attempts by tests (policy select) could pay; ")
-    assert re.search(r"within \d\.\d points, at \d\.\d × the best one's cost plus the tests\.$", text)
+    assert text.startswith("Not measured: choosing among the finished attempts of the 3 best models by tests (policy ")
+    assert re.search(
+        r"within \d\.\d points of each other; their attempts cost \d\.\d × as much as the best one's, plus the tests",
+        text,
+    )
     far = text_of(recommended(near_equals(), [[0.5, 0.05, 0.01]]), "Selection")
     assert far == (
         "Choosing among 3 finished attempts by tests is not worth trying: only 1 other model is within 4 points of the "
