@@ -112,7 +112,8 @@ MUTATIONS = [
     ),
     Mutation(
         "words decide before the status", "agents/provider_errors.py",
-        '    Row("server", (range(500, 600), *_status(409, 425))),', '    Row("server", _status(409, 425)),',
+        '    Row("server", (range(500, 600), *_status(409, 424, 425, 499))),',
+        '    Row("server", _status(409, 424, 425, 499)),',
         ("tests/agents/test_provider_errors.py",),
     ),
     Mutation(
@@ -158,7 +159,7 @@ MUTATIONS = [
     ),
     Mutation(
         "an image that a cell still needs is removed", "harness/docker/images.py",
-        "if self._needed[image] <= 0 and image in self._sizes:", "if image in self._sizes:",
+        "if self._needed[image] <= 0 and (image in self._sizes or cut):", "if image in self._sizes or cut:",
         ("tests/harness/docker/test_images.py::test_no_more_than_the_limit_is_kept_and_the_longest_idle_goes_first",),
     ),
     Mutation(
