@@ -135,7 +135,7 @@ def _learned(study: dict[str, Any]) -> str:
     return (
         "## Learned rules\n\nOf three attempts the likeliest to be right, by mean and greatest similarity, share of "
         "equal patches, the agent, and, where it says so, the number of fixed tests; fitted on the training folds of "
-        "each pool (ridge 10). They always speak, where the plain rule keeps to the default in doubt.\n\n"
+        "each pool (ridge 10). They have no ties, in which the plain rule hands in the default.\n\n"
         + _table(("rule, k = 3", "pools", "held out Δ [95 %]", "pools above 0", "against the best in training"), rows)
     )
 
