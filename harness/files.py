@@ -62,6 +62,13 @@ def parse_json(text: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None =
         raise UnreadableFileError("not readable as JSON (nested too deeply)") from error
 
 
+def why_unread(error: Exception) -> str:
+    """Why a file could not be read, without the number and the path that Python puts around it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write a file so that a crash leaves the old content or the new, never a part; on disk when this returns.
 

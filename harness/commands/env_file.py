@@ -12,6 +12,7 @@ import typer
 
 from harness.commands.common import say
 from harness.errors import InputError
+from harness.files import why_unread
 
 MAX_BYTES = 1_000_000
 """A larger file holds no variables."""
@@ -37,8 +38,7 @@ def load_env_file(path: Path) -> None:
         text = content.decode("utf-8-sig")
         readable = stat.S_ISREG(status.st_mode) and status.st_mode & READABLE_BY_OTHERS
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"--env-file {path}: cannot be read ({reason})") from None
+        raise InputError(f"--env-file {path}: cannot be read ({why_unread(error)})") from None
     if readable:
         say(f"--env-file {path}: other users of this machine may read it: chmod 600 {path}")
     variables = _parsed(text, path)

@@ -14,7 +14,8 @@ from harness.commands.common import check_output, check_policies, output, quiet_
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import CorpusOption, DropLeaksOption, PoolOption, SelectOption, SplitOption
 from harness.errors import InputError
-from harness.text import one_line
+from harness.files import why_unread
+from harness.text import counted, one_line
 
 if TYPE_CHECKING:
     from router.checkpoint import Header
@@ -165,7 +166,7 @@ def texts_to_route(
         try:
             labelled.append((str(file), file.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read as text ({error})") from error
+            raise InputError(f"{file}: cannot be read ({why_unread(error)})") from error
     if select:
         from harness.config.selection import Selection
         from harness.data.instances import candidates, problem_statements
@@ -192,7 +193,7 @@ def render_route(route: Route, label: str = "") -> str:
         lines.append(f"  among training instances about: {one_line(', '.join(route.words))}")
     if route.neighbours:
         near = ", ".join(f"{one_line(one.instance)} ({one.similarity:.2f})" for one in route.neighbours)
-        lines.append(f"  nearest: {near}")
+        lines.append(f"  nearest (cosine similarity): {near}")
     return "\n".join(lines)
 
 
@@ -233,7 +234,7 @@ def render_explanation(header: Header) -> str:
         leader = (
             "no verdict is known" if best is None else f"most resolved by {one_line(best)}, {known[best]:.0%} of them"
         )
-        lines.append(f"  {note.cluster}: {note.size} instances, {leader} (in-sample)")
+        lines.append(f"  {note.cluster}: {counted(note.size, 'instance')}, {leader} (in-sample)")
         if note.words:
             lines.append(f"     words: {one_line(', '.join(note.words))}")
         if note.instances:

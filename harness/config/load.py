@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.config.explain import explain, faults
 from harness.config.tree import Config
 from harness.errors import ConfigError
-from harness.files import YamlError, parse_yaml, yaml_lines
+from harness.files import YamlError, parse_yaml, why_unread, yaml_lines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Configurations that come with the product; `polyswe evaluate sample` names one by its stem."""
@@ -46,7 +46,7 @@ def load_config(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
         data = parse_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {path}: cannot be read ({error})") from error
+        raise ConfigError(f"configuration {path}: cannot be read ({why_unread(error)})") from error
     except YamlError as error:
         raise ConfigError(f"configuration {path}: {error}") from error
     if not isinstance(data, dict):

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.files import why_unread
 
 FILTERS = ("repo", "difficulty", "id", "file")
 """Terms that look at one instance at a time."""
@@ -150,7 +151,7 @@ def read_ids(path: Path) -> list[str]:
         else:
             ids = [line.partition("#")[0].strip() for line in text.splitlines()]
     except (OSError, ValueError, RecursionError) as error:
-        raise SelectionError(f"file={path}: cannot be read ({error})") from error
+        raise SelectionError(f"file={path}: cannot be read ({why_unread(error)})") from error
     ids = list(dict.fromkeys(name for name in ids if name))
     if not ids:
         raise SelectionError(f"file={path}: names no instance; expected one id a line")

@@ -20,7 +20,7 @@ from typing import IO
 
 from agents.rating import QUESTIONS
 from harness.errors import InputError
-from harness.files import make_folder
+from harness.files import make_folder, why_unread
 
 HARDEST = 0.1
 """Share of the rated issues that are listed as likely to fail."""
@@ -59,7 +59,7 @@ def read_rows(path: Path) -> list[RatingRow]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"ratings {path}: cannot be read ({error})") from error
+        raise InputError(f"ratings {path}: cannot be read ({why_unread(error)})") from error
     return [_row(line, f"ratings {path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line.strip()]
 
 

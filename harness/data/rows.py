@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.data.hub import hub_out_of_reach
 from harness.errors import EnvironmentUnavailableError, InputError
+from harness.files import why_unread
 
 ALIASES = {
     "full": "SWE-bench/SWE-bench",
@@ -80,7 +81,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             return list(parquet.read_table(path).to_pylist())
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pyarrow's and decoding errors are ValueErrors
-        raise InputError(f"dataset {path}: cannot be read ({error})") from error
+        raise InputError(f"dataset {path}: cannot be read ({why_unread(error)})") from error
     if path.suffix == ".jsonl":
         # not splitlines(): JSON strings may hold U+2028 and its like
         return [_parsed_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]

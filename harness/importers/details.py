@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import InputError
+from harness.files import why_unread
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
 
@@ -41,7 +42,7 @@ def read_file(path: Path) -> dict[str, RecordedCell] | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); get the file again") from None
+        raise InputError(f"{path}: cannot be read ({why_unread(error)}); get the file again") from None
     return read_cells(parsed(text, str(path)), str(path))
 
 

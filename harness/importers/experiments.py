@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.files import parse_yaml
+from harness.files import parse_yaml, why_unread
 from harness.importers.details import DETAILS, parsed, read_file
 from harness.importers.recorded import RecordedCell, RecordedOutcomes, RecordedRun
 from harness.importers.source import Source
@@ -122,7 +122,7 @@ def _read_lists(path: Path) -> dict[str, list[str]]:
     try:
         document: Any = parsed(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); get the file again") from None
+        raise InputError(f"{path}: cannot be read ({why_unread(error)}); get the file again") from None
     if not isinstance(document, dict) or "resolved" not in document:
         raise InputError(f"{path}: no list 'resolved'; expected a results.json of SWE-bench/experiments")
     lists = {name: document.get(name, []) for name in LISTS}

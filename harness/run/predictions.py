@@ -140,7 +140,7 @@ def prediction_notes(config: Config) -> list[str]:
     if not config.predictions:
         return []
     origins = [
-        f"{source.model}: {source.predictions} patches from {source.source} "
+        f"{source.model}: {counted(source.predictions, 'patch', 'patches')} from {source.source} "
         f"({', '.join(filter(None, [source.format, source.agent]))}; sha256 {source.sha256[:12]})"
         for source in config.predictions
     ]

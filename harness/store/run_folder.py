@@ -19,7 +19,7 @@ import yaml
 from harness.config import Config
 from harness.data.instances import Dataset
 from harness.errors import InputError, RunLockedError
-from harness.files import YamlError, parse_yaml, slug, write_atomic
+from harness.files import YamlError, parse_yaml, slug, why_unread, write_atomic
 from harness.store.rows import Cell
 from harness.store.store import Store
 
@@ -266,7 +266,7 @@ def read_patch(folder: RunFolder, cell: Cell) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); bring back a copy of it") from error
+        raise InputError(f"{path}: cannot be read ({why_unread(error)}); bring back a copy of it") from error
 
 
 def submission_in(trajectory: Path) -> str | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import explain
 from harness.errors import InputError
-from harness.files import parse_yaml
+from harness.files import parse_yaml, why_unread
 
 TODO = "TODO"
 """Stands in every field that nobody has filled in; `check` names each."""
@@ -52,7 +52,7 @@ def read_about(path: Path | None) -> About:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError) as error:  # text that is no UTF-8 is a ValueError
-        raise InputError(f"{path}: cannot be read as YAML ({error})") from error
+        raise InputError(f"{path}: cannot be read as YAML ({why_unread(error)})") from error
     try:
         return About.model_validate(content)
     except ValidationError as error:

@@ -175,3 +175,5 @@ def test_a_checkpoints_strings_reach_no_terminal_as_they_are(record: tuple[str, 
     for shown in (render_explanation(header), explain_json(header), render_route(router.route("Issue 3"), "label")):
         assert not set(shown) & set("\x1b\x07\u202e\r")
         assert "\nforged" not in shown
+    one = header.model_copy(update={"clusters": (note.model_copy(update={"size": 1}),)})
+    assert ": 1 instance, most resolved by " in render_explanation(one)

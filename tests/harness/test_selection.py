@@ -81,7 +81,9 @@ def test_what_a_file_cannot_name_is_said(tmp_path: Path) -> None:
     assert "JSON list" in fault(f"file={file}")
     file.write_text("[")
     assert "cannot be read" in fault(f"file={file}")
-    assert "cannot be read" in fault(f"file={tmp_path / 'absent.txt'}")
+    file.write_bytes(b"\x89PNG")
+    assert fault(f"file={file}").endswith(": cannot be read (not UTF-8)")
+    assert fault(f"file={tmp_path / 'absent.txt'}").endswith("absent.txt: cannot be read (No such file or directory)")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.data.checks import PLAIN_ID
 from harness.errors import InputError
-from harness.files import UnreadableFileError, YamlError, open_plain, parse_yaml
+from harness.files import UnreadableFileError, YamlError, open_plain, parse_yaml, why_unread
 from harness.importers.predictions import plain
 from harness.importers.predictions.files import MAX_LINE_BYTES, digest_of_patches, is_file, names
 from harness.importers.predictions.prediction import AttemptRecord, Prediction, PredictionSource, mapping, text
@@ -77,7 +77,7 @@ def _from_logs(path: Path) -> list[Prediction]:
             with open_plain(file) as content:
                 patch = content.read(MAX_LINE_BYTES).decode()
         except (UnreadableFileError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read ({error})") from None
+            raise InputError(f"{file}: cannot be read ({why_unread(error)})") from None
         found.append(Prediction(instance, path.resolve().name, patch, f"{LOGS}/{instance}"))
     return found
 
