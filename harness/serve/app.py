@@ -154,6 +154,10 @@ async def _read(request: Request, config: ServeConfig) -> dict[str, Any]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise refusal(400, "invalid_request", "'messages' must be a list of at least one message")
+    for name in ("tools", "functions"):  # LiteLLM reads them before a provider could refuse them
+        given = body.get(name)
+        if given is not None and not (isinstance(given, list) and all(isinstance(tool, dict) for tool in given)):
+            raise refusal(400, "invalid_request", f"'{name}' must be a list of objects")
     return body
 
 

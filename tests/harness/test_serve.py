@@ -241,6 +241,8 @@ def test_fifty_conversations_at_once_each_stay_with_their_model(
         (b'{"model": "polyswe", "messages": [{"role": "user", "content": "half \xed\xa0\x80 pair"}]}', 400, "not JSON"),
         (b'{"model": "polyswe", "top_p": NaN, "messages": [{"role": "user", "content": "x"}]}', 400, "not JSON"),
         (b'{"model": "polyswe"}', 400, "messages"),
+        (b'{"model": "polyswe", "tools": "x", "messages": [{"role": "user", "content": "x"}]}', 400, "'tools' must be"),
+        (b'{"model": "polyswe", "tools": [1], "messages": [{"role": "user", "content": "x"}]}', 400, "'tools' must be"),
         (b'{"model": "polyswe", "messages": []}', 400, "messages"),
         (b'{"model": "polyswe", "messages": ["x"]}', 400, "messages"),
         (b'{"model": "polyswe", "messages": [{"role": "user", "content": " "}]}', 400, "no user message"),
