@@ -16,6 +16,8 @@ MAX_FILES = 40
 """Files of one submission."""
 MAX_FILE_BYTES = 100_000
 """Bytes of one file."""
+MAX_TOTAL_BYTES = 1_000_000
+"""Bytes of all files of one submission: each of its tests is kept with all of them."""
 MAX_COMMAND = 1_000
 """Characters of one command."""
 MAX_PATH = 200
@@ -57,6 +59,8 @@ class AddedFiles:
     """Path → text."""
     refused: list[str] = field(default_factory=list)
     """Reasons why parts of the patch were left out, each once."""
+    size: int = 0
+    """Bytes of the files together."""
 
     def refuse(self, reason: str) -> None:
         if reason not in self.refused:
@@ -171,10 +175,13 @@ class _Reader:
             added.refuse("damaged hunks")
         elif self.size > MAX_FILE_BYTES:
             added.refuse(f"files of more than {MAX_FILE_BYTES} bytes")
+        elif added.size + self.size > MAX_TOTAL_BYTES:
+            added.refuse(f"files beyond {MAX_TOTAL_BYTES} bytes together")
         elif len(added.files) >= MAX_FILES:
             added.refuse(f"files beyond the first {MAX_FILES}")
         else:
             added.files[self.path[2:]] = "".join(self.lines)
+            added.size += self.size
 
 
 def is_plain(command: str) -> bool:

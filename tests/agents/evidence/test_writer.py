@@ -121,6 +121,13 @@ def test_changes_and_binary_files_are_no_tests(tmp_path: Path) -> None:
     assert len(added.refused) == 3
 
 
+def test_the_files_of_a_submission_are_bounded_together() -> None:
+    large = {"mode": "100644", "count": "", "line": "x" * 90_000}
+    added = added_files("".join(HOSTILE.format(path=f"{number}.py", **large) for number in range(30)))
+    assert list(added.files) == [f"{number}.py" for number in range(11)]
+    assert added.refused == ["files beyond 1000000 bytes together"]
+
+
 @pytest.mark.parametrize("patch", ["", "no patch", "diff --git ", "diff --git a/a b/a"])
 def test_nothing_usable_is_no_tests(patch: str) -> None:
     assert read_tests("writer", patch, limit=3) == []
