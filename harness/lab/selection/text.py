@@ -11,12 +11,14 @@ HEAD = """# What choosing among finished attempts is worth
 
 Written by `polyswe lab selection --data DIR --out results/selection` from other people's patches of {instances}
 instances of SWE-bench Verified: {models} agents, {tests:,} tests written blind by {writers} language models and run
-on {tested} of the agents' patches. Numbers only; all are computed by the policy `select` (`router/policies/select.py`).
+on {tested} of the agents' patches. Numbers only. Every rule but the learned ones is played by the code of policy
+`select` (`router/policies/select.py`).
 
 - Differences are in instances of {instances}, means over all pools of k agents, against the pool's best member **in
   hindsight** unless a column says otherwise. Intervals are 95 %, from resampling the instances, the same resample in
   every pool. They do not cover the choice of agents: pools share members, so shares of pools are descriptive.
-- *Held out*: the default (which wins ties) is the best member of the training folds, {repeats} × {parts} folds.
+- *Held out*: the default (which wins ties) is the best member of the training folds, {repeats} × {parts} folds
+  ({side_repeats} × for agreement, learned rules, writers and sequences, {null_repeats} × in the permutation test).
   *Known default*: the best member in hindsight is both the default and the yardstick, which is **optimistic**.
 - The rule has no fitted parameter, but it was found on these data: about {variants} rules were looked at in all. Its
   authors say that they fixed it after the AUC of single signals and before any pool, and that some ten variants tried
@@ -53,6 +55,8 @@ def render(study: dict[str, Any]) -> str:
         writers=len(data["writers"]),
         tested=len(data["with_generated_tests"]),
         repeats=settings["repeats"],
+        side_repeats=settings["side_repeats"],
+        null_repeats=settings["null_repeats"],
         parts=settings["parts"],
         variants=study["variants_looked_at"],
     )
