@@ -147,5 +147,5 @@ def _estimate(plan: Plan, max_cost: float | None) -> str:
 def _points(text: str) -> float:
     match = _DROP.fullmatch(text.strip())
     if match is None or not 0 < float(match[1]) <= MOST_DROP:
-        raise InputError(f"--drop {text}: give points of all instances, such as 3pt, and at most {MOST_DROP}")
+        raise InputError(f"--drop {text}: give a number of points above 0 and up to {MOST_DROP}, such as 3pt")
     return float(match[1])

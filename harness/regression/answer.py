@@ -134,7 +134,8 @@ def render(result: RegressionResult) -> str:
     lines += [
         "",
         f"Spent ${result.spent_usd:,.2f}; ended: {markdown(result.stopped)}. Evidence of {need:g} decides (α = "
-        f"{result.alpha:g}, at any time of stopping); asked: worse at all, or not worse by {points} or more.{more}",
+        f"{result.alpha:g}, at any time of stopping). It is sought for two answers: worse at all, and not worse by "
+        f"{points} or more.{more}",
     ]
     lines += [f"- {markdown(note)}" for note in result.notes[:NOTES_SHOWN]]
     for a in [answer for answer in answers if answer.lost or answer.gained][:DETAILS_SHOWN]:

@@ -78,7 +78,8 @@ def read_reference(
     loaded = load_outcomes(sources)
     runs = [run for run in loaded.runs if run.fault is None and not _is_one_of(run, without)]
     if not runs:
-        raise InputError(f"{', '.join(map(str, sources))}: no usable run")
+        compared = " beside those that are compared" if without else ""
+        raise InputError(f"{', '.join(map(str, sources))}: no usable run{compared}")
     widest = max(runs, key=lambda run: len(run.cells))
     wanted = [i for i in widest.cells if instances is None or i in instances]
     usable = [run for run in runs if _coverage(run, wanted) >= 0.9]
@@ -127,9 +128,7 @@ def neutral_reference(instances: Sequence[str], rate: float, *, seed: int = 0) -
         runs=0,
         other_runs=0,
         flips=f"as 8 runs of Qwen3.5-27B on SWE-bench Verified: {share:.1%}",
-        notes=(
-            "no outcomes of other models say which instances tell most: they are run in random order (--from FILE)",
-        ),
+        notes=("the instances run in random order; outcomes of other models (--from FILE) put informative ones first",),
     )
 
 
