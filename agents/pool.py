@@ -101,6 +101,9 @@ class ModelConfig(BaseModel):
     def _open_address(cls, address: str | None) -> str | None:
         if address is not None:
             check_address(address)
+            is_host = not VARIABLE.match(address) and any(mark in address for mark in ".:/")
+            if is_host and not address.lower().startswith(("http://", "https://")):
+                raise ValueError("api_base must begin with http:// or https://, as in http://127.0.0.1:8000/v1")
         return address
 
     @field_validator("api_key_env")
