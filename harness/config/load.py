@@ -24,13 +24,16 @@ def find_config(name: str) -> Path:
         ConfigError: when there is no such file, with the names that exist.
     """
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        if not path.is_file():
-            raise ConfigError(f"configuration {name}: no such file")
+    if path.is_file():
         return path
     built_in = CONFIGS / f"{name}.yaml"
-    if built_in.is_file():
+    if built_in.is_file():  # also where a folder has this name, as in results/
         return built_in
+    if path.is_dir():
+        mend = "name a YAML file; a run continues with the command that began it"
+        raise ConfigError(f"configuration {name}: a folder; {mend}")
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        raise ConfigError(f"configuration {name}: no such file")
     known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
     raise ConfigError(f"configuration {name!r} is neither a file nor one of: {known}")
 

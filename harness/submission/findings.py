@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import EXIT_FINDINGS, PolysweError
-from harness.text import one_line
+from harness.text import counted, one_line
 
 SHOWN = 8
 """Instances named in one finding; the rest is counted."""
@@ -95,7 +95,7 @@ class RefusedError(PolysweError):
 
     def __init__(self, what: str, faults: Sequence[str]) -> None:
         lines = "\n".join(f"  - {fault}" for fault in faults)
-        super().__init__(f"{what}: nothing was written, {len(faults)} things stand against it:\n{lines}")
+        super().__init__(f"{what}: nothing was written, because of {counted(len(faults), 'fault')}:\n{lines}")
         self.faults = tuple(faults)
 
 

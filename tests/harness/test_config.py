@@ -108,6 +108,15 @@ def test_an_unknown_configuration_lists_those_there_are() -> None:
         find_config("verifed")
 
 
+def test_a_folder_is_no_configuration_and_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("sample", "my-run"):
+        (tmp_path / folder).mkdir()
+    assert find_config("sample") == CONFIGS / "sample.yaml"
+    with pytest.raises(ConfigError, match="my-run: a folder; name a YAML file"):
+        find_config("my-run")
+
+
 def test_command_line_options_are_validated_like_the_file(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, MINIMAL))
     assert with_overrides(config, {"run.agent_workers": 7}).run.agent_workers == 7
