@@ -148,7 +148,7 @@ def render(found: SmokeSet) -> str:
     cost = "cost unknown" if found.cost_usd is None else f"about ${found.cost_usd:,.2f} for an able model"
     lines = [
         f"{n} of {found.of} instances: {cost}, {found.cost_share:.0%} of a full run; images of about "
-        f"{n * GB_PER_INSTANCE:.0f} GB, or run.images_gb",
+        f"{n * GB_PER_INSTANCE:.0f} GB (run.images_gb limits them)",
         "",
         f"Smallest drop that a comparison sees with 80 % power (points of all {found.of}; base {found.rate:.1%}):",
         "",
