@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[bool, str]] = {
     "auth": (False, "check the key and what it may use"),
     "quota": (False, "the account is out of credit or quota, top it up"),
     "not-found": (False, "check the model id and api_base"),
-    "bad-request": (False, "check model_kwargs"),
+    "bad-request": (False, "check model_kwargs (additional_drop_params: [NAME] there leaves out a parameter)"),
     "context-window": (False, "the conversation outgrew the model's context"),
     "content-policy": (False, "the provider refused the content"),
     "installation": (False, "install the Python package that is missing"),

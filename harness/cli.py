@@ -10,7 +10,6 @@ import re
 import sqlite3
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,16 +39,16 @@ from harness.commands.submit import submit
 from harness.commands.subset import subset
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, PolysweError
 
-_HOME = re.compile(r"^(--[a-z-]+=|)~/")
+_HOME = re.compile(r"^(--[a-z-]+=|)(~[^/]*/.*)$", re.DOTALL)
 
 
 class Commands(TyperGroup):
     """Keeps exit code 1 for findings: click's code for a closed pipe and for input that ended is 1, too."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """The arguments, with `~/` replaced where the shell leaves it: after `--out=`, say, or within quotes."""
-        home = f"{Path.home()}/"
-        return super().parse_args(ctx, [_HOME.sub(lambda match: match[1] + home, arg) for arg in args])
+        """The arguments, with `~` replaced where the shell leaves it: after `--out=`, say, or within quotes."""
+        expanded = [_HOME.sub(lambda match: match[1] + os.path.expanduser(match[2]), arg) for arg in args]  # noqa: PTH111
+        return super().parse_args(ctx, expanded)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """The command, with what it printed written out while an error can still be told from a finding."""

@@ -135,6 +135,15 @@ def expand_home(path: Path) -> Path:
         raise ValueError(f"{path}: {error}") from error
 
 
+def user_path(name: str | Path) -> Path:
+    """A path with a leading `~` replaced where that user is known; as it is where not, which is then no such file."""
+    path = Path(name)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def expand_variables(path: Path) -> Path:
     """The path with each `$NAME` and `${NAME}` replaced by the environment variable.
 

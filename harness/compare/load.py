@@ -15,6 +15,7 @@ from harness.config import DatasetConfig, RouterConfig
 from harness.data.instances import load_dataset
 from harness.data.model_names import match_names
 from harness.errors import InputError
+from harness.files import user_path
 from harness.fitting import router_for_pool
 from harness.grading.verdict import Verdict
 from harness.importers import RecordedRun, load_outcomes
@@ -74,7 +75,7 @@ def load_side(source: str, pool: Sequence[str] = (), *, trust_embedder: bool = F
     """
     place, _, picked = source.partition(PICK)
     wanted = [picked] if picked else list(pool)
-    folder = Path(place).expanduser()
+    folder = user_path(place)
     whole = (folder / "run.yaml").is_file() and not RunFolder(folder).is_part
     side = _run(folder, wanted, trust_embedder) if whole else _recorded(place, wanted)
     if wanted:

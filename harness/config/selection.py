@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.files import why_unread
+from harness.files import user_path, why_unread
 
 FILTERS = ("repo", "difficulty", "id", "file")
 """Terms that look at one instance at a time."""
@@ -143,7 +143,7 @@ def read_ids(path: Path) -> list[str]:
         SelectionError: the file cannot be read, or names no instance.
     """
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
+        text = user_path(path).read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("["):
             ids = json.loads(text)
             if not all(isinstance(name, str) for name in ids):

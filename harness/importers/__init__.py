@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import InputError
+from harness.files import user_path
 from harness.importers import details, evaluation, experiments, finished, leaderboards, table
 from harness.importers.duplicates import flag_copies, merge_listings
 from harness.importers.matrices import auxiliary_matrix, latest_date, outcome_matrix, unknown_verdicts
@@ -86,12 +87,12 @@ def load_outcomes(sources: Sequence[str | Path], *, cache: Path | None = None) -
 def _load(name: str, cache: Path | None) -> RecordedOutcomes:
     source = read_source(name, cache)
     if source.folder is None and not is_url(name):
-        refuse_predictions(Path(name).expanduser())
+        refuse_predictions(user_path(name))
     for importer in IMPORTERS.values():
         if importer.matches(source):
             loaded = importer.read(source)
             return RecordedOutcomes(loaded.runs, (*source.notes, *loaded.notes))
-    refuse_predictions(Path(name).expanduser())
+    refuse_predictions(user_path(name))
     raise InputError(
         f"{name}: a folder without outcomes.csv or sbv_patches.jsonl.gz; name a file or a finished run's folder"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
 from harness.errors import EnvironmentUnavailableError, InputError
-from harness.files import cache_dir, write_atomic
+from harness.files import cache_dir, user_path, write_atomic
 
 FRESH_SECONDS = 24 * 3600
 """A downloaded file is used this long before it is asked for again; boards change about once a week."""
@@ -62,7 +62,7 @@ def read_source(source: str, folder: Path | None = None) -> Source:
     if is_url(source):
         path, notes = _download(source, folder or cache_dir())
     else:
-        path = Path(source).expanduser()
+        path = user_path(source)
         if path.is_dir():
             if not (path / "outcomes.csv").is_file():
                 return Source(source, folder=path)

@@ -428,6 +428,17 @@ def test_arguments_reach_the_provider_and_nothing_is_added(faulty: Any) -> None:
     assert set(faulty.requests[1]) == {"model", "messages", "tools"}
 
 
+def test_what_a_server_refuses_can_be_left_out(faulty: Any) -> None:
+    messages = [{"role": "system", "content": "be brief"}, *ASK]
+    plain = make(faulty.url, model_kwargs={"parallel_tool_calls": True})
+    plain.query(messages)
+    assert "parallel_tool_calls" in faulty.requests[0]
+    without = {"additional_drop_params": ["parallel_tool_calls"], "supports_system_message": False}
+    make(faulty.url, model_kwargs={"parallel_tool_calls": True} | without).query(messages)
+    assert set(faulty.requests[1]) == {"model", "messages", "tools"}
+    assert [message["role"] for message in faulty.requests[1]["messages"]] == ["user"]
+
+
 def test_the_error_survives_pickling(faulty: Any) -> None:
     faulty.faults = [status(401)]
     with pytest.raises(ProviderError) as caught:

@@ -369,6 +369,8 @@ def test_runs_that_must_not_be_written_are_compared_and_printed(make_run: MakeRu
         compared = polyswe("compare", "~/runs/base", "~/runs/new", "--out=~/out")
         assert compared.returncode == EXIT_OK, compared.stderr
         assert (home / "out" / "comparison.md").is_file()
+        unknown = polyswe("compare", "~no-such-user/base", "~/runs/new")
+        assert (unknown.returncode, "no such file" in unknown.stderr) == (EXIT_INPUT, True), unknown.stderr
         printed = polyswe("results", "~/runs/new")
         assert (printed.returncode, "scripted-large" in printed.stdout) == (EXIT_OK, True), printed.stderr
         assert "is not writable" in printed.stderr

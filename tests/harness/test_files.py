@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.files import YamlError, expand_home, parse_yaml, slug
+from harness.files import YamlError, expand_home, parse_yaml, slug, user_path
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -61,6 +61,8 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert expand_home(Path("runs/~")) == Path("runs/~")
     with pytest.raises(ValueError, match="no-such-user"):
         expand_home(Path("~no-such-user/runs"))
+    assert user_path("~/runs") == tmp_path / "runs"
+    assert user_path("~no-such-user/runs") == Path("~no-such-user/runs"), "no such file, which the reader says"
 
 
 def test_a_name_that_is_no_utf8_gets_a_name_of_its_own() -> None:
