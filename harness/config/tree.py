@@ -64,7 +64,7 @@ class DatasetConfig(StrictModel):
                 raise ValueError("instances: expected a list of ids that is not empty; now select: [id=A|B]")
             terms.append(ids_term(map(str, instances)))
         if limit is not None:
-            if not isinstance(limit, int) or limit < 1:
+            if type(limit) is not int or limit < 1:
                 raise ValueError("limit: expected a whole number above 0; now select: [slice=0:20]")
             terms.append(f"slice=0:{limit}")
         return {**data, "select": terms}

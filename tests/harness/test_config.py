@@ -92,6 +92,10 @@ def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
             "dataset: {name: sample, limit: 0}\npool: [{name: a, model: openai/a, free: true}]",
             "now select: [slice=0:20]",
         ),
+        (
+            "dataset: {name: sample, limit: yes}\npool: [{name: a, model: openai/a, free: true}]",
+            "limit: expected a whole number above 0",
+        ),
         (MINIMAL + "out: {run_id: ../escape}", "'out.run_id'"),
         ("dataset: [", "line 1"),
         ("just text", "top level"),
