@@ -180,7 +180,7 @@ def read_cells(folder: RunFolder) -> tuple[list[CellRow], list[FailureRow]]:
         InputError: the folder holds no run, or its store cannot be read.
     """
     if not folder.store_path.is_file():
-        raise InputError(f"{folder.path} holds no run (no {folder.store_path.name})")
+        raise folder.without_run(folder.store_path.name)
     try:
         with Store(folder.store_path, read_only=True) as store:
             return store.rows(), store.failures()

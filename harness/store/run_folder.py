@@ -228,6 +228,12 @@ class RunFolder:
             return False
         return True
 
+    def without_run(self, lacks: str) -> InputError:
+        """The error for a folder without a run; a run of this name in results/ is named."""
+        usual = RunFolder(Path("results") / self.path.name)
+        hint = f"; did you mean {usual.path}?" if usual.store_path.is_file() and usual.path != self.path else ""
+        return InputError(f"{self.path} holds no run (no {lacks}){hint}")
+
     def read_manifest(self) -> dict[str, Any]:
         """What `write_manifest` wrote.
 
@@ -243,7 +249,7 @@ class RunFolder:
         try:
             content = parse_yaml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise InputError(f"{self.path} holds no run (no run.yaml)") from error
+            raise self.without_run(path.name) from error
         except (OSError, UnicodeDecodeError, YamlError) as error:
             raise InputError(f"{path}: damaged ({error}); {mend}") from error
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):

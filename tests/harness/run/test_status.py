@@ -67,6 +67,16 @@ def test_a_folder_without_a_run_is_named_and_stays_empty(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_id_alone_gets_the_folder_that_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results" / "week").mkdir(parents=True)
+    (tmp_path / "results" / "week" / "outcomes.sqlite").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^week holds no run .*; did you mean results/week\?$"):
+        run_status(RunFolder(Path("week")))
+    with pytest.raises(InputError, match="did you mean results/week"):
+        RunFolder(Path("week")).read_manifest()
+
+
 def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ignore[no-untyped-def]
     folder = make_run()
     shown = polyswe("status", folder.path)
