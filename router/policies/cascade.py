@@ -517,6 +517,8 @@ class CascadePolicy(OneShotPolicy):
         return super().fitted_arrays() | {PRIOR_PREFIX + name: array for name, array in inner.items()}
 
     def restore(self, models: tuple[str, ...], arrays: FittedArrays) -> Self:
+        # checkpoints of earlier versions do not know the price of tests and choose their chains without it
+        arrays = {"tests_": np.zeros(len(OF_INSTANCE))} | dict(arrays)
         super().restore(models, arrays)
         self._check_chains()
         if len(self.tests_) != len(OF_INSTANCE):

@@ -203,6 +203,10 @@ def test_tests_that_cost_more_than_they_bring_are_not_read() -> None:
     assert set(models[0]) == {careful.predict(X)[0]}, "one model alone"
     again = CascadePolicy(cost_weight=0.1).restore(careful.models_, careful.fitted_arrays())
     assert again.predict(X).tolist() == careful.predict(X).tolist()
+    # a checkpoint of a version that left the price out is read, and decides as it did
+    earlier = {name: array for name, array in careful.fitted_arrays().items() if name != "tests_"}
+    before = CascadePolicy(cost_weight=0.1).restore(careful.models_, earlier)
+    assert np.ptp(before.roll_out_recorded(X, dear, [None])[0]) > 0
     # where only what is resolved counts, they are read at any price
     assert (careful.roll_out_recorded(X, dear, [0.0])[1][1, 0] > 5.0).all()
 
