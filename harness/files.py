@@ -147,13 +147,16 @@ def user_path(name: str | Path) -> Path:
 def expand_variables(path: Path) -> Path:
     """The path with each `$NAME` and `${NAME}` replaced by the environment variable.
 
+    A folder's name may hold a `$`: `pay$roll` stays as it is where no variable `roll` is set.
+
     Raises:
-        ValueError: a variable is not set.
+        ValueError: a whole part of the path is a variable that is not set.
     """
-    text = os.path.expandvars(path)
-    if unset := re.search(r"\$(\{[A-Za-z_]\w*\}|[A-Za-z_]\w*)", text):
-        raise ValueError(f"{path}: the environment variable {unset[1].strip('{}')} is not set")
-    return Path(text)
+    for part in path.parts:
+        variable = re.fullmatch(r"\$(\{[A-Za-z_]\w*\}|[A-Za-z_]\w*)", part)
+        if variable and (name := variable[1].strip("{}")) not in os.environ:
+            raise ValueError(f"{path}: the environment variable {name} is not set")
+    return Path(os.path.expandvars(path))
 
 
 def slug(name: str) -> str:

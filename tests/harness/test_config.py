@@ -65,6 +65,11 @@ def test_a_variable_in_a_path_is_replaced_or_refused(tmp_path: Path, monkeypatch
         assert load_config(written(tmp_path, MINIMAL + f"out: {{root: {path}}}")).out.root == Path("/scratch/runs")
     with pytest.raises(ConfigError, match=r"'out.root': \$NO_SUCH/runs: the environment variable NO_SUCH is not set"):
         load_config(written(tmp_path, MINIMAL + "out: {root: $NO_SUCH/runs}"))
+    # a $ in a name is no variable, written or in a variable's value
+    monkeypatch.setenv("SCRATCH", "/pay$no_such")
+    for path in ("/pay$no_such/runs", "$SCRATCH/runs"):
+        config = load_config(written(tmp_path, MINIMAL + f"out: {{root: {path}}}"))
+        assert with_overrides(config, {"run.max_cost": 1}).out.root == Path("/pay$no_such/runs")
 
 
 def test_an_unknown_key_in_the_pool_names_the_entry(tmp_path: Path) -> None:
