@@ -419,7 +419,7 @@ TASKS, EXPERIMENTS = "tasks/swebench_verified.jsonl", "outcomes/experiments"
 def study_regression(
     data: Path, out: Path, *, seed: int = 0, progress: Callable[[str], None] = print
 ) -> RegressionStudy:
-    """Developed on the runs of 2025, confirmed on those of 2026; writes regression.json and README.md to `out`.
+    """Developed on the runs of 2025, looked at on those of 2026, too; writes regression.json and README.md to `out`.
 
     Args:
         data: The data folder, see `harness.lab.tables`.
