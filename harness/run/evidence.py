@@ -25,7 +25,7 @@ from harness.run.open_run import OpenRun
 from harness.run.plan import attempts_of
 from harness.run.preflight import scripted_models_ready
 from harness.run.status import ModelStatus
-from harness.run.test_writing import open_writing, to_write, write_tests
+from harness.run.test_writing import open_writing, to_write, write_tests, writings
 from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.text import counted
 
@@ -71,7 +71,7 @@ class EvidenceStage:
         attempts = _finished(self.run, cells)
         with open_writing(self.run, self.evidence) as writing:
             untested = self._untested(writing, attempts)
-            written = [row for row in writing.store.rows() if row.instance_id in attempts]
+            written = writings(writing, attempts.keys())
         lines = []
         if failed := [row for row in written if row.state is State.FAILED]:
             row = failed[0]

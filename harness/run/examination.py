@@ -236,6 +236,8 @@ class Examiner:
             ).obsolete
         except ProviderError as error:
             if error.kind in MODEL_KINDS:
+                refused = f"{instance.instance_id}: judge {name}: its provider refuses a question ({error.kind})"
+                self.say(f"{refused}; the test counts as broken, not as obsolete")
                 return False
             self.judge_failures.append(error)
             raise

@@ -81,8 +81,14 @@ def open_writing(run: OpenRun, evidence: EvidenceConfig) -> Iterator[OpenRun]:
 def to_write(run: OpenRun, instances: Collection[str]) -> list[Cell]:
     """The cells of these instances whose tests are not written yet, in the dataset's order."""
     place = {instance.instance_id: k for k, instance in enumerate(run.dataset.instances)}
-    cells = [row.cell for row in run.store.rows() if row.state not in ATTEMPTED and row.instance_id in instances]
+    cells = [row.cell for row in writings(run, instances) if row.state not in ATTEMPTED]
     return sorted(cells, key=lambda cell: place[cell.instance_id])
+
+
+def writings(run: OpenRun, instances: Collection[str]) -> list[CellRow]:
+    """The cells of these instances, without those of writers that the configuration does not name any more."""
+    writers = {model.name for model in run.config.pool}
+    return [row for row in run.store.rows() if row.instance_id in instances and row.model in writers]
 
 
 def write_tests(run: OpenRun, cells: Sequence[Cell], models: Sequence[ModelConfig], backend: Backend) -> None:

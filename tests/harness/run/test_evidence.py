@@ -32,7 +32,7 @@ from harness.run.pipeline import RunEnd
 from harness.run.plan import plan, routing_notes
 from harness.run.preflight import check_settings
 from harness.run.rollout import Rollout, roll_out
-from harness.run.test_writing import check_tests, open_writing, writing_config, writing_note
+from harness.run.test_writing import check_tests, open_writing, to_write, writing_config, writing_note
 from harness.store.matrix import matrix_of_run
 from harness.store.rows import Cell, EvidenceRow
 from harness.store.run_folder import RunFolder, read_patch
@@ -134,6 +134,23 @@ def test_what_is_missing_at_the_end_is_said_with_its_cause(make_run: Callable[..
     assert repeats_note(configured()) == repeats_note(configured(**{"run.repeats": 2, "evidence": None})) == ""
 
 
+def test_a_writer_that_is_taken_out_is_neither_paid_nor_missed(
+    make_run: Callable[..., RunFolder], sample: Dataset
+) -> None:
+    folder, both, one = make_run(only=[BILLING]), configured(), configured(**{"evidence.writers": [LARGE]})
+    with Store(folder.store_path) as store, Journal(folder.path, []) as journal:
+        run, fewer = (OpenRun(each, sample, folder, store, Stop(), journal, whole=folder) for each in (both, one))
+        assert both.evidence is not None
+        assert one.evidence is not None
+        with open_writing(run, both.evidence) as writing:
+            writing.store.failed(Cell(BILLING, MEDIUM), "provider: auth", "key refused")
+            assert to_write(writing, [BILLING]) == [Cell(BILLING, LARGE), Cell(BILLING, MEDIUM)]
+        with open_writing(fewer, one.evidence) as writing:
+            assert to_write(writing, [BILLING]) == [Cell(BILLING, LARGE)]
+        (line,) = EvidenceStage(fewer, one.evidence, print).missing([row.cell for row in store.rows()])
+        assert line.startswith("no evidence on 1 of 1 instance")
+
+
 @pytest.mark.parametrize(("judge", "known"), [(MEDIUM, {"test_bill": True}), (LARGE, {}), (None, {})])
 def test_a_judge_is_not_taken_for_another_one(
     judge: str | None, known: dict[str, bool], make_run: Callable[..., RunFolder]
@@ -178,7 +195,7 @@ def judged(make_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_judge_is_asked_within_the_cost_limit_and_not_again_and_again(
-    judged: Callable[..., dict[str, bool]],
+    judged: Callable[..., dict[str, bool]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(BudgetSpentError, match=r"cost limit of \$6 is reached"):
         judged(max_cost=6)
@@ -188,6 +205,7 @@ def test_a_judge_is_asked_within_the_cost_limit_and_not_again_and_again(
         judged(earlier=3)
     # refused for what it says, as it would be at every start: that must not leave the instance without evidence
     assert judged(ProviderError("content-policy", "refused")) == {"tests/a.py": False}
+    assert "its provider refuses a question (content-policy)" in capsys.readouterr().out
 
 
 def test_signals_are_replaced_together_and_leave_the_others(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
