@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agents.errors import MissingKeyError, PoolError, PriceUnknownError
 from agents.secret_settings import VARIABLE, check_address, check_no_secret, looks_like_a_key, resolved
+from agents.strict_model import StrictModel
 from agents.third_party import is_loopback, is_private, load_litellm
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -35,12 +36,8 @@ _LOCAL = ("ollama/", "ollama_chat/", "llamafile/")
 """Beginnings of the ids of models that run on this machine unless they have an address."""
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(StrictModel):
     """One model of the pool."""
-
-    model_config = ConfigDict(
-        extra="forbid", protected_namespaces=(), hide_input_in_errors=True, use_attribute_docstrings=True
-    )
 
     name: str = Field(min_length=1, max_length=120)
     """Name used in tables, anything printable. Folders are named by a safe form of it."""

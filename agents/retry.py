@@ -6,18 +6,17 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from agents.errors import ProviderError
+from agents.strict_model import StrictModel
 
 T = TypeVar("T")
 
 
-class RetryConfig(BaseModel):
+class RetryConfig(StrictModel):
     """How patient one model call is."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     max_attempts: int = Field(default=8, ge=1)
     """Requests sent for one call, the first included."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from agents.attempt import AgentTask, Attempt, Usage
 from agents.budget import Budget, Call
@@ -33,6 +33,7 @@ from agents.redaction import redact, secrets
 from agents.retry import RetryConfig
 from agents.secret_settings import check_no_secret
 from agents.signals import run_neighbour_tests
+from agents.strict_model import StrictModel
 from agents.third_party import load_minisweagent
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ you submit has to hold the whole solution, with those of their changes that you 
 """Ends the task of an attempt that starts with another one's diff."""
 
 
-class AgentConfig(BaseModel):
+class AgentConfig(StrictModel):
     """How every agent of a run works. Defaults are those of mini-swe-agent's own `swebench.yaml` where it has them."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     step_limit: int = Field(default=250, ge=0)
     """Model calls until the agent is stopped. 0 means no limit."""

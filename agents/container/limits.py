@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from agents.strict_model import StrictModel
 
 GB = 1_000_000_000
 MEMORY = r"^[1-9]\d*[bkmg]?$"
 
 
-class ContainerLimits(BaseModel):
+class ContainerLimits(StrictModel):
     """The defaults are wide enough for real SWE-bench instances and tight enough that a machine survives any one."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     memory: str | None = Field(default="8g", pattern=MEMORY)
     """Memory, such as `8g`, not counting the page cache. There is no swap in addition. None means no limit."""

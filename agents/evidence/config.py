@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from agents.strict_model import StrictModel
 
 
-class EvidenceConfig(BaseModel):
+class EvidenceConfig(StrictModel):
     """Evidence on finished attempts, gathered in fresh containers without the hidden tests. It changes no outcome."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     writers: list[str] = []
     """Names of the pool's entries that write tests for every instance from its issue; their calls are paid."""

@@ -3,6 +3,7 @@
 The pool's and the agent's parts are the `agents` package's own models, so that a setting is described once.
 """
 
+from agents.strict_model import StrictModel
 from harness.config.explain import explain
 from harness.config.load import CONFIGS, find_config, load_config, parse_settings, with_models, with_overrides
 from harness.config.tree import (
@@ -13,7 +14,6 @@ from harness.config.tree import (
     RayConfig,
     RouterConfig,
     RunConfig,
-    StrictModel,
 )
 
 __all__ = [

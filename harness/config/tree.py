@@ -7,12 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agents.container.limits import ContainerLimits
 from agents.evidence.config import EvidenceConfig
 from agents.pool import ModelConfig
 from agents.runner import AgentConfig
+from agents.strict_model import StrictModel
 from harness.config.selection import Selection, SelectionError, ids_term
 from harness.docker.engine import LEAST_DISK_GB
 from harness.files import expand_home, expand_variables
@@ -22,18 +23,6 @@ UserPath = Annotated[Path, AfterValidator(expand_variables), AfterValidator(expa
 
 DEFAULT_POLICIES = ["auto", "cluster"]
 """Policies that are evaluated when none is named: the one to use, and clusters of issue texts beside it."""
-
-
-class StrictModel(BaseModel):
-    """Every part refuses keys it does not know: a misspelt limit must not be silently ignored."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        protected_namespaces=(),
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
 
 
 class DatasetConfig(StrictModel):
