@@ -67,7 +67,7 @@ def load_rows(name: str, split: str = "test") -> list[dict[str, Any]]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a .json (list of objects), .jsonl or .parquet file.
+    """Rows of a .json (list of objects), .jsonl or .parquet file; of the first two, the content counts, not the name.
 
     Raises:
         InputError: naming the file, and the line where there is one.
@@ -82,20 +82,30 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pyarrow's and decoding errors are ValueErrors
         raise InputError(f"dataset {path}: cannot be read ({why_unread(error)})") from error
-    if path.suffix == ".jsonl":
-        # not splitlines(): JSON strings may hold U+2028 and its like
-        return [_parsed_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    begin = text.lstrip()
+    is_document = begin.startswith("[") or begin.partition("\n")[0].strip() == "{"
+    if path.suffix == ".jsonl" and not is_document:
+        return _rows_of_lines(path, text)
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and begin.startswith("{"):  # JSON Lines under another name
+            return _rows_of_lines(path, text)
         raise InputError(f"dataset {path} line {error.lineno}: not valid JSON ({error.msg})") from error
     except ValueError as error:  # a number of thousands of digits
         raise InputError(f"dataset {path}: not valid JSON (a number that is too long)") from error
     except RecursionError as error:
         raise InputError(f"dataset {path}: nested too deeply") from error
+    if isinstance(rows, dict) and "instance_id" in rows:
+        return [rows]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"dataset {path}: expected a list of instances")
     return rows
+
+
+def _rows_of_lines(path: Path, text: str) -> list[dict[str, Any]]:
+    # not splitlines(): JSON strings may hold U+2028 and its like
+    return [_parsed_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _parsed_line(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -40,6 +40,13 @@ def test_the_three_plain_forms_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps({one["instance_id"]: one for one in rows}))
     sources = [read_predictions(tmp_path / "a.json"), read_predictions(tmp_path / "b.json")]
     sources.append(read_predictions(lines(tmp_path / "c.jsonl", *rows)))
+    # under a name of another form
+    sources.append(read_predictions(lines(tmp_path / "d.json", *rows)))
+    for name, indent in (("e.jsonl", None), ("f.jsonl", 2)):
+        (tmp_path / name).write_text(json.dumps(rows, indent=indent))
+        sources.append(read_predictions(tmp_path / name))
+    (tmp_path / "g.jsonl").write_text((tmp_path / "b.json").read_text().replace("{", "{\n", 1))
+    sources.append(read_predictions(tmp_path / "g.jsonl"))
     for source in sources:
         assert [(p.instance_id, p.model, p.patch) for p in source.predictions] == [
             ("a__b-1", "m", PATCH),

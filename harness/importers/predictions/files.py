@@ -19,6 +19,8 @@ MAX_TRAJECTORY_BYTES = 128 * 2**20
 MAX_FILES = 100_000
 """Entries of a folder that are looked at."""
 BLOCK_BYTES = 2**20
+BLANK = b"\xef\xbb\xbf \t\r\n"
+"""Bytes around a line's value: a byte order mark and white space."""
 PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """How packed files begin."""
 
@@ -51,11 +53,29 @@ def lines(path: Path) -> Iterator[tuple[int, int, Any]]:
             try:
                 if len(line) > MAX_LINE_BYTES:
                     raise UnreadableFileError(f"longer than {MAX_LINE_BYTES >> 20} MB")
-                if line.strip(b"\xef\xbb\xbf \t\r\n"):
+                if line.strip(BLANK):
                     yield number, offset, parse_json(_decoded(line))
             except UnreadableFileError as error:
                 raise UnreadableFileError(f"line {number}: {error}") from error
             offset += len(line)
+
+
+def holds_lines(path: Path) -> bool:
+    """Whether a file holds JSON Lines rather than one document. Its name decides where its beginning does not.
+
+    Raises:
+        UnreadableFileError: it is missing, or no plain file.
+    """
+    with open_plain(path) as file:
+        first = second = b""
+        while not second and (line := file.readline(MAX_LINE_BYTES + 1)):
+            bare = line.strip(BLANK)
+            first, second = first or bare, bare if first else b""
+    if first.startswith(b"[") or first == b"{":
+        return False
+    if path.suffix in (".json", ".pred"):
+        return bool(second) and isinstance(first_value(path), dict)
+    return True
 
 
 def line_at(path: Path, offset: int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.files import UnreadableFileError
-from harness.importers.predictions.files import digest_of_file, document, is_file, lines
+from harness.importers.predictions.files import digest_of_file, document, holds_lines, is_file, lines
 from harness.importers.predictions.prediction import AttemptRecord, Prediction, PredictionSource, text
 
 FILES = ("preds.json", "all_preds.jsonl", "preds.jsonl", "predictions.jsonl", "predictions.json", "all_preds.json")
@@ -109,7 +109,7 @@ def whole_text(patch: str) -> str:
 
 def _rows(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Place, object and key of every prediction."""
-    if path.suffix not in (".json", ".pred"):
+    if holds_lines(path):
         yield from ((f"line {number}", row, "") for number, _, row in lines(path))
         return
     content = document(path, pairs=_with_repeated_keys)

@@ -228,6 +228,20 @@ def test_duplicates_and_other_faults_are_reported_together(tmp_path: Path) -> No
         dataset_of(tmp_path, [ROW, ROW, {**ROW, "instance_id": "b__b-1", "image": ""}])
 
 
+def test_rows_are_read_by_what_the_file_holds_whatever_its_name_says(tmp_path: Path) -> None:
+    rows = [ROW, ROW | {"instance_id": "a__a-2"}]
+    texts = {
+        "lines.json": "".join(json.dumps(row) + "\n" for row in rows),
+        "list.jsonl": json.dumps(rows),
+        "indented.jsonl": json.dumps(rows, indent=2),
+        "one.json": json.dumps(ROW) + "\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        found = load_dataset(DatasetConfig(name=str(tmp_path / name)))
+        assert [one.instance_id for one in found.instances] == ["a__a-1", "a__a-2"][: 1 if name == "one.json" else 2]
+
+
 def test_a_broken_line_is_named_by_number(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     for broken in ("{half", f'{{"a": {"9" * 5000}}}'):
