@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from agents.errors import MissingKeyError, PoolError, PriceUnknownError
 from agents.secret_settings import VARIABLE, check_address, check_no_secret, looks_like_a_key, resolved
@@ -18,6 +18,8 @@ from agents.strict_model import StrictModel
 from agents.third_party import is_loopback, is_private, load_litellm
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+RECORD = {"record": True}
+"""Context in which the configuration of an earlier run is validated: what has no effect any more is not refused."""
 
 _OWNED = {
     "api_key": "api_key_env (the name of the variable)",
@@ -95,11 +97,11 @@ class ModelConfig(StrictModel):
 
     @field_validator("api_base")
     @classmethod
-    def _open_address(cls, address: str | None) -> str | None:
+    def _open_address(cls, address: str | None, info: ValidationInfo) -> str | None:
         if address is not None:
             check_address(address)
             is_host = not VARIABLE.match(address) and any(mark in address for mark in ".:/")
-            if is_host and not address.lower().startswith(("http://", "https://")):
+            if is_host and info.context != RECORD and not address.lower().startswith(("http://", "https://")):
                 raise ValueError("api_base must begin with http:// or https://, as in http://127.0.0.1:8000/v1")
         return address
 

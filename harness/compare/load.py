@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.leaks import Flag
-from agents.pool import ModelConfig
+from agents.pool import RECORD, ModelConfig
 from harness.config import DatasetConfig, RouterConfig
 from harness.data.instances import load_dataset
 from harness.data.model_names import match_names
@@ -164,7 +164,7 @@ def _live(
     tested = bool(config.get("evidence"))
     if tested or len(accepted) < len(by_instance):  # a policy that reads tests pays for them, also after one attempt
         dataset = load_dataset(DatasetConfig.model_validate(config["dataset"]))
-        pool = [ModelConfig.model_validate(entry) for entry in config["pool"]]
+        pool = [ModelConfig.model_validate(entry, context=RECORD) for entry in config["pool"]]
         router = router_for_pool(Path(config["router"]["checkpoint"]), pool, settings)
         names = [entry.name for entry in pool]
         rollouts = roll_out(router, dataset, rows, folder, names, needs_evidence=tested)

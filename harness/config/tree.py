@@ -7,18 +7,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from agents.container.limits import ContainerLimits
 from agents.evidence.config import EvidenceConfig
-from agents.pool import ModelConfig
+from agents.pool import RECORD, ModelConfig
 from agents.runner import AgentConfig
 from agents.strict_model import StrictModel
 from harness.config.selection import Selection, SelectionError, ids_term
 from harness.docker.engine import LEAST_DISK_GB
 from harness.files import expand_home, expand_variables
 
-UserPath = Annotated[Path, AfterValidator(expand_variables), AfterValidator(expand_home)]
+
+def _with_variables(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context == RECORD else expand_variables(path)
+
+
+UserPath = Annotated[Path, AfterValidator(_with_variables), AfterValidator(expand_home)]
 """A path in which a leading `~` is the user's home folder and `$NAME` an environment variable."""
 
 DEFAULT_POLICIES = ["auto", "cluster"]

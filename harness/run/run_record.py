@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agents.leaks import Flag
+from agents.pool import RECORD
 from harness.config import Config, explain
 from harness.data.instances import Dataset, load_dataset
 from harness.errors import InputError
@@ -103,7 +104,7 @@ def read_record(path: Path, part: Callable[[Config], Config] | None = None) -> R
     """
     folder = RunFolder(path)
     try:
-        config = Config.model_validate(folder.read_manifest()["config"])
+        config = Config.model_validate(folder.read_manifest()["config"], context=RECORD)
     except ValidationError as error:
         raise InputError(
             f"{path / 'run.yaml'}: of another version of polyswe ({explain(error)}); "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agents.pool import ModelConfig
+from agents.pool import RECORD, ModelConfig
 from harness.config import Config, explain
 from harness.data.instances import Dataset, Instance, load_dataset
 from harness.data.model_names import match_names
@@ -118,7 +118,7 @@ def collect_run(
     folder = RunFolder(path)
     manifest = folder.read_manifest()
     try:
-        config = Config.model_validate(manifest["config"])
+        config = Config.model_validate(manifest["config"], context=RECORD)
     except ValidationError as error:
         version = manifest.get("versions", {}).get("polyswe", "of an unknown version")
         raise InputError(

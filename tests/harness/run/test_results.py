@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.config import find_config, load_config, with_overrides
 from harness.data.instances import load_dataset
-from harness.errors import InputError
+from harness.errors import ConfigError, InputError
 from harness.importers import load_outcomes
 from harness.run.results import results_again
-from harness.run.run_record import RunRecord
+from harness.run.run_record import RunRecord, read_record
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from tests.harness.conftest import MakeRun
@@ -41,6 +42,18 @@ def test_a_real_model_on_the_sample_is_not_called_scripted(
     if noted:
         assert "scripted-small, scripted-medium" in notes[0]
         assert "scripted-large" not in notes[0]
+
+
+def test_settings_that_were_refused_later_do_not_make_a_run_unreadable(make_run: MakeRun) -> None:
+    folder = make_run(only=["polyswe__billing-201"])
+    record = folder.path / "run.yaml"
+    content = yaml.safe_load(record.read_text())
+    content["config"]["out"]["root"] = "$NO_SUCH/runs"
+    content["config"]["pool"][0]["api_base"] = "localhost:8000/v1"
+    record.write_text(yaml.safe_dump(content))
+    assert len(read_record(folder.path).rows) == 3
+    with pytest.raises(ConfigError, match=r"api_base must begin with http://.*NO_SUCH is not set"):
+        with_overrides(read_record(folder.path).config, {})
 
 
 def test_a_runs_table_of_outcomes_says_how_each_cell_ended_and_where_its_files_are(make_run) -> None:  # type: ignore[no-untyped-def]
