@@ -66,6 +66,11 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def counted_part(number: int, total: int, what: str, one: str, many: str) -> str:
+    """A part with its verb: "1 of 5 rows is" or "2 of 5 rows are", where `one` is "is" and `many` is "are"."""
+    return f"{number} of {counted(total, what)} {one if number == 1 else many}"
+
+
 def csv_text(text: str) -> str:
     """A text cell that no spreadsheet takes for a formula: one that might be gets a leading apostrophe.
 

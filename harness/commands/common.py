@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,27 @@ def quiet_libraries() -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def typed_words(command: str) -> list[str]:
+    """The words that were typed after `polyswe`; none where another program calls the command."""
+    words = sys.argv[1:]
+    return words if words[:1] == [command] else []
+
+
+def typed_command(*words: str) -> str:
+    """A command as it can be typed here; empty words are left out."""
+    return f"{_program()} {shlex.join(word for word in words if word)}"
+
+
+def _program() -> str:
+    """How polyswe can be called from here: after `make`, it is not on the PATH."""
+    if shutil.which("polyswe"):
+        return "polyswe"
+    called = Path(sys.argv[0])
+    if called.name == "polyswe":
+        return shlex.quote(os.path.relpath(called))
+    return f"{shlex.quote(sys.executable)} -m harness"
 
 
 def version() -> str:

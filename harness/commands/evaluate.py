@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width
+from harness.commands.common import check_output, output, quiet_libraries, say, terminal_width, typed_words
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import (
     AddressOption,
@@ -23,6 +23,7 @@ from harness.commands.options import (
     redo_request,
 )
 from harness.errors import EXIT_ENVIRONMENT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
+from harness.text import counted_part
 
 if TYPE_CHECKING:
     from harness.config import Config
@@ -172,7 +173,7 @@ def evaluate(
             raise typer.Exit(EXIT_ENVIRONMENT)
         return
     with stop_on_signals(folder.label) as stop:
-        end = run(settings, folder, stop=stop, fresh=fresh, redo=request, say=say)
+        end = run(settings, folder, stop=stop, fresh=fresh, redo=request, say=say, command=typed_words("evaluate"))
     report_end(end)
     if end.results is not None:
         say_next_steps(folder, end, dataset=settings.dataset.name)
@@ -208,7 +209,7 @@ def report_end(end: RunEnd) -> None:
         say(f"report: {write_all(end.written_to, end.results)}")
     if end.missing:
         reason = f" ({end.stopped})" if end.stopped else ""
-        say(f"{len(end.missing)} of {len(end.rows)} cells have no verdict{reason}:")
+        say(f"{counted_part(len(end.missing), len(end.rows), 'cell', 'has', 'have')} no verdict{reason}:")
         for line in end.reasons():
             say(f"  {line}")
     for line in end.missing_evidence:

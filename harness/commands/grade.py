@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, say
+from harness.commands.common import output, quiet_libraries, say, typed_words
 from harness.commands.env_file import EnvFileOption
 from harness.commands.evaluate import check_start, report_end
 from harness.commands.options import (
@@ -69,6 +69,7 @@ def grade(
     quiet_libraries()
     if fresh and select:
         raise InputError("--fresh puts the whole run aside, not only what is selected; choose another --run-id")
+    from harness.commands.next_steps import say_next_steps
     from harness.config import parse_settings
     from harness.config.selection import with_files_read
     from harness.data.instances import load_dataset
@@ -106,8 +107,10 @@ def grade(
     for note in notes:
         say(note)
     with stop_on_signals(folder.label) as stop:
-        end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken)
+        end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken, command=typed_words("grade"))
     report_end(end)
+    if end.results is not None:
+        say_next_steps(folder, end)
 
 
 def _default_run_id(path: Path) -> str:

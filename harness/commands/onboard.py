@@ -11,6 +11,7 @@ from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import SplitOption
 from harness.errors import InputError
+from harness.text import counted_part
 
 
 def onboard(
@@ -80,8 +81,8 @@ def onboard(
         labelled, missing = live_labels(plan, config)
         if missing:
             say(
-                f"{len(missing)} of {len(plan.instances)} instances have no verdict and are left out; the same command "
-                f"tries them again: {', '.join(missing)}"
+                f"left out: {counted_part(len(missing), len(plan.instances), 'instance', 'has', 'have')} no verdict; "
+                f"the same command tries again: {', '.join(missing)}"
             )
     profile = conclude(
         plan, labelled, "live" if from_ is None else "recorded", cost_weight=cost_weight, recorded_rate=rate

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import output, quiet_libraries, terminal_width
+from harness.commands.common import output, quiet_libraries, terminal_width, typed_command
 from harness.commands.options import ModelOption, SelectOption
 from harness.errors import InputError
-from harness.text import counted
+from harness.text import counted, counted_part
 
 if TYPE_CHECKING:
     from harness.run.status import RunStatus
@@ -81,19 +81,20 @@ def cells(
         polyswe cells results/my --model sonnet --select repo=django/* --json
     """
     quiet_libraries()
-    from harness.run.status import read_cells, read_replaced, state_of
+    from harness.run.status import at_work, read_cells, read_replaced, state_of
     from harness.store.run_folder import RunFolder
 
     folder = RunFolder(run)
+    working = at_work(folder)
     rows, _ = read_cells(folder)
     earlier: dict[Cell, list[str]] = {}
     for one in read_replaced(folder):
         earlier.setdefault(one.cell, []).append(str(one.row.verdict))
-    endings = _endings(rows, state or ())
-    wanted = [row for row in _chosen(folder, rows, select, model) if state_of(row) in endings]
+    endings = _endings(rows, state or (), working=working)
+    wanted = [row for row in _chosen(folder, rows, select, model) if state_of(row, working=working) in endings]
     if as_json:
         for row in wanted:
-            values = _cell_values(row, state_of(row), folder.cell_dir(row.cell))
+            values = _cell_values(row, state_of(row, working=working), folder.cell_dir(row.cell))
             output(json.dumps(values | {"earlier": earlier.get(row.cell, [])}))
         return
     repeated = any(row.attempt > 1 for row in rows)
@@ -103,7 +104,7 @@ def cells(
     for row, label in zip(wanted, labels, strict=True):
         cost = "" if row.cost_usd is None else f"${row.cost_usd:.3f}"
         calls = "" if row.api_calls is None else f"{row.api_calls} calls"
-        line = f"{row.instance_id:{width}}  {label:{names}}  {state_of(row):20}  {cost:>8}  {calls:>9}"
+        line = f"{row.instance_id:{width}}  {label:{names}}  {state_of(row, working=working):20}  {cost:>8}  {calls:>9}"
         if row.cell in earlier:
             line = f"{line}  redone, before: {', '.join(earlier[row.cell])}"
         output(line.rstrip())
@@ -115,7 +116,9 @@ def cells(
 def show(
     run: RunArgument,
     instance: Annotated[str, typer.Argument(help="An instance's id, or a unique part of it.")],
-    model: Annotated[str, typer.Argument(help="A model, by a unique part of its name.")],
+    model: Annotated[
+        str, typer.Argument(help="A model, by a unique part of its name; without it, the instance's cells are listed.")
+    ] = "",
     attempt: Annotated[int, typer.Option(min=1, help="Number of the attempt, if the run has repeats.")] = 1,
     earlier: Annotated[
         int | None,
@@ -132,6 +135,8 @@ def show(
 
     Examples:
 
+        polyswe show results/sample billing     # lists the instance's cells
+
         polyswe show results/sample billing large
 
         polyswe show results/sample billing large --steps
@@ -140,18 +145,24 @@ def show(
     """
     quiet_libraries()
     from harness.data.model_names import match_names
-    from harness.run.status import read_cells, read_replaced, state_of
+    from harness.run.status import at_work, read_cells, read_replaced, state_of
     from harness.store.rows import Cell
     from harness.store.run_folder import PATCH_FILE, RunFolder
 
     folder = RunFolder(run)
     rows, _ = read_cells(folder)
-    (name,) = match_names([model], list(dict.fromkeys(row.model for row in rows)))
     ids = list(dict.fromkeys(row.instance_id for row in rows))
     found = [one for one in ids if one == instance] or [one for one in ids if instance in one]
     if len(found) != 1:
         several = f"{len(found)} instances contain it: {', '.join(found[:4])} …" if found else "no instance contains it"
         raise InputError(f"{run}: {instance!r} names no single instance ({several})")
+    own = [row for row in rows if row.instance_id == found[0]]
+    if not model and len(own) > 1:
+        if patch or tests or steps or evidence or earlier is not None:
+            raise InputError(f"{run}: name one of the models: {', '.join(dict.fromkeys(row.model for row in own))}")
+        _list_cells(folder, own)
+        return
+    (name,) = match_names([model], list(dict.fromkeys(row.model for row in rows))) if model else [own[0].model]
     cell = Cell(found[0], name, attempt)
     row = next((row for row in rows if row.cell == cell), None)
     if row is None:
@@ -177,7 +188,7 @@ def show(
         if steps:
             output(_steps(place / "trajectory.json"))
         return
-    for key, value in _cell_values(row, state_of(row), place).items():
+    for key, value in _cell_values(row, state_of(row, working=at_work(folder)), place).items():
         if value not in (None, "", {}):
             output(f"{key:18} {value}")
     if row.scripted and row.cost_usd:
@@ -188,6 +199,23 @@ def show(
         output(f"{'file':18} {file}")
     if (place / "trajectory.json").is_file():  # others' attempts may come without
         output(f"{'inspect':18} mini-extra inspect {place / 'trajectory.json'}")
+
+
+def _list_cells(folder: RunFolder, rows: Sequence[CellRow]) -> None:
+    """An instance's cells, a line each, and the command that shows one of them."""
+    from harness.run.status import at_work, state_of
+    from harness.store.rows import ATTEMPTED
+
+    working = at_work(folder)
+    names = max(len(row.model) for row in rows)
+    for row in rows:
+        cost = "unknown" if row.state in ATTEMPTED and row.cost_usd is None else f"${row.cost_usd or 0:.3f}"
+        output(f"{row.model:{names}}  attempt {row.attempt}  {state_of(row, working=working):20}  {cost:>8}")
+    if all(row.scripted for row in rows if row.state in ATTEMPTED):
+        output(PRETENDED)
+    one = next((row for row in rows if row.state in ATTEMPTED), rows[0])
+    number = ["--attempt", str(one.attempt)] if any(row.attempt > 1 for row in rows) else []
+    output(f"show one: {typed_command('show', str(folder.path), one.instance_id, one.model, *number)}")
 
 
 def _latest_run(root: Path) -> Path:
@@ -214,15 +242,15 @@ def _chosen(
     return [row for row in rows if row.instance_id in ids and (not models or row.model in models)]
 
 
-def _endings(rows: Sequence[CellRow], wanted: Sequence[str]) -> set[str]:
+def _endings(rows: Sequence[CellRow], wanted: Sequence[str], *, working: bool) -> set[str]:
     """The endings that `--state` names: each a whole one ("resolved" is not "unresolved"), or a part of some."""
     from harness.grading.verdict import Verdict
     from harness.run.failures import KINDS
-    from harness.run.status import state_of
+    from harness.run.status import INTERRUPTED, state_of
     from harness.store.rows import State
 
-    present = {state_of(row) for row in rows}
-    known = present | set(map(str, Verdict)) | set(map(str, State)) | set(KINDS)
+    present = {state_of(row, working=working) for row in rows}
+    known = present | set(map(str, Verdict)) | set(map(str, State)) | set(KINDS) | {INTERRUPTED}
     found: set[str] = set()
     for name in wanted:
         text = name.lower()
@@ -236,7 +264,7 @@ def _endings(rows: Sequence[CellRow], wanted: Sequence[str]) -> set[str]:
 def _render(seen: RunStatus) -> str:
     from harness.run.display import cost, cut, duration, model_lines
 
-    done = f"{seen.graded} of {seen.cells} cells have a verdict"
+    done = f"{counted_part(seen.graded, seen.cells, 'cell', 'has', 'have')} a verdict"
     lines = [f"{seen.run}: {done}, {'at work' if seen.at_work else 'not at work'}, {cost(seen)} spent"]
     if seen.cells_per_hour and seen.graded < seen.cells:
         rate = f"{seen.cells_per_hour:.0f} cells and ${seen.usd_per_hour or 0:.2f} an hour"
@@ -254,6 +282,11 @@ def _render(seen: RunStatus) -> str:
         lines.append(f"redone: {redone} of these cells; their earlier attempts cost ${earlier:.2f} of that")
     if seen.scripted and seen.cost_usd:
         lines.append(PRETENDED)
+    if seen.graded < seen.cells and not seen.at_work:
+        if seen.command:
+            lines.append(f"the same command continues the run: {typed_command(*seen.command)}")
+        else:
+            lines.append("the command that started the run continues it")
     for event in seen.failures:
         lines.append(cut(f"  {event.at[:19]}  {event.cell}: {event.kind}", width))
     return "\n".join(lines)

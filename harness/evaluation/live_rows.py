@@ -13,6 +13,7 @@ from harness.evaluation.formats import count, signed
 from harness.evaluation.rows import make_row
 from harness.evaluation.schema import Row
 from harness.evaluation.verdict import FEW_INSTANCES, against_money, best_single
+from harness.text import counted
 from router.outcomes import OutcomeMatrix, Replay, single
 
 ALONE = "only the routed cells were run, so this does not say whether routing beats a single model"
@@ -57,7 +58,7 @@ def compared_with(rows: list[Row]) -> str:
         return ALONE
     vs = routed.vs_best_single
     low, high = (signed(value) for value in vs.ci95)
-    few = f"; {routed.n} instances are too few to tell" if routed.n < FEW_INSTANCES else ""
+    few = f"; {counted(routed.n, 'instance is', 'instances are')} too few to tell" if routed.n < FEW_INSTANCES else ""
     return (
         f"of the models that attempted the same instances, {best.name} alone resolves {count(best.resolved)} "
         f"(difference {signed(vs.delta)}, 95 % interval {low} to {high}){against_money(routed, [])}{few}"

@@ -16,6 +16,7 @@ from harness.evaluation.constants import against_constants
 from harness.evaluation.rows import TextTest, make_row, sweep_of
 from harness.evaluation.schema import ClusterProfile, Kind, RandomClusters, Row, VsConstants
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
+from harness.text import counted
 from router.decision import is_clairvoyant
 from router.lab.crossfit import DEFAULT_COST_WEIGHTS, CrossFit, Folds, crossfit, folds, group_folds, in_sample
 from router.lab.nulls import permutation_null, random_cluster_null
@@ -193,7 +194,10 @@ class Laboratory:
         if general or clusters == "auto" or clusters <= smallest:
             return policy, notes
         policy.set_params(n_clusters=smallest)
-        return policy, (*notes, f"{name}: {smallest} clusters, not {clusters}: a training fold has no more rows")
+        return policy, (
+            *notes,
+            f"{name}: {counted(smallest, 'cluster')}, not {clusters}: a training fold has no more rows",
+        )
 
     def _missing_signals(self, policy: Policy, name: str) -> tuple[str, ...]:
         """A note where nothing is on record that the policy chooses attempts by."""

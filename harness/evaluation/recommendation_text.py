@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.evaluation.formats import count, money, money_kind, p_value, signed
 from harness.evaluation.schema import Choice, Detectable, RepeatableOracle, Selection, Statement, VsConstants
 from harness.evaluation.verdict import FEW_INSTANCES, reads_attempts
-from harness.text import counted
+from harness.text import counted, counted_part
 
 LEAST_MEMBERS = 3
 """Fewer attempts leave little to choose from."""
@@ -113,11 +113,11 @@ def _caution(found: Findings) -> str:
     if found.complete < found.instances:
         missing = found.instances - found.complete
         parts.append(
-            f"{missing} of {found.instances} instances lack{'s' * (missing == 1)} a verdict of some model; models "
+            f"{counted_part(missing, found.instances, 'instance', 'lacks', 'lack')} a verdict of some model; models "
             f"are compared on the other {found.complete}."
         )
     if 0 < found.complete < FEW_INSTANCES and found.models > 1:
-        parts.append(f"{found.complete} instances are too few to tell models apart.")
+        parts.append(f"{counted(found.complete, 'instance is', 'instances are')} too few to tell models apart.")
     return " ".join(parts)
 
 
@@ -173,7 +173,7 @@ def _routing(found: Findings) -> str:
         return "Nothing to gain: every policy that was tried gives all instances to one model."
     assert row.delta is not None  # cross-fitted rows exist only where there is a best single model
     if row.n < FEW_INSTANCES:
-        opening = f"Cannot be judged on {row.n} instances"
+        opening = f"Cannot be judged on {counted(row.n, 'instance')}"
     elif found.routing_pays:
         opening = "Pays"
     elif row.delta > 0:
@@ -205,7 +205,7 @@ def _selection(found: Findings) -> str:
     if row is not None:
         opening = "Pays" if seen.pays else "Not shown to pay"
         if row.n < FEW_INSTANCES:
-            opening = f"Cannot be judged on {row.n} instances"
+            opening = f"Cannot be judged on {counted(row.n, 'instance')}"
         figures = f"{_of(row)} held out, {_versus(row)}{_at(found, row, compared=True, several=True)}"
         return f"{opening}: choosing among finished attempts by tests resolves {figures}."
     attempts = f"{len(seen.members)} finished attempts"
@@ -231,7 +231,8 @@ def _how_sure(found: Findings) -> str:
         return ""
     pair = "these two models" if seen.a == use.name else "the two best models"
     if seen.points is None:
-        text = f"{seen.n} instances are too few to show a difference between {pair}, however large."
+        few = counted(seen.n, "instance is", "instances are")
+        text = f"{few} too few to show a difference between {pair}, however large."
         if seen.discordant == 0:
             text = f"{pair.capitalize()} have the same verdict on every instance."
     else:

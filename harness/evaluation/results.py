@@ -32,6 +32,7 @@ from harness.evaluation.verifier import notes as signal_notes
 from harness.evaluation.verifier import reachable, verifier_quality
 from harness.importers import unknown_verdicts
 from harness.importers.repeats import RepeatedModel
+from harness.text import counted, counted_part
 from router.lab.nulls import random_cluster_null
 from router.lab.oracle import oracle, pairs, random_expectation
 from router.lab.repeatable import BOOTSTRAPS, LEAST, repeatable_oracle
@@ -290,13 +291,13 @@ def _missing(outcomes: OutcomeMatrix) -> list[str]:
         without_cost = int((np.isnan(costs) & ~np.isnan(verdicts)).sum())
         if without_cost:
             notes.append(
-                f"{model}: the cost of {without_cost} of {known} attempts is unknown, so no cost is stated for it, nor "
-                "for policies that route to it"
+                f"{model}: the cost of {without_cost} of {counted(known, 'attempt')} is unknown, so no cost is "
+                "stated for it, nor for policies that route to it"
             )
     incomplete = int(np.isnan(outcomes.resolved).any(axis=1).sum())
     if incomplete:
         notes.append(
-            f"{incomplete} of {n} instances lack a verdict of some model: policies, random and oracle are computed on "
-            f"the other {n - incomplete}"
+            f"{counted_part(incomplete, n, 'instance', 'lacks', 'lack')} a verdict of some model: "
+            f"policies, random and oracle are computed on the other {n - incomplete}"
         )
     return notes

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness.evaluation.formats import count, money_kind, p_value, signed
 from harness.evaluation.schema import Choice, Row
 from harness.evaluation.stats import holm
+from harness.text import counted
 from router.policies import is_baseline
 from router.policies.cascade import CascadePolicy
 from router.policies.select import SelectPolicy
@@ -168,7 +169,7 @@ def _judgement(judged: Row, p: float | None) -> str:
     assert judged.vs_best_single is not None
     vs = judged.vs_best_single
     if judged.n < FEW_INSTANCES:
-        return f"{judged.n} instances are too few to tell"
+        return f"{counted(judged.n, 'instance is', 'instances are')} too few to tell"
     if beats(judged, p):
         return "it beats the best single model"
     if vs.ci95[1] < 0:

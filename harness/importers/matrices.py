@@ -17,7 +17,7 @@ from harness.importers.duplicates import same_verdicts
 from harness.importers.recorded import RecordedCell, RecordedRun
 from harness.importers.repeats import RepeatedModel, attempts_of
 from harness.importers.same_model import run_date
-from harness.text import counted
+from harness.text import counted, counted_part
 from router.arrays import FloatArray
 from router.outcomes import OutcomeMatrix
 
@@ -72,8 +72,8 @@ def outcome_matrix(
     if len(known) < len(instances):
         unknown = [i for i in instances if i not in set(known)]
         notes.append(
-            f"{len(unknown)} of {len(instances)} instances have no outcome of the pool and are left out, e.g. "
-            f"{', '.join(unknown[:NAMED])}"
+            f"{counted_part(len(unknown), len(instances), 'instance', 'has', 'have')} no outcome of the pool and "
+            f"{'is' if len(unknown) == 1 else 'are'} left out, e.g. {', '.join(unknown[:NAMED])}"
         )
     kept = [row for row in table if any(cell.resolved is not None for cell in row)]
     return _matrix(models, kept, known), notes
@@ -110,8 +110,8 @@ def unknown_verdicts(outcomes: OutcomeMatrix) -> list[str]:
             named = ", ".join(outcomes.instances[i] for i in unknown[:NAMED])
             named += f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
             notes.append(
-                f"{model}: {len(unknown)} of {n} verdicts are unknown ({named}); it resolved {least} if they all "
-                f"failed, {least + len(unknown)} if none did"
+                f"{model}: {counted_part(len(unknown), n, 'verdict', 'is', 'are')} unknown ({named}); it resolved "
+                f"{least} if they all failed, {least + len(unknown)} if none did"
             )
     return notes
 

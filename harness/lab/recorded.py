@@ -16,6 +16,7 @@ from harness.data.instances import read_problem_statements
 from harness.errors import InputError
 from harness.importers import RecordedRun, auxiliary_matrix, load_outcomes, outcome_matrix, unknown_verdicts
 from harness.importers.same_model import may_be_of, run_date
+from harness.text import counted_part
 from router.outcomes import OutcomeMatrix
 
 
@@ -90,7 +91,9 @@ def _complete(outcomes: OutcomeMatrix, notes: list[str]) -> tuple[OutcomeMatrix,
     notes = [*notes, *unknown_verdicts(outcomes)]
     if len(complete) < len(outcomes):
         left_out = len(outcomes) - len(complete)
-        notes.append(f"{left_out} of {len(outcomes)} instances lack a verdict of some run and are left out")
+        notes.append(
+            f"left out: {counted_part(left_out, len(outcomes), 'instance', 'lacks', 'lack')} a verdict of some run"
+        )
     return complete, notes
 
 

@@ -14,7 +14,7 @@ from harness.data.embeddings import embed_texts
 from harness.errors import InputError
 from harness.evaluation.formats import NONE
 from harness.importers import RecordedRun, load_outcomes, outcome_matrix, unknown_verdicts
-from harness.text import line
+from harness.text import counted, counted_part, line
 from router.arrays import Features
 from router.clustering import number_of_clusters
 from router.lab.crossfit import Folds, crossfit, fit_features, folds
@@ -141,7 +141,9 @@ def pool_history(
         notes.append(f"left out, as their dates cannot be read: {', '.join(undatable)}")
     if len(matrix) < len(outcomes):
         missing = len(outcomes) - len(matrix)
-        notes.append(f"{missing} of {len(outcomes)} instances lack a verdict of some model and are left out")
+        notes.append(
+            f"left out: {counted_part(missing, len(outcomes), 'instance', 'lacks', 'lack')} a verdict of some model"
+        )
     return History(
         policy=policy,
         instances=len(matrix),
@@ -177,7 +179,7 @@ def _left_out(runs: Sequence[RecordedRun], covering: Sequence[RecordedRun], inst
     known = {id(run): sum(run.cell(i).resolved is not None for i in instances) for run in runs}
     others = [run for run in runs if run not in covering]
     if elsewhere := [run for run in others if not known[id(run)]]:
-        notes.append(f"{len(elsewhere)} runs of other instances are left out")
+        notes.append(f"left out: {counted(len(elsewhere), 'run')} of other instances")
     for what, group in (
         ("faulty", [run for run in others if run.fault is not None]),
         ("without a date", [run for run in others if run.fault is None and not run.date]),
@@ -187,7 +189,7 @@ def _left_out(runs: Sequence[RecordedRun], covering: Sequence[RecordedRun], inst
         ),
     ):
         if present := [f"{run.name} ({known[id(run)]})" for run in group if known[id(run)]]:
-            notes.append(f"{len(present)} runs are left out, {what}: {', '.join(present)}")
+            notes.append(f"{counted(len(present), 'run is', 'runs are')} left out, {what}: {', '.join(present)}")
     return notes
 
 

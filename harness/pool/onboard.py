@@ -31,12 +31,14 @@ from harness.run.interrupt import stop_on_signals
 from harness.run.pipeline import evaluate
 from harness.store.rows import State
 from harness.store.run_folder import RunFolder
-from harness.text import line
+from harness.text import counted, counted_part, line
 from router.arrays import Z95, FloatArray, IntArray
 from router.clustering import CentroidClusters, number_of_clusters
 from router.lab.anchors import ReferenceRuns
 from router.outcomes import OutcomeMatrix
 
+FEW_LABELS = 20
+"""Below it the estimate's error was not measured (`polyswe lab labels`)."""
 SURE = 0.95
 """Probability from which a cluster counts as certainly better."""
 SHRINKAGE = 20.0
@@ -138,7 +140,8 @@ def plan_onboarding(
     matrix = outcomes.complete_rows()
     n = len(matrix)
     if n < len(outcomes):
-        notes.append(f"{len(outcomes) - n} of {len(outcomes)} instances lack a verdict of some model and are left out")
+        lacking = counted_part(len(outcomes) - n, len(outcomes), "instance", "lacks", "lack")
+        notes.append(f"left out: {lacking} a verdict of some model")
     if n < 2:
         raise InputError(f"only {n} instances are known of every model of the pool ({', '.join(matrix.models)})")
     if not 1 <= budget <= n:
@@ -362,10 +365,16 @@ def write_profile(
 def render_profile(profile: Onboarded) -> str:
     """The profile for a terminal."""
     low, high = profile.ci95
+    labels = len(profile.labelled)
+    few = (
+        f"only {counted(labels, 'label')}: the rate rests mostly on the outcomes of the pool, and its error with fewer "
+        f"than {FEW_LABELS} labels was not measured"
+    )
     cost = "cost unknown" if profile.cost_usd is None else f"about ${profile.cost_usd:.3f} an instance"
     lines = [
         f"{profile.model}: {profile.rate:.1%} of {profile.instances} instances expected [{low:.1%}, {high:.1%}], "
-        f"{cost}; from {len(profile.labelled)} labels ({profile.resolved} resolved, {profile.source})",
+        f"{cost}; from {counted(labels, 'label')} ({profile.resolved} resolved, {profile.source})",
+        *([few] if labels < FEW_LABELS else []),
         f"rank {profile.rank} of {len(profile.pool) + 1}: "
         + ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(profile.pool.items(), key=lambda x: -x[1])[:6]),
     ]

@@ -13,6 +13,7 @@ from harness.data.instances import Instance
 from harness.errors import InputError
 from harness.regression.differences import other_versions
 from harness.regression.reference import Reference, neutral_reference, read_reference
+from harness.text import counted, counted_part
 from router.arrays import FloatArray, IntArray
 from router.lab.sequential import GateSettings, SequentialGate
 
@@ -84,8 +85,8 @@ def plan_regression(
     both = [i for i, instance in enumerate(ordered) if not any(np.isnan(verdicts[i]) for verdicts in used)]
     if len(both) < 2:
         raise InputError(
-            f"{base.label}: {len(both)} instances have a verdict of the base, are in the dataset in the same version, "
-            "and are known to the reference runs; nothing can be compared"
+            f"{base.label}: {len(both)} of the instances that the base has a verdict on are in the dataset in the same "
+            "version and known to the reference runs; at least 2 are needed to compare"
         )
     instances = tuple(ordered[i] for i in both)
     rows: IntArray = np.array([row_of[instance] for instance in instances], dtype=np.int64)
@@ -96,10 +97,14 @@ def plan_regression(
     notes = []
     if changed:
         named = f"{', '.join(changed[:NAMED])}{' …' if len(changed) > NAMED else ''}"
-        notes.append(f"{len(changed)} instances are left out, their text or tests changed since the base ran: {named}")
+        notes.append(
+            f"{counted(len(changed), 'instance is', 'instances are')} left out, text or tests changed "
+            f"since the base ran: {named}"
+        )
     if missing := len(ids) - len(instances) - len(changed):
         notes.append(
-            f"{missing} of {len(ids)} instances are left out: the base or the reference runs have no verdict on them"
+            f"{counted_part(missing, len(ids), 'instance', 'is', 'are')} left out: the base or the "
+            "reference runs have no verdict there"
         )
     if config.run.mode == "matrix" and (alone := [m.name for m in config.pool if m.name not in pairs]):
         notes.append(f"not run, as the base has no such model: {', '.join(alone)}")

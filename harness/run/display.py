@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from harness.run.status import ModelStatus, RunStatus
+from harness.run.status import INTERRUPTED, ModelStatus, RunStatus
 from harness.text import line
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -141,6 +141,8 @@ def model_lines(models: Sequence[ModelStatus], width: int) -> list[str]:
     names = ["model", *(line(model.name) for model in models)]
     longest = max(map(cell_len, names))
     columns = {head: [head, *(figure(model) for model in models)] for head, figure in COLUMNS.items()}
+    if any(model.interrupted for model in models):
+        columns["running"] = [INTERRUPTED, *(str(model.interrupted) for model in models)]
 
     def room() -> int:
         return width - sum(max(map(len, values)) + 2 for values in columns.values())
@@ -168,9 +170,14 @@ def _running(model: ModelStatus) -> str:
 
 def cost(of: ModelStatus | RunStatus) -> str:
     """USD, or that they are more than this, or unknown: others' attempts may state no cost."""
-    if of.unpriced and not of.cost_usd:
+    return known_cost(of.cost_usd, of.unpriced)
+
+
+def known_cost(cost_usd: float, unpriced: int) -> str:
+    """USD, where `unpriced` attempts add an unknown amount."""
+    if unpriced and not cost_usd:
         return "unknown"
-    return ("≥ " if of.unpriced else "") + f"${of.cost_usd:.2f}"
+    return ("≥ " if unpriced else "") + f"${cost_usd:.2f}"
 
 
 def duration(hours: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,7 +30,8 @@ class Event(StrEnum):
     """The names of events, which stay as they are."""
 
     RUN_STARTED = "run_started"
-    """A command begins or continues it: `cells`, `graded`, `to_attempt`, `to_grade`, `models`, `pid`, `version`."""
+    """A command begins or continues it: `cells`, `graded`, `to_attempt`, `to_grade`, `models`, `pid`, `version`, and
+    `command`: the words after `polyswe`, or none where it was not started from the command line."""
     ATTEMPT_STARTED = "attempt_started"
     ATTEMPT_WAITS = "attempt_waits"
     """Under the model's `rpm` or `tpm`: `seconds`."""
@@ -112,6 +114,19 @@ class Journal:
             show(message)
 
         return say
+
+
+def continuing_command(folder: Path) -> tuple[str, ...]:
+    """The words after `polyswe` that started the run last and continue it; empty where they are not on record."""
+    try:
+        with (folder / EVENTS_FILE).open(encoding="utf-8", errors="replace") as file:
+            starts = [line for line in file if f'"event": "{Event.RUN_STARTED}"' in line]
+        words = json.loads(starts[-1])["command"] if starts else ()
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ()
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return ()
+    return tuple(word for word in words if word != "--fresh")  # which would begin anew
 
 
 def _open_whole(path: Path) -> int:

@@ -16,6 +16,7 @@ from harness.data.instances import Dataset, load_dataset
 from harness.errors import ConfigError, InputError
 from harness.evaluation.schema import Results
 from harness.files import slug
+from harness.run.display import known_cost
 from harness.run.engines import open_backend
 from harness.run.evidence import EvidenceStage, repeats_note
 from harness.run.interrupt import Stop
@@ -31,7 +32,7 @@ from harness.run.scheduler import run_cells
 from harness.run.spending import limit_note, spent_on_tests
 from harness.run.test_writing import check_tests
 from harness.run.tracing import traced
-from harness.store.rows import Cell, CellRow, State
+from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
 from harness.text import counted
@@ -76,6 +77,7 @@ def evaluate(
     order: Sequence[str] = (),
     say: Callable[[str], None] = lambda message: None,
     predictions: Predictions | None = None,
+    command: Sequence[str] = (),
 ) -> RunEnd:
     """Run every cell of a configuration that has no verdict yet, then compute the results.
 
@@ -88,6 +90,7 @@ def evaluate(
         order: ids of instances that are run first and in this order; the others follow in the dataset's.
         say: takes a line for the user.
         predictions: attempts that were made elsewhere; no agent runs then.
+        command: the words after `polyswe` that were typed, for the journal.
 
     Raises:
         InputError, EnvironmentUnavailableError: before anything is spent, when the run cannot work.
@@ -132,7 +135,7 @@ def evaluate(
             # what a redo of a part changes are the results of the whole run
             whole = redo is not None and folder.has_manifest and any(row.cell not in cells for row in store.rows())
             check_tests(config, dataset, folder)
-            _record_start(run, [row for row in store.rows() if row.cell in cells])
+            _record_start(run, [row for row in store.rows() if row.cell in cells], command)
             stage = EvidenceStage(run, config.evidence, say) if config.evidence and predictions is None else None
             cells = _run_planned(run, cells, None if whole else out, stage)
             if not out.is_part and not out.has_manifest:  # of a finished run, lost or damaged
@@ -167,7 +170,7 @@ def _put_aside(run: OpenRun, redo: RedoRequest, say: Callable[[str], None]) -> N
     move_folders(run.folder, run.store)
 
 
-def _record_start(run: OpenRun, rows: Sequence[CellRow]) -> None:
+def _record_start(run: OpenRun, rows: Sequence[CellRow], command: Sequence[str]) -> None:
     states = Counter(row.state for row in rows)
     graded, to_grade = states[State.GRADED], states[State.AGENT_DONE]
     to_attempt = len(rows) - graded - to_grade
@@ -182,16 +185,19 @@ def _record_start(run: OpenRun, rows: Sequence[CellRow]) -> None:
         models=[model.name for model in run.config.pool],
         pid=os.getpid(),
         version=version("polyswe"),
+        command=list(command),
     )
 
 
 def _record_end(journal: Journal, end: RunEnd, tests_cost: float) -> None:
     graded = len(end.rows) - len(end.missing)
     spent = sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in end.rows) + tests_cost
+    unpriced = sum(row.state in ATTEMPTED and row.cost_usd is None for row in end.rows)
     stopped = f" ({end.stopped})" if end.stopped else ""
     journal.record(
         Event.RUN_ENDED,
-        line=f"the run ended{stopped}: {graded} of {len(end.rows)} cells have a verdict, ${spent:.2f} spent",
+        line=f"the run ended{stopped}: {graded} of {len(end.rows)} cells have a verdict, "
+        f"{known_cost(spent, unpriced)} spent",
         cells=len(end.rows),
         graded=graded,
         resolved=sum(row.verdict == "resolved" for row in end.rows),

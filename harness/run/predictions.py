@@ -23,7 +23,7 @@ from harness.store.keys import Change, change
 from harness.store.rows import ATTEMPTED, Cell, State
 from harness.store.run_folder import PATCH_FILE, TRAJECTORY_FILE, RunFolder, read_patch
 from harness.store.store import Store
-from harness.text import counted, one_line
+from harness.text import counted, counted_part, one_line
 
 NO_USE = ("pool.", "agent.", "predictions", "run.max_cost", "run.agent", "run.mode", "run.repeats")
 """How settings begin that change nothing of a run whose attempts exist."""
@@ -151,8 +151,8 @@ def prediction_notes(config: Config) -> list[str]:
 def missing_notes(config: Config) -> list[str]:
     """For how many instances a model has no prediction, a line a model."""
     notes = [
-        f"{source.model}: {source.missing} of {source.instances} instances have no prediction and no verdict; a "
-        "leaderboard counts them as not resolved"
+        f"{source.model}: {counted_part(source.missing, source.instances, 'instance', 'has', 'have')} no prediction "
+        f"and no verdict; a leaderboard counts {'it' if source.missing == 1 else 'them'} as not resolved"
         for source in config.predictions
         if source.missing
     ]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from agents.attempt import Attempt
 from harness.grading.verdict import Grade
-from harness.run.display import Display, duration, make_display
+from harness.run.display import Display, duration, known_cost, make_display
 from harness.run.journal import Event, Journal
 from harness.run.status import RATE_WINDOW, ModelStatus
-from harness.store.rows import Cell, CellRow, State
+from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 
 SHOWN_WAIT = 3.0
 """Seconds from which a wait for a model's turn is shown."""
@@ -27,6 +27,8 @@ class _Model:
     graded: int
     resolved: int
     cost_usd: float
+    unpriced: int = 0
+    """Finished attempts whose cost is unknown."""
     failed: int = 0
     finished: deque[float] = field(default_factory=deque)
     """When cells ended at this start, as far back as the rate looks."""
@@ -188,10 +190,11 @@ class Progress:
         left = max((model.hours_left for model in models if model.hours_left is not None), default=None)
         done = f"{sum(model.graded for model in models)} of {sum(model.cells for model in models)} cells"
         resolved = sum(model.resolved for model in models)
+        spent = known_cost(sum(model.cost_usd for model in models), sum(model.unpriced for model in models))
         parts = [
             *([f"{self._work_name}: {done}"] if self._work_name else [done, f"{resolved} resolved"]),
             *([f"{failed} failed"] if failed else []),
-            f"${sum(model.cost_usd for model in models):.2f}",
+            f"cost {spent}" if spent == "unknown" else spent,
             *([f"agents {agents}, gradings {gradings}"] if agents or gradings else []),
             *([f"about {duration(left)} left"] if left else []),
         ]
@@ -216,6 +219,7 @@ class Progress:
             failed=model.failed,
             waiting=max(0, left - len(work)),
             cost_usd=model.cost_usd,
+            unpriced=model.unpriced,
             cells_per_hour=rate,
             hours_left=left / rate if rate and left > 0 else None,
         )
@@ -246,4 +250,5 @@ def _model(rows: Sequence[CellRow]) -> _Model:
         graded=sum(row.state is State.GRADED for row in rows),
         resolved=sum(row.verdict == "resolved" for row in rows),
         cost_usd=sum((row.cost_usd or 0.0) + row.lost_cost_usd for row in rows),
+        unpriced=sum(row.state in ATTEMPTED and row.cost_usd is None for row in rows),
     )

@@ -15,6 +15,7 @@ from harness.evaluation.verdict import SCRIPTED_CAVEAT
 from harness.fitting import fitted_on, router_for_pool
 from harness.run.rollout import models_missing_from, roll_out
 from harness.run.run_record import RunRecord
+from harness.text import counted, counted_part
 from router.outcomes import OutcomeMatrix, Replay
 from router.router import Router
 
@@ -66,11 +67,13 @@ def routed_results(record: RunRecord, matrix: OutcomeMatrix) -> Results:
     notes += in_sample_notes
     if unfinished := len(rollouts) - len(ended):
         notes.append(
-            f"{unfinished} instances are not decided yet, because an attempt that the policy requested has not finished"
+            f"{counted(unfinished, 'instance is', 'instances are')} not decided yet, because an "
+            "attempt that the policy requested has not finished"
         )
     if several := sum(len(models) > 1 for models in tried):
         notes.append(
-            f"{several} of {len(tried)} instances were attempted by more than one model; every attempt's cost counts"
+            f"{counted_part(several, len(tried), 'instance', 'was', 'were')} attempted by more than one "
+            "model; every attempt's cost counts"
         )
     table = live_rows(replayed, matrix.take(rows), seed=config.router.seed)
     row = table[0]

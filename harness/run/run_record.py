@@ -24,6 +24,7 @@ from harness.run.redo import redo_notes
 from harness.store.rows import Cell, CellRow, EvidenceRow, FailureRow, Replaced, State
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
+from harness.text import counted_part
 
 
 @dataclass(frozen=True)
@@ -134,5 +135,5 @@ def _ending_notes(rows: Sequence[CellRow]) -> list[str]:
         notes.append(f"{attempts} left changes that were never submitted; these are kept but not counted")
     missing = sum(row.state is not State.GRADED for row in rows)
     if missing:
-        notes.append(f"{missing} of {len(rows)} cells {'has' if missing == 1 else 'have'} no verdict")
+        notes.append(f"{counted_part(missing, len(rows), 'cell', 'has', 'have')} no verdict")
     return notes

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import InputError
 from harness.run.failures import kind_of
+from harness.run.journal import continuing_command
 from harness.store.rows import ATTEMPTED, WAITS_UNTIL, CellRow, FailureRow, Replaced, State
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
@@ -19,6 +21,8 @@ RATE_WINDOW = timedelta(minutes=30)
 """How far back the rate of finished cells and of spending looks."""
 SHORTEST_WINDOW = timedelta(seconds=30)
 """Cells that ended within less say nothing about a rate: the first gradings of a run often end together."""
+INTERRUPTED = "interrupted"
+"""What has become of a cell whose agent was at work when the run's process ended."""
 LAST_FAILURES = 5
 """How many of the latest failures are named."""
 
@@ -32,7 +36,7 @@ class ModelStatus:
     graded: int
     resolved: int
     running: int
-    """An agent is at work, or a patch waits for its grading."""
+    """An agent is at work, or a patch waits for its grading, while a process has the run."""
     awaiting_turn: int
     """Of them, agents that wait for their model's turn under its `rpm` or `tpm`."""
     failed: int
@@ -50,6 +54,8 @@ class ModelStatus:
     """Of their earlier attempts."""
     unpriced: int = 0
     """Finished attempts whose cost is unknown: `polyswe grade` took them in without."""
+    interrupted: int = 0
+    """Running when the run's process ended: the next start makes the attempt anew, or grades the patch."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class RunStatus:
     """Every attempt so far is a scripted stand-in's: nobody pays these costs."""
     tests: TestsStatus | None = None
     """None where no tests are written."""
+    command: Sequence[str] = ()
+    """The words after `polyswe` that continue the run; empty where they are not on record."""
 
     @property
     def graded(self) -> int:
@@ -137,10 +145,14 @@ def run_status(
     order = list(dict.fromkeys(row.model for row in rows))
     rate, spending = _rates(rows)
     missing = sum(row.state is not State.GRADED for row in rows)
+    models = [_model_status(name, rows, replaced) for name in order]
+    working = at_work(folder)
+    if not working:
+        models = [replace(one, running=0, awaiting_turn=0, interrupted=one.running) for one in models]
     return RunStatus(
         run=folder.path.name,
-        at_work=_at_work(folder),
-        models=[_model_status(name, rows, replaced) for name in order],
+        at_work=working,
+        models=models,
         started=min(map(_time, rows), default=None),
         updated=max(map(_time, rows), default=None),
         cells_per_hour=rate,
@@ -149,6 +161,7 @@ def run_status(
         failures=sorted(failures, key=lambda event: event.at, reverse=True)[:LAST_FAILURES],
         scripted=all(row.scripted for row in rows if row.state in ATTEMPTED),
         tests=_tests_status(folder, rows),
+        command=continuing_command(folder.path) if missing else (),
     )
 
 
@@ -194,18 +207,31 @@ def read_replaced(folder: RunFolder) -> list[Replaced]:
         return store.replaced()
 
 
-def state_of(row: CellRow) -> str:
-    """One word or two for what has become of a cell: its verdict, its failure, or how far it is."""
+def state_of(row: CellRow, *, working: bool = True) -> str:
+    """One word or two for what has become of a cell: its verdict, its failure, or how far it is.
+
+    Args:
+        row: The cell.
+        working: Whether a process has the run; without one, no cell is running.
+    """
     if row.state is State.GRADED:
         return str(row.verdict)
+    if row.state is State.RUNNING and not working:
+        return INTERRUPTED
     if _awaits_turn(row):
         return "waits for its turn"
     return str(row.failure) if row.state is State.FAILED else str(row.state)
 
 
-def _at_work(folder: RunFolder) -> bool:
-    """Whether a process holds the run: trying to keep others out tells, and changes nothing."""
-    lock = folder.path.with_name(f".{folder.path.name}.lock")
+def at_work(folder: RunFolder) -> bool:
+    """Whether a process has the run, or the run whose tests the folder holds."""
+    return any(
+        _is_held(path.with_name(f".{path.name}.lock")) for path in (folder.path, folder.path.parent) if path.name
+    )
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock: trying to keep others out tells, and changes nothing."""
     try:
         with lock.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -162,5 +162,8 @@ def curveball(matrix: FloatArray, rng: np.random.Generator, trades: int | None =
 def _complete(outcomes: OutcomeMatrix) -> FloatArray:
     if not outcomes.complete():
         missing = int(np.isnan(outcomes.resolved).sum())
-        raise OutcomeError(f"{missing} verdicts are unknown; this null needs a complete matrix: use complete_rows()")
+        raise OutcomeError(
+            f"{missing} {'verdict is' if missing == 1 else 'verdicts are'} unknown; "
+            "this null needs a complete matrix: use complete_rows()"
+        )
     return outcomes.resolved

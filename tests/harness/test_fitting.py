@@ -150,7 +150,7 @@ def test_a_model_that_lacks_a_verdict_is_fitted_and_named(record: tuple[str, str
     Path(outcomes).write_text("\n".join(lines).replace(blank, "own__repo-3,bee,,0.4") + "\n")
     fitted = fit_router([outcomes], tasks, tmp_path / "r", FitSettings(policy="best-fixed", repeats=0))
     assert "router over 2 models" in fitted.summary
-    assert any(note.startswith("bee: 1 of 24 verdicts are unknown (own__repo-3); it reso") for note in fitted.notes)
+    assert any(note.startswith("bee: 1 of 24 verdicts is unknown (own__repo-3); it reso") for note in fitted.notes)
     assert read_header(tmp_path / "r").provenance["notes"] == list(fitted.notes)
 
 

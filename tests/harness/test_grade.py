@@ -50,6 +50,8 @@ def graded(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     done = polyswe("grade", *paths, "--dataset", "sample", "--run-id", "all", "--out", folder / "results")
     assert done.returncode == EXIT_OK, done.stderr
     assert "left out 1 trial without a patch" in done.stderr
+    assert "look into a failure:" in done.stderr.partition("next:")[2]
+    assert "grade your own patches" not in done.stderr
     return RunFolder(folder / "results" / "all")
 
 

@@ -91,7 +91,7 @@ def test_a_model_that_lacks_a_few_verdicts_stays_in_the_default_pool(tmp_path: P
     assert matrix.models == ("ant", "bee", "cat")
     assert any("left out of the pool, as they know fewer instances: dog (15 of 20)" in note for note in notes)
     assert unknown_verdicts(matrix) == [
-        "bee: 1 of 20 verdicts are unknown (i0); it resolved 10 if they all failed, 11 if none did",
+        "bee: 1 of 20 verdicts is unknown (i0); it resolved 10 if they all failed, 11 if none did",
         "cat: 4 of 20 verdicts are unknown (i0, i1, i2 and 1 more); it resolved 8 if they all failed, 12 if none did",
     ]
 
@@ -115,7 +115,7 @@ def test_missing_cells_are_unknown_not_failed(board: Path):
     matrix, notes = outcome_matrix(load_outcomes([board]).runs, ["opus", "half"], ["a", "b", "c"])
     assert matrix.instances == ("a", "b")
     assert math.isnan(matrix.resolved[1, 1])
-    assert any("1 of 3 instances have no outcome" in note for note in notes)
+    assert any("1 of 3 instances has no outcome" in note for note in notes)
 
 
 def test_outcomes_of_another_dataset_say_so(board: Path):

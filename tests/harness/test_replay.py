@@ -96,7 +96,7 @@ def test_replay_writes_the_folder_and_repeats_itself(tasks: Path, outcomes: Path
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert read_results(tmp_path / "one") == first
     assert first.instances == 11
-    assert any("1 of 12 instances have no outcome of the pool" in note for note in first.notes)
+    assert any("1 of 12 instances has no outcome of the pool" in note for note in first.notes)
     # the written outcomes are an input again
     assert replay(replace(sources, outcomes=[tmp_path / "one"]), settings, **arguments).rows == first.rows
 

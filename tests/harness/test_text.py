@@ -27,7 +27,7 @@ from harness.evaluation.schema import Failure, Results
 from harness.evaluation.settings import EvaluationInputs, EvaluationSettings
 from harness.importers import load_outcomes, outcome_matrix, write_outcomes_csv
 from harness.report.tables import render_csv, render_markdown, render_terminal
-from harness.text import counted, csv_original, csv_text, line, markdown, plain
+from harness.text import counted, counted_part, csv_original, csv_text, line, markdown, plain
 from router.outcomes import OutcomeMatrix
 
 HOSTILE = [
@@ -190,3 +190,9 @@ def test_findings_and_routes_hold_hostile_text_on_one_line() -> None:
 def test_one_is_singular():
     assert counted(1, "row is", "rows are") == "1 row is"
     assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+
+
+def test_a_part_agrees_with_its_verb_and_a_whole_with_its_number() -> None:
+    assert counted_part(1, 1, "verdict", "is", "are") == "1 of 1 verdict is"
+    assert counted_part(1, 24, "verdict", "is", "are") == "1 of 24 verdicts is"
+    assert counted_part(0, 24, "verdict", "is", "are") == "0 of 24 verdicts are"

@@ -150,7 +150,7 @@ def test_unknown_cells_are_left_out_and_told():
     assert [row.n for row in results.rows] == [39, 40, 36, 35, 35, 35, 35]
     assert by(results, "bee").vs_best_single is not None
     notes = "\n".join(results.notes)
-    assert "ant: 1 of 40 verdicts are unknown (i4); it resolved 19 if they all failed, 20 if none did" in notes
+    assert "ant: 1 of 40 verdicts is unknown (i4); it resolved 19 if they all failed, 20 if none did" in notes
     assert "5 of 40 instances lack a verdict of some model" in notes
 
 

@@ -97,6 +97,15 @@ def test_a_clearly_better_model_enters_the_table_and_a_hopeless_one_does_not() -
     assert all(cluster.chosen for cluster in best.clusters)
     assert not any(cluster.chosen for cluster in worst.clusters)
     assert "6 of 6 clusters" in render_profile(best)
+    assert "only " not in render_profile(best)
+
+
+def test_few_labels_are_called_few() -> None:
+    resolved, labels = simulated()
+    plan = plan_of(resolved, labels, 2)
+    truth = {plan.reference.instances[i]: (bool(resolved[i, 11]), 1.0) for i in plan.anchors}
+    shown = render_profile(conclude(plan, truth, "recorded"))
+    assert "only 2 labels: the rate rests mostly on the outcomes of the pool" in shown
 
 
 def test_price_keeps_a_dear_model_out() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,12 @@ def test_no_line_is_wider_than_the_terminal(make_run, width: int) -> None:  # ty
         assert any("more" in line for line in lines), "cells at work that do not fit are counted"
         assert max(map(cell_len, lines)) <= width
         assert all(cell_len(line) <= width for line in model_lines(progress.models(), width))
+
+
+def test_a_cost_that_is_unknown_is_no_zero(make_run) -> None:  # type: ignore[no-untyped-def]
+    rows = [replace(row, cost_usd=None) for row in rows_of(make_run())]
+    assert "cost unknown" in Progress(rows, display=Silent()).summary()
+    assert "≥ $1.00" in Progress([replace(rows[0], cost_usd=1.0), *rows[1:]], display=Silent()).summary()
 
 
 def test_without_a_terminal_there_are_plain_lines_and_the_last_one_says_how_it_ended(make_run) -> None:  # type: ignore[no-untyped-def]

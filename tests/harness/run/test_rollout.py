@@ -97,7 +97,7 @@ def test_a_cascade_escalates_live_and_pays_for_every_attempt(sample: Dataset, ch
     assert (row["name"], row["n"], row["resolved"]) == ("routed", 2, 2)
     assert row["cost_per_instance"] == pytest.approx(sum(cell.cost_usd or 0 for cell in end.rows) / 2)
     assert row["routing_share"] == {MODELS[0]: 0.5, MODELS[2]: 0.5}
-    assert any("1 of 2 instances were attempted by more than one model" in note for note in results["notes"])
+    assert any("1 of 2 instances was attempted by more than one model" in note for note in results["notes"])
     assert "signal_own_tests_passed" in (folder.path / "outcomes.csv").read_text().splitlines()[0]
 
     before = (folder.path / "results.json").read_bytes()

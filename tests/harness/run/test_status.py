@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
+from harness.run.journal import Event, Journal
 from harness.run.status import run_status
 from harness.store.rows import Cell
 from harness.store.run_folder import RunFolder
@@ -120,3 +122,47 @@ def test_the_commands_show_run_cells_and_one_cell(make_run) -> None:  # type: ig
     unclear = polyswe("show", folder.path, "polyswe", "medium")
     assert (unclear.returncode, unclear.stderr.count("\n")) == (2, 1)
     assert "no single instance" in unclear.stderr
+
+
+def test_a_killed_run_names_its_interrupted_cells_and_the_command_that_continues_it(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run(unfinished=[("polyswe__billing-201", "scripted-large")])
+    with Store(folder.store_path) as store:
+        store.agent_started(Cell("polyswe__billing-201", "scripted-large"))
+    without_record = polyswe("status", folder.path).stdout
+    assert "the command that started the run continues it" in without_record
+    typed = ["evaluate", "my week.yaml", "--fresh", "--select", "repo=*/billing; true"]
+    with Journal(folder.path, ()) as journal:
+        journal.record(Event.RUN_STARTED, command=["evaluate", "an-earlier-start"])
+        journal.record(Event.RUN_STARTED, command=typed)
+        journal.say('"event": "run_started"')
+    head, *lines = polyswe("status", folder.path).stdout.splitlines()
+    assert "not at work" in head
+    assert "running" not in lines[0]
+    (large,) = [line.split() for line in lines if line.startswith("scripted-large")]
+    assert large[lines[0].split().index("interrupted")] == "1"
+    (continues,) = [line for line in lines if line.startswith("the same command continues the run: ")]
+    assert shlex.split(continues)[-4:] == ["evaluate", *(word for word in typed[1:] if word != "--fresh")]
+    listed = polyswe("cells", folder.path, "--state", "interrupted").stdout
+    assert listed.splitlines()[-1] == "1 of 45 cells"
+    assert "running" not in listed
+    with folder.locked():
+        busy = polyswe("status", folder.path).stdout
+        assert "interrupted" not in busy
+        assert "continues" not in busy
+        assert " running" in polyswe("cells", folder.path, "--state", "running").stdout
+
+
+def test_show_without_a_model_lists_the_cells_and_the_command_for_one(make_run) -> None:  # type: ignore[no-untyped-def]
+    folder = make_run(unfinished=[("polyswe__billing-201", "scripted-large")])
+    shown = polyswe("show", folder.path, "billing")
+    assert shown.returncode == 0, shown.stderr
+    *cells, _, one = shown.stdout.splitlines()
+    listed = {line.split()[0]: line.split()[1:] for line in cells}
+    assert listed["scripted-small"] == ["attempt", "1", "unresolved", "$1.000"]
+    assert listed["scripted-medium"][-1] == "$2.000"
+    assert listed["scripted-large"][2] == "container"
+    words = shlex.split(one.removeprefix("show one: "))
+    assert "billing" in polyswe(*words[words.index("show") :], "--patch").stdout
+    refused = polyswe("show", folder.path, "billing", "--patch")
+    assert refused.returncode == 2
+    assert "name one of the models: scripted-" in refused.stderr

@@ -100,7 +100,7 @@ def test_a_policy_without_choice_is_never_significant() -> None:
 def test_incomplete_outcomes_are_refused(world) -> None:
     resolved = world.outcomes.resolved.copy()
     resolved[3, 1] = np.nan
-    with pytest.raises(OutcomeError, match=r"1 verdicts are unknown.*complete_rows"):
+    with pytest.raises(OutcomeError, match=r"1 verdict is unknown.*complete_rows"):
         permutation_null(make_policy("best-fixed"), world.X, world.outcomes.with_resolved(resolved), folds(120))
 
 
