@@ -9,7 +9,11 @@ import typer
 
 from harness.commands.common import quiet_libraries
 
-config = typer.Typer(no_args_is_help=True, help="Show a configuration, its schema and the meaning of every key.")
+config = typer.Typer(
+    no_args_is_help=True,
+    help="Show a configuration, its schema and the meaning of every key.",
+    epilog="Example: `polyswe config show sample`",
+)
 
 
 @config.command()
@@ -52,7 +56,12 @@ def schema() -> None:
 
 @config.command()
 def reference() -> None:
-    """Print every key with its type, default and meaning, as Markdown."""
+    """Print every key with its type, default and meaning, as Markdown.
+
+    Example:
+
+        polyswe config reference > configuration.md
+    """
     quiet_libraries()
     from harness.config.reference import markdown
 

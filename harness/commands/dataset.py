@@ -13,7 +13,11 @@ from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import SelectOption, SplitOption
 
-dataset = typer.Typer(no_args_is_help=True, help="Inspect, convert, rate and sample datasets.")
+dataset = typer.Typer(
+    no_args_is_help=True,
+    help="Inspect, convert, rate and sample datasets.",
+    epilog="Example: `polyswe dataset show sample`",
+)
 
 Source = Annotated[str, typer.Argument(help="A short name such as lite, a hub name, a file, or a task repo.")]
 

@@ -224,7 +224,14 @@ def results(
     select: SelectOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Print a run's table, computed from its store; also while the run is in progress."""
+    """Print a run's table, computed from its store; also while the run is in progress.
+
+    Examples:
+
+        polyswe results results/sample
+
+        polyswe results results/sample --select repo=*/billing
+    """
     quiet_libraries()
     from harness.report.tables import render_terminal
     from harness.run.results import results_again

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness.commands.common import check_output, check_policies, output, quiet_libraries, say
 from harness.commands.options import DropLeaksOption, SplitOption
+from harness.errors import EXIT_INTERRUPTED
 
-lab = typer.Typer(no_args_is_help=True, help="Studies of the method on recorded and simulated outcomes.")
+CONTINUED = ("calibrate", "pools", "labels", "tables", "selection")
+"""Studies that keep what they have finished."""
+
+
+class Studies(TyperGroup):
+    """Says at Ctrl-C what becomes of the study's work."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """The study, or the exit code of an interrupted one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            name = ctx.invoked_subcommand
+            if name in CONTINUED:
+                say(f"interrupted; what lab {name} has finished is kept, and the same command continues")
+            else:
+                say(f"interrupted; lab {name} keeps nothing of an unfinished study, and the same command begins anew")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+lab = typer.Typer(
+    cls=Studies,
+    no_args_is_help=True,
+    help="Studies of the method on recorded and simulated outcomes.",
+    epilog="Example: `polyswe lab calibrate --clusters 3 --gain 1 --gain 3 --gain 5`",
+)
 
 
 @lab.command()

@@ -103,7 +103,12 @@ def replay(
 
 
 def figures(run: Annotated[Path, typer.Argument(help="A run or replay folder, e.g. results/replay-latest.")]) -> None:
-    """Draw the figures of a results.json again, as PNG and SVG in figures/ next to it."""
+    """Draw the figures of a results.json again, as PNG and SVG in figures/ next to it.
+
+    Example:
+
+        polyswe figures results/sample
+    """
     from harness.evaluation.schema import read_results
     from harness.report.figures import write_figures
 

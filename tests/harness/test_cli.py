@@ -6,10 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.errors import EXIT_INTERRUPTED
 
 HEAVY = {
     "torch",
@@ -45,6 +52,47 @@ def test_help_waits_for_nothing_heavy() -> None:
     code = f"import harness.cli, sys; print(*({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def helps(command: Any, *path: str) -> Iterator[tuple[str, str]]:
+    """Each command and group below this one, with what its help says."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield " ".join([*path, name]), f"{below.help} {below.epilog}"
+        yield from helps(below, *path, name)
+
+
+def test_every_help_has_an_example() -> None:
+    known = dict(helps(typer.main.get_command(app)))
+    assert {"figures", "results", "config", "config reference", "dataset", "lab", "lab signals"} <= known.keys()
+    assert [name for name, text in known.items() if f"polyswe {name}" not in text.partition("Example")[2]] == []
+
+
+@pytest.mark.parametrize("group", ["config", "dataset"])
+def test_the_example_of_a_group_works(group: str) -> None:
+    text = dict(helps(typer.main.get_command(app)))[group]
+    words = text.partition("Example: `polyswe ")[2].partition("`")[0].split()
+    done = CliRunner().invoke(app, words)
+    assert (words[0], done.exit_code) == (group, 0), done.output
+
+
+@pytest.mark.parametrize(
+    ("study", "function", "options", "becomes"),
+    [
+        ("calibrate", "calibration.calibrate", ["--pools", "1"], "kept, and the same command continues"),
+        ("signals", "signals.study_signals", ["--data", "."], "keeps nothing of an unfinished study"),
+    ],
+)
+def test_ctrl_c_says_what_becomes_of_a_study(
+    study: str, function: str, options: list[str], becomes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"harness.lab.{function}", interrupted)
+    done = CliRunner().invoke(app, ["lab", study, *options, "--out", str(tmp_path / "out")])
+    assert done.exit_code == EXIT_INTERRUPTED
+    assert f"lab {study} " in done.stderr
+    assert becomes in done.stderr
 
 
 @pytest.mark.parametrize("command", ["evaluate", "replay", "fit", "route"])
