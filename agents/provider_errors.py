@@ -222,8 +222,11 @@ _TOO_LARGE_ARGUMENT = re.compile(
     r"max(?:_completion)?_tokens'? is too large: (\d{1,12})\b.{0,80}?maximum context length is (\d{1,12})\b", re.DOTALL
 )
 
-_OTHER_FIELD_TOO_LONG = re.compile(r"Invalid '(?!messages|input)[^']{1,200}': (string|array) too long")
-"""OpenAI's words for a field that holds no part of the conversation, such as `user` or a tool's description."""
+_OTHER_FIELD_TOO_LONG = re.compile(
+    r"Invalid '((?!messages|input)[^']{1,200}|[^']{1,200}\.(id|call_id|tool_call_id|name))': (string|array) too long"
+)
+"""OpenAI's words for a field that holds no part of the conversation, such as `user`, a tool's description, or the id of
+a call that another provider behind the same gateway has made."""
 
 
 def classify(error: Exception, exchange: Exchange | None = None, *, provider: str = "") -> str:

@@ -182,6 +182,15 @@ ANSWERS: list[tuple[str, str, int, Any]] = [
         ),
     ),
     ("bad-request", "openai/m", 400, error("Invalid 'user': string too long.", code="string_above_max_length")),
+    *(
+        (kind, "openai/m", 400, error(f"Invalid '{field}': string too long.", code="string_above_max_length"))
+        for kind, field in [
+            ("bad-request", "messages[1].tool_calls[0].id"),
+            ("bad-request", "messages[2].tool_call_id"),
+            ("context-window", "messages[2].content"),
+            ("context-window", "messages[1].tool_calls[0].function.arguments"),
+        ]
+    ),
     ("bad-request", "openai/m", 400, error("Range of max_tokens should be [1, 8192]")),
     ("bad-request", "hosted_vllm/m", 400, error("max_tokens must be at least 1, got 0.")),
     ("bad-request", "anthropic/m", 400, error("max_tokens: 9 > 8, which is the maximum number of output tokens")),
