@@ -328,17 +328,22 @@ def test_more_requests_than_allowed_are_told_when_to_come_back(checkpoint: Path)
         server.close()
 
 
+def pool_at(url: str, folder: Path) -> str:
+    """A configuration whose two models answer at one address."""
+    config = folder / "pool.yaml"
+    entries = [
+        {"name": name, "model": "openai/x", "api_base": url, "free": True}
+        for name in ("scripted-small", "scripted-large")
+    ]
+    config.write_text(json.dumps({"dataset": {"name": "sample"}, "pool": entries}))
+    return str(config)
+
+
 def test_a_stream_holds_its_place_until_it_is_over(checkpoint: Path, tmp_path: Path) -> None:
     provider = Provider()
     provider.stream(*[({"role": "assistant", "content": "hello"}, None)] * 8, ({}, "stop"))
     provider.pause = threading.Event()
-    config = tmp_path / "pool.yaml"
-    entries = [
-        {"name": name, "model": "openai/x", "api_base": provider.url, "free": True}
-        for name in ("scripted-small", "scripted-large")
-    ]
-    config.write_text(json.dumps({"dataset": {"name": "sample"}, "pool": entries}))
-    server = Served(checkpoint, "--max-in-flight", "1", config=str(config))
+    server = Served(checkpoint, "--max-in-flight", "1", config=pool_at(provider.url, tmp_path))
     try:
         body = asks("x", model="scripted-small", stream=True)
         with httpx.stream("POST", f"{server.url}/chat/completions", json=body, timeout=60) as stream:
@@ -350,6 +355,32 @@ def test_a_stream_holds_its_place_until_it_is_over(checkpoint: Path, tmp_path: P
         assert server.post(body).status_code == 200
     finally:
         server.close()
+        provider.close()
+
+
+def test_clients_that_leave_in_the_middle_cost_nothing_but_their_own_answer(checkpoint: Path, tmp_path: Path) -> None:
+    provider = Provider()
+    provider.stream(*[({"role": "assistant", "content": "hello"}, None)] * 8, ({}, "stop"))
+    provider.pause = threading.Event()
+    served = Served(checkpoint, config=pool_at(provider.url, tmp_path))
+    health = served.url.removesuffix("/v1") + "/health"
+    try:
+        for _ in range(3):
+            body = asks("hello", stream=True)
+            with httpx.stream("POST", f"{served.url}/chat/completions", json=body, timeout=60) as reply:
+                assert "hello" in next(reply.iter_lines())
+        with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0)) as client:
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
+            client.sendall(head.encode() + b" " * 1_000_000)
+        deadline = time.monotonic() + 60
+        while httpx.get(health, timeout=60).json()["in_flight"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert httpx.get(health, timeout=60).json()["in_flight"] == 0
+        provider.pause.set()
+        assert "[DONE]" in served.post(asks("hello", stream=True)).text
+    finally:
+        provider.pause.set()
+        served.close()
         provider.close()
 
 
