@@ -36,6 +36,7 @@ from harness.run.test_writing import writing_note
 from harness.store.keys import Change, change
 from harness.store.rows import ATTEMPTED, Cell, CellRow, State
 from harness.store.run_folder import RunFolder
+from harness.text import counted
 
 ASSUMED_CALLS = 40.0
 """Of an attempt of which nothing is recorded."""
@@ -338,7 +339,8 @@ def _predicted(cost: Expected) -> str:
 
 def render(forecast: Forecast, folder: Path) -> str:
     """The forecast for a terminal of 100 columns."""
-    title = f"{forecast.dataset}: {forecast.instances} instances, {len(forecast.models)} models; run folder {folder}"
+    size = f"{counted(forecast.instances, 'instance')}, {counted(len(forecast.models), 'model')}"
+    title = f"{forecast.dataset}: {size}; run folder {folder}"
     lines = [title, "", *_table(forecast), ""]
     entries = [
         ("cost", _cost(forecast)),
