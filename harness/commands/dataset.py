@@ -12,6 +12,7 @@ import typer
 from harness.commands.common import check_output, output, quiet_libraries, say
 from harness.commands.env_file import EnvFileOption
 from harness.commands.options import SelectOption, SplitOption
+from harness.text import counted
 
 dataset = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +44,8 @@ def show(source: Source, split: SplitOption = "test") -> None:
     for row in rows:
         found = faults_of(readable(completed(row) if is_classic(row) else row)) if row.get("instance_id") else ["no id"]
         faults.update(found[:1])
-    output(f"{source}: {len(rows)} rows of {repositories} repositories; {len(rows) - faults.total()} can be graded")
+    size = f"{counted(len(rows), 'row')} of {counted(repositories, 'repository', 'repositories')}"
+    output(f"{source}: {size}; {len(rows) - faults.total()} can be graded")
     for fault, count in faults.most_common():
         output(f"  {count} × {fault}")
     if rows and faults:
@@ -116,7 +118,7 @@ def gold(
     write_atomic(out, "".join(json.dumps(row) + "\n" for row in rows))
     output(f"{out}: {len(known)} reference patches; polyswe grade {out} --dataset {source}")
     if len(known) < len(patches):
-        say(f"{len(patches) - len(known)} rows have no patch")
+        say(f"{counted(len(patches) - len(known), 'row has', 'rows have')} no patch")
 
 
 @dataset.command()

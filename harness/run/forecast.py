@@ -422,7 +422,7 @@ def _time(forecast: Forecast) -> str:
 
 def _images(forecast: Forecast) -> str:
     where = "no engine answers" if forecast.images_missing is None else f"{forecast.images_missing} missing"
-    return f"{forecast.images} images, {where}"
+    return f"{counted(forecast.images, 'image')}, {where}"
 
 
 def _bases(forecast: Forecast) -> Iterator[str]:

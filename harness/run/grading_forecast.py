@@ -14,7 +14,7 @@ from harness.run.predictions import Predictions
 from harness.store.rows import State
 from harness.store.run_folder import RunFolder
 from harness.store.store import Store
-from harness.text import line
+from harness.text import counted, line
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def render(forecast: GradingForecast, folder: Path) -> str:
             ),
             "",
             f"expected time   {in_hours(forecast.hours)} ({ASSUMED_TEST_SECONDS:.0f} s of tests assumed for a patch)",
-            f"disk            {forecast.disk_gb:.1f} GB more ({forecast.images} images, {missing}; "
+            f"disk            {forecast.disk_gb:.1f} GB more ({counted(forecast.images, 'image')}, {missing}; "
             f"{forecast.disk_basis})",
             *([f"MISSING         disk: {forecast.disk_shortage}"] if forecast.disk_shortage else []),
             *(f"note            {note}" for note in forecast.notes),

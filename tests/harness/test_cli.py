@@ -293,7 +293,7 @@ def test_a_locale_of_another_encoding_changes_no_file(tmp_path: Path) -> None:
     row = {"instance_id": "a__b-1", "problem_statement": "Größe – 寸法", "repo": "a/b"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     ascii_only = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
-    for source, found in (("sample", "15 can be graded"), (str(tmp_path / "rows.jsonl"), "1 rows")):
+    for source, found in (("sample", "15 can be graded"), (str(tmp_path / "rows.jsonl"), "1 row of 1 repository; ")):
         done = polyswe("dataset", "show", source, **ascii_only)
         assert (done.returncode, done.stderr) == (0, "")
         assert found in done.stdout
