@@ -43,7 +43,7 @@ def learn_partitions(
     """
     X = as_features(X)
     source = X if corpus is None else as_features(corpus)
-    if isinstance(n_clusters, str) and n_clusters != "auto":
+    if isinstance(n_clusters, str | bool) and n_clusters != "auto":
         raise PolicyParameterError(f"n_clusters must be a number or 'auto', got {n_clusters!r}")
     sizes = [k for k in AUTO_CLUSTERS if k <= len(source)] if n_clusters == "auto" else [n_clusters]
     fitted = [CentroidClusters(k, seed, method=method).fit(source) for k in sizes]

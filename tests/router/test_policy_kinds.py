@@ -115,6 +115,7 @@ def test_impossible_input_is_refused(name: str) -> None:
         ("uniroute-map", {"n_clusters": 61}, "n_clusters=61 must be between 1 and the 60 rows"),
         ("knn", {"n_neighbors": 61}, "n_neighbors=61 must be between 1 and the 60 training rows"),
         ("cluster", {"n_clusters": "many"}, "n_clusters must be a number or 'auto', got 'many'"),
+        ("cluster", {"n_clusters": True}, "n_clusters must be a number or 'auto', got True"),
         ("cluster", {"clustering": "spectral"}, "unknown clustering 'spectral'"),
         ("uniroute-kmeans", {"assignment": "firm"}, "must be 'one-hot' or 'soft'"),
         ("linear", {"alpha": -1.0}, "alpha must be a number >= 0"),
