@@ -174,7 +174,7 @@ def evaluate(
         return
     with stop_on_signals(folder.label) as stop:
         end = run(settings, folder, stop=stop, fresh=fresh, redo=request, say=say, command=typed_words("evaluate"))
-    report_end(end)
+    report_end(end, fresh=fresh)
     if end.results is not None:
         say_next_steps(folder, end, dataset=settings.dataset.name)
 
@@ -194,8 +194,12 @@ def check_start(settings: Config, *, address: str | None) -> None:
     check_output(settings.out.root, folder=True)
 
 
-def report_end(end: RunEnd) -> None:
+def report_end(end: RunEnd, *, fresh: bool = False) -> None:
     """Print a run's results, write its page, and say what has no verdict.
+
+    Args:
+        end: How the run ended.
+        fresh: Whether the command began the run anew: given again, it would not continue it.
 
     Raises:
         typer.Exit: with the exit code, where a cell has no verdict, or evidence is missing.
@@ -215,7 +219,7 @@ def report_end(end: RunEnd) -> None:
     for line in end.missing_evidence:
         say(line)
     if end.missing or end.missing_evidence:
-        say("the same command continues the run")
+        say(f"the same command{' without --fresh' if fresh else ''} continues the run")
         raise typer.Exit(EXIT_INTERRUPTED if end.stopped == "interrupted" else EXIT_INCOMPLETE)
 
 

@@ -108,7 +108,7 @@ def grade(
         say(note)
     with stop_on_signals(folder.label) as stop:
         end = run(config, folder, stop=stop, fresh=fresh, say=say, predictions=taken, command=typed_words("grade"))
-    report_end(end)
+    report_end(end, fresh=fresh)
     if end.results is not None:
         say_next_steps(folder, end)
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.commands.evaluate import report_end
 from harness.commands.next_steps import say_next_steps
 from harness.run.pipeline import RunEnd
 from harness.store.run_folder import RunFolder
@@ -40,3 +42,18 @@ def test_every_next_step_is_a_command_for_this_run(make_run: MakeRun, capsys: py
     other = make_run("other")
     compared = [str(other.path) if word == "OTHER_RUN" else word for word in typed["compare with another run"]]
     assert CliRunner().invoke(app, compared).exit_code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "line"),
+    [
+        (False, "the same command continues the run"),
+        (True, "the same command without --fresh continues the run"),
+    ],
+)
+def test_the_command_that_continues_a_run_does_not_begin_it_anew(
+    fresh: bool, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit):
+        report_end(RunEnd([], None, "", tmp_path, missing_evidence=["no evidence on 1 of 1 instance"]), fresh=fresh)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(line)
