@@ -273,9 +273,8 @@ def answer_of(error: Exception, exchange: Exchange | None = None, *, provider: s
     codes = {str(detail[key]) for detail in details for key in ("code", "type", "status", "reason") if detail.get(key)}
     codes |= set(re.findall(r"\b(?:ContextWindowExceeded|ContentPolicyViolation)Error\b", text[:WORDS_SEARCHED]))
     classes = {type(link).__name__ for link in chain}
-    if any(
-        "loc" in detail for detail in details
-    ):  # FastAPI's: it repeats the request, in which LiteLLM looks for words
+    repeats_request = any("loc" in detail for detail in details)  # FastAPI's answers do
+    if repeats_request:  # in which LiteLLM looks for words
         classes -= {"ContextWindowExceededError", "ContentPolicyViolationError"}
     return Answer(
         provider=provider or str(getattr(error, "llm_provider", "") or ""),
